@@ -1,0 +1,34 @@
+"""What a backbone is, apart from its weights."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Norm = Literal["pretrained", "fresh"]
+Interpolation = Literal["bicubic", "bilinear"]
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """An architecture and how pixels reach it; fixed for a root version and all its descendants.
+
+    `name` is a timm model name, `image_size` the side in pixels of the square input, `mean` and `std` the normalisation of
+    RGB values in 0–1, `crop_fraction` the part of the resized short side that the central crop keeps. `norm` is `pretrained`
+    (the weights' own last normalisation) or `fresh` (a new LayerNorm, as the SLCA reference has it).
+    """
+
+    name: str
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop_fraction: float = 1.0
+    interpolation: Interpolation = "bicubic"
+    norm: Norm = "pretrained"
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "BackboneSpec":
+        """The spec that `to_json` wrote."""
+        return cls(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})

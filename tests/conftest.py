@@ -1,0 +1,15 @@
+"""What every test may ask for."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared images and weights that lies beside the project."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the shared images and weights beside the project")
+    return SHARED
