@@ -1,0 +1,70 @@
+"""Class statistics carried along when the backbone moves.
+
+The images of old classes are gone; those of the current task pass through the old and the new backbone, and a linear
+map from old features to new ones is learned from them. Ridge regression towards the identity: directions that the
+task's images say nothing about stay as they are.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.statistics import ClassStatistics
+
+Floats = NDArray[np.floating]
+
+STRENGTH = 0.01
+"""Weight of the identity, as a part of the mean feature energy (trace of FᵀF over D)."""
+
+
+class DriftMap(Protocol):
+    """How statistics of the old feature space read in the new one."""
+
+    def carry(self, statistics: ClassStatistics) -> ClassStatistics:
+        """The same classes in the new space."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The space stands still."""
+
+    def carry(self, statistics: ClassStatistics) -> ClassStatistics:
+        """The statistics as they are."""
+        return statistics
+
+
+IDENTITY = Identity()
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeMap:
+    """new = old · `matrix_DD`, for rows of features."""
+
+    matrix_DD: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, features_old_ND: Floats, features_new_ND: Floats, strength: float = STRENGTH) -> "RidgeMap":
+        """The minimiser of ‖F_old·P − F_new‖² + λ‖P − I‖², λ = strength · trace(F_oldᵀF_old)/D.
+
+        Rows are the same images. Raises ValueError where the shapes differ or nothing is given.
+        """
+        if features_old_ND.shape != features_new_ND.shape or not len(features_old_ND):
+            raise ValueError(f"old features {features_old_ND.shape} do not pair with new ones {features_new_ND.shape}")
+        old_ND, new_ND = features_old_ND.astype(np.float64), features_new_ND.astype(np.float64)
+        gram_DD = old_ND.T @ old_ND
+        dimension = len(gram_DD)
+        ridge_DD = np.eye(dimension) * max(strength * np.trace(gram_DD) / dimension, np.finfo(np.float64).tiny)
+        return cls(np.linalg.solve(gram_DD + ridge_DD, old_ND.T @ new_ND + ridge_DD))
+
+    def carry(self, statistics: ClassStatistics) -> ClassStatistics:
+        """Means and factors through the map: μ·P, A·P, so that Σ becomes PᵀΣP."""
+        return ClassStatistics(
+            statistics.count_C,
+            self._mapped(statistics.mean_CD),
+            tuple(self._mapped(factor_RD) for factor_RD in statistics.factors),
+        )
+
+    def _mapped(self, rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (rows_ND.astype(np.float64) @ self.matrix_DD).astype(np.float32)

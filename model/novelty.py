@@ -1,0 +1,162 @@
+"""Is an image of any class that the version knows? Free of torch.
+
+Each class is a Gaussian with the pooled covariance; an image is as far as its nearest class (Mahalanobis). The relative
+form subtracts the distance to one Gaussian of all features (Ren et al. 2021, arXiv 2106.09022). An image counts as
+`known` where its score reaches the threshold, set so that a stated rate of known images do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+
+from model.statistics import ClassStatistics
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+KNOWN_RATE = 0.95
+"""Rate of images of known classes that shall be called known."""
+
+SAMPLES = 64
+"""Sampled features a class, where no held-out image can fit the threshold."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoveltyRule:
+    """Whitened class means, what whitens a feature, and the least score of a known image.
+
+    `whitening_DD` maps rows of features, `centre_CD` holds the whitened means. `background_DD` and `background_D` are
+    the same for all features together; empty where the score is not relative.
+    """
+
+    whitening_DD: Floats
+    centre_CD: Floats
+    background_DD: Floats
+    background_D: Floats
+    threshold: float
+
+    @property
+    def relative(self) -> bool:
+        """Whether the distance to all features together is subtracted."""
+        return len(self.background_D) > 0
+
+    def distances(self, features_ND: Floats) -> Floats:
+        """Squared Mahalanobis distance to every class (relative where the rule is), N×C."""
+        distance_NC = _squared_distances(features_ND @ self.whitening_DD, self.centre_CD)
+        if not self.relative:
+            return distance_NC
+        return distance_NC - _squared_distances(features_ND @ self.background_DD, self.background_D[None])
+
+    def scores(self, features_ND: Floats) -> Floats:
+        """−distance to the nearest class: the higher, the better known."""
+        return np.asarray(-self.distances(features_ND).min(axis=1))
+
+    def known(self, features_ND: Floats) -> NDArray[np.bool_]:
+        """Which images reach the threshold."""
+        return self.scores(features_ND) >= self.threshold
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Plain arrays for storage."""
+        return {
+            "whitening_DD": self.whitening_DD,
+            "centre_CD": self.centre_CD,
+            "background_DD": self.background_DD,
+            "background_D": self.background_D,
+            "threshold": np.array([self.threshold]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "NoveltyRule":
+        """The rule that `to_arrays` wrote; raises KeyError where an array is missing."""
+        whitening_DD, centre_CD, background_DD, background_D = (
+            arrays[name].astype(np.float32) for name in ("whitening_DD", "centre_CD", "background_DD", "background_D")
+        )
+        return cls(
+            whitening_DD, centre_CD, background_DD, background_D, float(arrays["threshold"].astype(np.float64)[0])
+        )
+
+
+def fit_novelty(
+    statistics: ClassStatistics,
+    features_ND: Floats,
+    columns_N: Ints,
+    *,
+    rate: float = KNOWN_RATE,
+    seed: int = 0,
+) -> NoveltyRule:
+    """The rule over these statistics whose threshold lets `rate` of the held-out features pass.
+
+    Plain or relative is chosen by which tells the features better from themselves with their own class taken away.
+    Without held-out features the statistics are sampled. Raises ValueError where no class has images.
+    """
+    if not statistics.count_C.any():
+        raise ValueError("no class has images")
+    if len(features_ND) == 0:
+        features_ND, columns_N = statistics.sample(SAMPLES, np.random.default_rng(seed), ridge=1e-4)
+    rules = [_plain(statistics), _relative(statistics)]
+    best = max(rules, key=lambda rule: left_out_auroc(rule, features_ND, columns_N))
+    return replace(best, threshold=float(np.quantile(best.scores(features_ND), 1 - rate, method="lower")))
+
+
+def left_out_auroc(rule: NoveltyRule, features_ND: Floats, columns_N: Ints) -> float:
+    """How well scores tell images from the same images with their own class unknown; 0.5 with a single class."""
+    distance_NC = rule.distances(features_ND)
+    if distance_NC.shape[1] < 2:
+        return 0.5
+    known_N = -distance_NC.min(axis=1)
+    distance_NC[np.arange(len(columns_N)), columns_N] = np.inf
+    return auroc(known_N, -distance_NC.min(axis=1))
+
+
+def auroc(known_N: Floats, unknown_M: Floats) -> float:
+    """The chance that a known image scores above an unknown one, ties counting half."""
+    sorted_M = np.sort(unknown_M)
+    below_N = np.searchsorted(sorted_M, known_N, side="left")
+    up_to_N = np.searchsorted(sorted_M, known_N, side="right")
+    return float((below_N + up_to_N).mean() / (2 * len(sorted_M)))
+
+
+def shrunk_covariance(covariance_DD: NDArray[np.float64], freedom: int) -> NDArray[np.float64]:
+    """(1−ρ)·S + ρ·(trace S/D)·I with ρ by oracle approximating shrinkage (Chen et al. 2010), never singular."""
+    dimension = len(covariance_DD)
+    mean_variance = float(np.trace(covariance_DD)) / dimension
+    energy = float((covariance_DD**2).mean())
+    excess = (freedom + 1) * (energy - mean_variance**2 / dimension)
+    part = 1.0 if excess <= 0 else min(1.0, (energy + mean_variance**2) / excess)
+    floor = max(mean_variance * part, mean_variance * 1e-6, 1e-8)
+    return (1 - part) * covariance_DD + floor * np.eye(dimension)
+
+
+def _plain(statistics: ClassStatistics) -> NoveltyRule:
+    whitening_DD = _whitening(shrunk_covariance(statistics.pooled_covariance(), statistics.freedom))
+    mean_CD = statistics.mean_CD.astype(np.float64)
+    none_DD, none_D = np.zeros((0, statistics.dimension), np.float32), np.zeros(0, np.float32)
+    return NoveltyRule(
+        whitening_DD.astype(np.float32), (mean_CD @ whitening_DD).astype(np.float32), none_DD, none_D, 0.0
+    )
+
+
+def _relative(statistics: ClassStatistics) -> NoveltyRule:
+    mean_D, covariance_DD = statistics.overall()
+    background_DD = _whitening(shrunk_covariance(covariance_DD, max(0, int(statistics.count_C.sum()) - 1)))
+    return replace(
+        _plain(statistics),
+        background_DD=background_DD.astype(np.float32),
+        background_D=(mean_D @ background_DD).astype(np.float32),
+    )
+
+
+def _whitening(covariance_DD: NDArray[np.float64]) -> NDArray[np.float64]:
+    """W with f·W of unit covariance: the transposed inverse of the lower Cholesky factor."""
+    lower_DD = cholesky(covariance_DD, lower=True)
+    return np.asarray(solve_triangular(lower_DD, np.eye(len(lower_DD)), lower=True).T)
+
+
+def _squared_distances(rows_ND: Floats, centre_CD: Floats) -> Floats:
+    """‖row − centre‖², N×C, with both shifted to the centres' mean so that float32 keeps its digits."""
+    origin_D = centre_CD.mean(axis=0)
+    row_ND, shifted_CD = rows_ND - origin_D, centre_CD - origin_D
+    return np.asarray((row_ND**2).sum(axis=1)[:, None] - 2 * row_ND @ shifted_CD.T + (shifted_CD**2).sum(axis=1)[None])

@@ -1,0 +1,202 @@
+"""What is remembered of each class: how many images, their mean feature, and a factor A of their covariance, Σ = AᵀA.
+
+Covariances are unbiased (divided by n − 1) and carry no ridge; whoever samples adds it. A class of n images has a
+factor of exactly n − 1 rows while n ≤ D, and of D rows beyond. Everything merges exactly, in any order and number of
+parts, as long as all parts lie in one feature space: the rows are those of Welford's update, √(k/(k+1))·(x − mean of
+the k before), and merging two parts adds the one row √(n_a·n_b/n)·(mean_b − mean_a) (Chan, Golub and LeVeque 1979).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import qr
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassStatistics:
+    """Count, mean and covariance factor by column: `count_C`, `mean_CD`, and C factors of R_c×D; float32 but the
+    counts.
+
+    A class without images has count 0, a mean of zeros and a factor of no rows.
+    """
+
+    count_C: Ints
+    mean_CD: Floats
+    factors: tuple[Floats, ...]
+
+    @classmethod
+    def empty(cls, dimension: int, class_count: int = 0) -> "ClassStatistics":
+        """The statistics of `class_count` classes of which nothing was seen, features of `dimension` numbers."""
+        return StatisticsAccumulator(dimension, class_count).finish()
+
+    @classmethod
+    def from_features(cls, features_ND: NDArray[np.floating], columns_N: Ints, class_count: int) -> "ClassStatistics":
+        """The statistics of these features, whose classes are `columns_N`."""
+        accumulator = StatisticsAccumulator(features_ND.shape[1], class_count)
+        accumulator.add(features_ND, columns_N)
+        return accumulator.finish()
+
+    @property
+    def class_count(self) -> int:
+        """How many columns there are."""
+        return len(self.count_C)
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of a feature."""
+        return int(self.mean_CD.shape[1])
+
+    def merged(self, other: "ClassStatistics") -> "ClassStatistics":
+        """Both together, column by column; the shorter one counts as having no images of the columns that it lacks."""
+        accumulator = StatisticsAccumulator(self.dimension, max(self.class_count, other.class_count))
+        accumulator.merge(self)
+        accumulator.merge(other)
+        return accumulator.finish()
+
+    def without(self, column: int) -> "ClassStatistics":
+        """All but one class; the columns behind it move up."""
+        return self.rows(np.delete(np.arange(self.class_count), column))
+
+    def rows(self, columns: Ints) -> "ClassStatistics":
+        """These columns alone, in this order."""
+        return ClassStatistics(self.count_C[columns], self.mean_CD[columns], tuple(self.factors[c] for c in columns))
+
+    def covariance(self, column: int) -> Doubles:
+        """Σ of one class, D×D, without ridge; zeros for fewer than two images."""
+        factor_RD = self.factors[column].astype(np.float64)
+        return factor_RD.T @ factor_RD
+
+    def pooled_covariance(self) -> Doubles:
+        """Σ_c (n_c − 1)·Σ_c / Σ_c (n_c − 1), D×D: what the classes have in common; zeros if no class has two images."""
+        scatter_DD = np.zeros((self.dimension, self.dimension))
+        for column in np.flatnonzero(self.count_C > 1):
+            scatter_DD += (self.count_C[column] - 1) * self.covariance(int(column))
+        return scatter_DD / max(1, self.freedom)
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the pooled covariance: Σ_c (n_c − 1)."""
+        return int(np.maximum(self.count_C - 1, 0).sum())
+
+    def overall(self) -> tuple[Doubles, Doubles]:
+        """Mean (D) and unbiased covariance (D×D) of all images together."""
+        total = int(self.count_C.sum())
+        weight_C = self.count_C / max(1, total)
+        mean_D = weight_C @ self.mean_CD.astype(np.float64)
+        between_CD = (self.mean_CD - mean_D) * np.sqrt(self.count_C)[:, None]
+        scatter_DD = between_CD.T @ between_CD + self.freedom * self.pooled_covariance()
+        return mean_D, scatter_DD / max(1, total - 1)
+
+    def sample(self, per_class: int, rng: np.random.Generator, ridge: float) -> tuple[Floats, Ints]:
+        """Features drawn from N(mean_c, Σ_c + ridge·I), and their columns; classes without images are left out."""
+        present = np.flatnonzero(self.count_C)
+        drawn = [self._draw(int(column), per_class, rng, ridge) for column in present]
+        features_ND = np.concatenate(drawn) if drawn else np.zeros((0, self.dimension), np.float32)
+        return features_ND, np.repeat(present, per_class).astype(np.int64)
+
+    def _draw(self, column: int, count: int, rng: np.random.Generator, ridge: float) -> Floats:
+        factor_RD = self.factors[column]
+        inner_NR = rng.standard_normal((count, len(factor_RD)), dtype=np.float32)
+        outer_ND = rng.standard_normal((count, self.dimension), dtype=np.float32)
+        drawn_ND = self.mean_CD[column] + inner_NR @ factor_RD + np.float32(np.sqrt(ridge)) * outer_ND
+        return np.asarray(drawn_ND, dtype=np.float32)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Plain arrays for storage: counts, means, the factors stacked, and how many rows each has."""
+        rank_C = np.array([len(factor_RD) for factor_RD in self.factors], dtype=np.int64)
+        stacked_RD = np.concatenate([np.zeros((0, self.dimension), np.float32), *self.factors])
+        return {"count_C": self.count_C, "mean_CD": self.mean_CD, "rank_C": rank_C, "factor_RD": stacked_RD}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "ClassStatistics":
+        """The statistics that `to_arrays` wrote. Raises KeyError or ValueError for anything else."""
+        ends_C = np.cumsum(arrays["rank_C"].astype(np.int64))
+        stacked_RD = arrays["factor_RD"].astype(np.float32)
+        if len({len(arrays[name]) for name in ("count_C", "mean_CD", "rank_C")}) > 1:
+            raise ValueError("counts, means and ranks are of different numbers of classes")
+        if len(stacked_RD) != (int(ends_C[-1]) if len(ends_C) else 0):
+            raise ValueError(f"{len(stacked_RD)} factor rows do not make the ranks that are named")
+        factors = tuple(np.split(stacked_RD, ends_C[:-1])) if len(ends_C) else ()
+        return cls(arrays["count_C"].astype(np.int64), arrays["mean_CD"].astype(np.float32), factors)
+
+
+class StatisticsAccumulator:
+    """Adds features, or whole statistics, in any number of parts; float64 throughout."""
+
+    def __init__(self, dimension: int, class_count: int) -> None:
+        self._dimension = dimension
+        self._classes = [_Moments(dimension) for _ in range(class_count)]
+
+    def add(self, features_ND: NDArray[np.floating], columns_N: Ints) -> None:
+        """Adds one part. Raises ValueError where features are not finite or of another length."""
+        if features_ND.ndim != 2 or features_ND.shape[1] != self._dimension or len(features_ND) != len(columns_N):
+            raise ValueError(f"features of shape {features_ND.shape} for {len(columns_N)} images of {self._dimension}")
+        if not np.isfinite(features_ND).all():
+            raise ValueError("a feature is not a finite number")
+        for column in np.unique(columns_N):
+            self._classes[column].add(features_ND[columns_N == column].astype(np.float64))
+
+    def merge(self, statistics: ClassStatistics) -> None:
+        """Adds what other statistics hold, column by column."""
+        for moments, count, mean_D, factor_RD in zip(
+            self._classes, statistics.count_C, statistics.mean_CD, statistics.factors, strict=False
+        ):
+            scatter_RD = factor_RD.astype(np.float64) * np.sqrt(max(int(count) - 1, 0))
+            moments.merge(int(count), mean_D.astype(np.float64), scatter_RD)
+
+    def finish(self) -> ClassStatistics:
+        """What was added so far, as float32."""
+        return ClassStatistics(
+            np.array([moments.count for moments in self._classes], dtype=np.int64),
+            np.array([moments.mean_D for moments in self._classes], dtype=np.float32).reshape(-1, self._dimension),
+            tuple(moments.factor() for moments in self._classes),
+        )
+
+
+class _Moments:
+    """Count, mean and rows whose outer products sum to the scatter, for one class."""
+
+    def __init__(self, dimension: int) -> None:
+        self.count = 0
+        self.mean_D: Doubles = np.zeros(dimension)
+        self._scatter_RD: Doubles = np.zeros((0, dimension))
+
+    def add(self, features_ND: Doubles) -> None:
+        self.merge(len(features_ND), features_ND.mean(axis=0), _welford_rows(features_ND))
+
+    def merge(self, count: int, mean_D: Doubles, scatter_RD: Doubles) -> None:
+        if count == 0:
+            return
+        shift_D, total = mean_D - self.mean_D, self.count + count
+        parts = [self._scatter_RD, scatter_RD]
+        if self.count:
+            parts.append(np.sqrt(self.count * count / total) * shift_D[None])
+        self.mean_D = self.mean_D + shift_D * (count / total)
+        self.count = total
+        self._scatter_RD = _compressed(np.concatenate(parts), most_rows=2 * len(mean_D))
+
+    def factor(self) -> Floats:
+        rows_RD = _compressed(self._scatter_RD, most_rows=len(self.mean_D))
+        return np.asarray(rows_RD / np.sqrt(max(1, self.count - 1)), dtype=np.float32)
+
+
+def _welford_rows(features_ND: Doubles) -> Doubles:
+    """n − 1 rows whose outer products sum to the scatter about the mean, exactly."""
+    origin_D = features_ND[0]
+    centred_ND = features_ND - origin_D
+    before_N1 = np.arange(1, len(features_ND))[:, None]
+    mean_before_ND = np.cumsum(centred_ND, axis=0)[:-1] / before_N1
+    return np.asarray(np.sqrt(before_N1 / (before_N1 + 1)) * (centred_ND[1:] - mean_before_ND))
+
+
+def _compressed(rows_RD: Doubles, *, most_rows: int) -> Doubles:
+    """The same sum of outer products in D rows where there are more than `most_rows` (the R of a QR decomposition)."""
+    if len(rows_RD) <= max(most_rows, rows_RD.shape[1]):
+        return rows_RD
+    return np.asarray(qr(rows_RD, mode="r", check_finite=False)[0][: rows_RD.shape[1]])
