@@ -1,0 +1,5 @@
+"""The learner process: claims tasks, learns them, publishes versions."""
+
+from service.learner.process import run
+
+__all__ = ["run"]

@@ -1,0 +1,68 @@
+"""A task's images as the model wants them: decoded once where memory allows, in the order that the claim froze."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.images import decode
+from model.preprocess import evaluation_view, shrink
+from model.spec import BackboneSpec
+from stream.blobs import Blobs
+from stream.tasks import Item
+
+CACHE_BYTES = 1 << 30
+"""Decoded working copies kept in memory; what goes beyond is decoded again each epoch."""
+
+Pixels = NDArray[np.uint8]
+
+
+class Pictures:
+    """Images of one task or of a held-out set, read from blobs."""
+
+    def __init__(self, blobs: Blobs, items: Sequence[tuple[str, Item]], *, max_pixels: int) -> None:
+        """`items` pairs each image with the id of the task that it is stored under."""
+        self._blobs = blobs
+        self._items = items
+        self._max_pixels = max_pixels
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def decoded(self, index: int) -> Pixels:
+        """The whole picture, H×W×3.
+
+        Raises:
+            DamagedBlob: the stored bytes are not those that were accepted.
+        """
+        task_id, item = self._items[index]
+        return decode(self._blobs.get(f"tasks/{task_id}/{item.sha256}"), max_pixels=self._max_pixels)
+
+    def views(self, spec: BackboneSpec) -> Iterator[Pixels]:
+        """Each image as the server would show it to the backbone, one after the other."""
+        return (evaluation_view(self.decoded(index), spec) for index in range(len(self)))
+
+
+class TrainingPictures:
+    """The images that a task trains on, with their columns in the block; shrunk copies are kept while they fit."""
+
+    def __init__(self, pictures: Pictures, columns_N: NDArray[np.int64], spec: BackboneSpec) -> None:
+        self.columns_N = columns_N
+        self._pictures = pictures
+        self._short_side = 2 * spec.image_size
+        self._kept: dict[int, Pixels] = {}
+        self._room_bytes = CACHE_BYTES
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def pixels(self, index: int) -> Pixels:
+        """The image, H×W×3, its short side at most twice the backbone's input."""
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        pixels = shrink(self._pictures.decoded(index), self._short_side)
+        if pixels.nbytes <= self._room_bytes:
+            self._room_bytes -= pixels.nbytes
+            self._kept[index] = pixels
+        return pixels

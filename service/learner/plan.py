@@ -1,0 +1,124 @@
+"""How one task is learned: worked out once from the settings and the task's images, then frozen with the task."""
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from model.alignment import AlignmentPlan
+from model.methods import METHODS, Method
+from model.tuning import TuningPlan
+from service.learner.holdout import HoldoutRule
+from service.settings import Settings
+
+MICRO_BATCH_CPU = 16
+"""Images of one step's part on a CPU: under two seconds of work, so that a cancel is quick."""
+MILESTONE = 0.9
+"""The rates drop in the last tenth of the epochs, as the reference's 18 of 20 (method.md 2.1)."""
+
+
+@dataclass(frozen=True)
+class LearnPlan:
+    """All that decides the outcome of a task besides its base and its images; stored with the task at its claim."""
+
+    method: str
+    seed: int
+    epochs: int
+    min_steps: int
+    batch_size: int
+    head_lr: float
+    backbone_lr: float
+    augmentation: str
+    precision: str
+    device: str
+    threads: int
+    max_minutes: float | None
+    held_out: float
+    held_out_per_class: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "LearnPlan":
+        """The plan that `to_json` wrote."""
+        return cls(**value)
+
+    @property
+    def composition(self) -> Method:
+        """The method by its name."""
+        return METHODS[self.method]
+
+    @property
+    def holdout(self) -> HoldoutRule:
+        """How many images of each class only judge."""
+        return HoldoutRule(self.held_out, self.held_out_per_class)
+
+    def tuning(self, images: int) -> TuningPlan:
+        """Stage 1 for so many training images: batch min(`batch_size`, a quarter of them), at least `min_steps` steps."""
+        batch = max(1, min(self.batch_size, math.ceil(images / 4)))
+        steps = math.ceil(images / batch)
+        epochs = max(self.epochs, math.ceil(self.min_steps / steps))
+        return TuningPlan(
+            epochs=epochs,
+            batch_size=batch,
+            micro_batch=batch if self.device == "cuda" else min(batch, MICRO_BATCH_CPU),
+            head_lr=self.head_lr,
+            backbone_lr=self.backbone_lr,
+            milestones=(math.ceil(MILESTONE * epochs),),
+            augmentation=self.augmentation,
+            precision=self.precision,
+            seed=self.seed,
+            threads=self.threads,
+            max_minutes=self.max_minutes,
+        )
+
+    def alignment(self) -> AlignmentPlan | None:
+        """Stage 2 of the method, if it has one."""
+        return self.composition.aligner
+
+
+def make_plan(settings: Settings, base_digest: str | None, pixel_digests: Sequence[str], method: str) -> LearnPlan:
+    """The plan of a task claimed now on this machine."""
+    learn = settings.learn
+    device = _device(learn.device)
+    return LearnPlan(
+        method=method,
+        seed=task_seed(learn.seed, base_digest, pixel_digests),
+        epochs=learn.epochs,
+        min_steps=learn.min_steps,
+        batch_size=learn.batch_size,
+        head_lr=learn.head_lr,
+        backbone_lr=learn.backbone_lr,
+        augmentation=learn.augmentation,
+        precision=_precision(learn.precision, device),
+        device=device,
+        threads=learn.threads or os.cpu_count() or 1,
+        max_minutes=learn.max_minutes,
+        held_out=learn.held_out,
+        held_out_per_class=learn.held_out_per_class,
+    )
+
+
+def task_seed(seed: int, base_digest: str | None, pixel_digests: Sequence[str]) -> int:
+    """A seed from the setting, the base and the images in order, never from time or ids; below 2³¹."""
+    told = "\n".join([str(seed), base_digest or "none", *pixel_digests])
+    return int.from_bytes(hashlib.sha256(told.encode()).digest()[:4], "big") >> 1
+
+
+def _device(asked: str) -> str:
+    if asked != "auto":
+        return asked
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _precision(asked: str, device: str) -> str:
+    if asked != "auto":
+        return asked
+    hardware = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if hardware else "fp32"

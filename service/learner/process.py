@@ -1,0 +1,116 @@
+"""The learner process: waits for the lease, claims one task after the other, and leaves nothing undone that it cannot resume."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+
+from service.learner.heartbeat import LEASE_TTL_S, Heartbeat
+from service.learner.story import TaskRun
+from service.learner.workshop import Interrupted, Workshop
+from service.orphans import die_with_parent
+from service.settings import Settings
+from stream.blobs import open_blobs
+from stream.errors import LeaseLost, StreamError, TaskStopped
+from stream.ledger import Ledger, Lease
+from stream.retention import sweep
+from stream.tasks import Task
+
+LEASE = "learner"
+IDLE_WAIT_S = 0.2
+LEASE_WAIT_S = 0.5
+SWEEP_EVERY_S = 60.0
+NICENESS = 10
+"""Serving goes first where both share the cores."""
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Learn until SIGTERM or SIGINT; 0 after a clean stop."""
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    die_with_parent()
+    os.nice(NICENESS)
+    ledger = Ledger.open(settings.database)
+    try:
+        LearnerProcess(settings, ledger, stop).run()
+    finally:
+        ledger.close()
+    return 0
+
+
+class LearnerProcess:
+    """One learner; of several that run, the one that holds the lease works and the others wait."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, stop: threading.Event) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._stop = stop
+        self._blobs = open_blobs(settings.blobs, settings.cache / "blobs")
+        self._owner = uuid.uuid4().hex
+        self._next_sweep = 0.0
+
+    def run(self) -> None:
+        """Take the lease and work under it, again whenever it was lost, until told to stop."""
+        while not self._stop.is_set():
+            lease = self._ledger.acquire_lease(LEASE, self._owner, socket.gethostname(), LEASE_TTL_S)
+            if lease is None:
+                self._stop.wait(LEASE_WAIT_S)
+                continue
+            try:
+                self._work(lease)
+            except LeaseLost:
+                log.warning("another learner holds the lease; waiting")
+
+    def _work(self, lease: Lease) -> None:
+        with Heartbeat(self._ledger, lease) as heartbeat:
+            workshop = Workshop(self._settings, self._ledger, self._blobs, heartbeat, self._stop)
+            while not self._stop.is_set() and not heartbeat.lost.is_set():
+                task = self._ledger.claim(lease)
+                if task is not None:
+                    self._learn(workshop, task)
+                self._sweep_when_due(lease)
+                if task is None:
+                    self._stop.wait(IDLE_WAIT_S)
+        if not heartbeat.lost.is_set():
+            self._ledger.release_lease(lease)
+
+    def _learn(self, workshop: Workshop, task: Task) -> None:
+        heartbeat, lease = workshop.heartbeat, workshop.heartbeat.lease
+        heartbeat.say(task=task.id)
+        try:
+            TaskRun(workshop, task).run()
+        except Interrupted:
+            self._ledger.hand_back(lease, task.id)
+        except TaskStopped as stopped:
+            log.info("task %s is %s", task.id, stopped.state)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            log.exception("task %s failed", task.id)
+            self._fail(lease, task, error)
+        finally:
+            if not heartbeat.lost.is_set():
+                heartbeat.say(task=None, candidate=None)
+
+    def _fail(self, lease: Lease, task: Task, error: Exception) -> None:
+        try:
+            self._ledger.fail(lease, task.id, f"{type(error).__name__}: {error}")
+        except TaskStopped:
+            log.info("task %s was stopped before it could fail", task.id)
+
+    def _sweep_when_due(self, lease: Lease) -> None:
+        if time.monotonic() < self._next_sweep:
+            return
+        self._next_sweep = time.monotonic() + SWEEP_EVERY_S
+        try:
+            sweep(self._ledger, self._blobs, lease, self._settings.retention.policy())
+        except (StreamError, OSError) as error:
+            if isinstance(error, LeaseLost):
+                raise
+            log.warning("the sweep was put off: %s", error)
