@@ -2,8 +2,8 @@
 
 Three checks, each of which passes, refuses, or has too few images to judge:
 
-- `known_classes`: on the images that an earlier version was judged on, argmax among that version's classes alone, so that
-  more classes do not look like forgetting. Against the base, and against the best version of the lineage.
+- `known_classes`: on the images that an earlier version was judged on, argmax among that version's classes alone, so
+  that more classes do not look like forgetting. Against the base, and against the best version of the lineage.
 - `new_classes`: the images of classes that the base does not know, argmax among all.
 - `provisional`: a final version against its own provisional, all images, all classes.
 """

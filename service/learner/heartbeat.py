@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from stream.errors import LeaseLost, StreamError
-from stream.ledger import Ledger, Lease
+from stream.ledger import Lease, Ledger
 
 RENEW_EVERY_S = 2.0
 LEASE_TTL_S = 8.0

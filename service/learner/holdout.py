@@ -1,4 +1,4 @@
-"""Which images of a task only judge: chosen once, at the claim, from what the images are and never from chance or time."""
+"""Which images of a task only judge: chosen once, at the claim, from what the images are, never by chance or time."""
 
 import hashlib
 from collections import defaultdict
@@ -32,8 +32,8 @@ class HoldoutRule:
 def split(images: Sequence[Candidate], held_before: Mapping[str, int], rule: HoldoutRule, seed: int) -> list[str]:
     """`train` or `held_out` for each image, in their order.
 
-    Where the client named any split, its word holds and unnamed images are trained on. `held_before` counts the held-out
-    images of a class in earlier tasks of the lineage.
+    Where the client named any split, its word holds and unnamed images are trained on. `held_before` counts the
+    held-out images of a class in earlier tasks of the lineage.
     """
     if any(image.split for image in images):
         return [image.split or "train" for image in images]

@@ -60,7 +60,7 @@ class LearnPlan:
         return HoldoutRule(self.held_out, self.held_out_per_class)
 
     def tuning(self, images: int) -> TuningPlan:
-        """Stage 1 for so many training images: batch min(`batch_size`, a quarter of them), at least `min_steps` steps."""
+        """Stage 1 for so many images: batch min(`batch_size`, a quarter of them), at least `min_steps` steps."""
         batch = max(1, min(self.batch_size, math.ceil(images / 4)))
         steps = math.ceil(images / batch)
         epochs = max(self.epochs, math.ceil(self.min_steps / steps))

@@ -1,4 +1,4 @@
-"""The learner process: waits for the lease, claims one task after the other, and leaves nothing undone that it cannot resume."""
+"""The learner process: waits for the lease, claims task after task, and leaves nothing undone that it cannot resume."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from service.orphans import die_with_parent
 from service.settings import Settings
 from stream.blobs import open_blobs
 from stream.errors import LeaseLost, StreamError, TaskStopped
-from stream.ledger import Ledger, Lease
+from stream.ledger import Lease, Ledger
 from stream.retention import sweep
 from stream.tasks import Task
 
