@@ -1,0 +1,158 @@
+"""The network from pixels to features: any timm architecture, its normalisation inside."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from model.spec import BackboneSpec
+
+Precision = Literal["fp32", "bf16"]
+
+FRESH_NORM_EPSILON: Final = 1e-5
+"""Of the LayerNorm that replaces the pre-trained one; timm's own is 1e-6 (SLCA code: `convs/vits.py`)."""
+
+
+class WeightsError(ValueError):
+    """Weights that do not fit the architecture, or that cannot be had; the text names what is wrong."""
+
+
+class PixelBackbone(nn.Module):
+    """A timm network without its classifier, from uint8 pixels to the features that its classifier would see.
+
+    `mean` and `std` are buffers, so that weights bring their own normalisation. Running statistics of BatchNorm never
+    move, also in training mode: batches of one task would bend them away from all the others.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.network = _network(spec)
+        self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32))
+
+    @property
+    def feature_dim(self) -> int:
+        """D, the length of a feature vector."""
+        return int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return self.mean.device
+
+    def forward(self, pixels_BHWC: Tensor) -> Tensor:
+        """`features_BD`, float32 unless under autocast, of uint8 RGB pixels of the spec's image size."""
+        images_BHWC = (pixels_BHWC.to(torch.float32) / 255 - self.mean) / self.std
+        features = self.network.forward_features(images_BHWC.permute(0, 3, 1, 2))
+        features_BD: Tensor = self.network.forward_head(features, pre_logits=True)
+        return features_BD
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for everything but BatchNorm."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def state(self) -> dict[str, Tensor]:
+        """Every parameter and buffer by name, as copies on the CPU, without BatchNorm's step counters, which nothing reads."""
+        return {name: value.detach().cpu().clone() for name, value in self.state_dict().items() if _is_kept(name)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take the weights that `state` wrote; raises `WeightsError` naming what does not fit."""
+        check_names({name: value for name, value in self.state_dict().items() if _is_kept(name)}, state)
+        self.load_state_dict(dict(state), strict=False)
+
+
+def build(spec: BackboneSpec) -> PixelBackbone:
+    """The architecture with random weights, in evaluation mode; raises `WeightsError` for a name unknown to timm."""
+    return PixelBackbone(spec).eval()
+
+
+def check_names(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raise `WeightsError` unless both have the same names with the same shapes."""
+    shared = expected.keys() & given.keys()
+    problems = {
+        "missing": sorted(expected.keys() - shared),
+        "unexpected": sorted(given.keys() - shared),
+        "of another shape": sorted(name for name in shared if expected[name].shape != given[name].shape),
+    }
+    found = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
+    if found:
+        raise WeightsError("the weights do not fit the backbone: " + "; ".join(found))
+
+
+def extract_features(
+    backbone: PixelBackbone,
+    views: Iterable[NDArray[np.uint8]],
+    *,
+    batch_size: int,
+    precision: Precision = "fp32",
+    on_batch: Callable[[int], None] | None = None,
+) -> NDArray[np.float32]:
+    """`features_ND`, in evaluation mode, of views of the spec's image size, taken one batch at a time.
+
+    `on_batch` is told after each batch how many images are done, and may raise to stop.
+    """
+    was_training = backbone.training
+    backbone.eval()
+    done, parts = 0, [np.zeros((0, backbone.feature_dim), np.float32)]
+    try:
+        for pixels_BHWC in _batches(views, batch_size):
+            parts.append(_features(backbone, pixels_BHWC, precision))
+            done += len(pixels_BHWC)
+            if on_batch is not None:
+                on_batch(done)
+    finally:
+        backbone.train(was_training)
+    return np.concatenate(parts)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context in which a network runs in this precision."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def _features(backbone: PixelBackbone, pixels_BHWC: NDArray[np.uint8], precision: Precision) -> NDArray[np.float32]:
+    with torch.inference_mode(), autocast(backbone.device, precision):
+        features_BD: Tensor = backbone(torch.from_numpy(pixels_BHWC).to(backbone.device))
+    return features_BD.float().cpu().numpy()
+
+
+def _batches(views: Iterable[NDArray[np.uint8]], batch_size: int) -> Iterator[NDArray[np.uint8]]:
+    waiting = iter(views)
+    while batch := list(islice(waiting, batch_size)):
+        yield np.stack(batch)
+
+
+def _network(spec: BackboneSpec) -> Any:
+    settings = timm.get_pretrained_cfg(spec.name)
+    if settings is None:
+        raise WeightsError(f"timm knows no backbone {spec.name!r}")
+    # Only architectures with a fixed input have to be told its size.
+    sized: dict[str, Any] = {"img_size": spec.image_size} if settings.fixed_input_size else {}
+    network = timm.create_model(spec.name, pretrained=False, num_classes=0, **sized)
+    return _with_fresh_norm(network, spec) if spec.norm == "fresh" else network
+
+
+def _with_fresh_norm(network: Any, spec: BackboneSpec) -> Any:
+    if not isinstance(getattr(network, "norm", None), nn.LayerNorm):
+        raise WeightsError(f"{spec.name} does not end in a LayerNorm that could be made fresh")
+    network.norm = nn.LayerNorm(network.num_features, eps=FRESH_NORM_EPSILON)
+    return network
+
+
+def _is_kept(name: str) -> bool:
+    return not name.endswith(".num_batches_tracked")
