@@ -27,19 +27,19 @@ class WeightsError(ValueError):
 class PixelBackbone(nn.Module):
     """A timm network without its classifier, from uint8 pixels to the features that its classifier would see.
 
-    `mean` and `std` are buffers, so that weights bring their own normalisation. Running statistics of BatchNorm never
+    `pixel_mean` and `pixel_std` are buffers, so that weights bring their own normalisation. Running statistics of BatchNorm never
     move, also in training mode: batches of one task would bend them away from all the others.
     """
 
-    mean: Tensor
-    std: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()
         self.spec = spec
         self.network = _network(spec)
-        self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32))
+        self.register_buffer("pixel_mean", torch.tensor(spec.mean, dtype=torch.float32))
+        self.register_buffer("pixel_std", torch.tensor(spec.std, dtype=torch.float32))
 
     @property
     def feature_dim(self) -> int:
@@ -49,11 +49,11 @@ class PixelBackbone(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters lie."""
-        return self.mean.device
+        return self.pixel_mean.device
 
     def forward(self, pixels_BHWC: Tensor) -> Tensor:
         """`features_BD`, float32 unless under autocast, of uint8 RGB pixels of the spec's image size."""
-        images_BHWC = (pixels_BHWC.to(torch.float32) / 255 - self.mean) / self.std
+        images_BHWC = (pixels_BHWC.to(torch.float32) / 255 - self.pixel_mean) / self.pixel_std
         features = self.network.forward_features(images_BHWC.permute(0, 3, 1, 2))
         features_BD: Tensor = self.network.forward_head(features, pre_logits=True)
         return features_BD
@@ -67,7 +67,7 @@ class PixelBackbone(nn.Module):
         return self
 
     def state(self) -> dict[str, Tensor]:
-        """Every parameter and buffer by name, as copies on the CPU, without BatchNorm's step counters, which nothing reads."""
+        """Every parameter and buffer by name, copied to the CPU, without BatchNorm's step counters, which nothing reads."""
         return {name: value.detach().cpu().clone() for name, value in self.state_dict().items() if _is_kept(name)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
