@@ -1,0 +1,8 @@
+"""Where the bytes are: images under their task, parts and manifests under their SHA-256."""
+
+from stream.blobs.blobs import BlobInfo, Blobs, Content
+from stream.blobs.folder import FolderBlobs
+from stream.blobs.opening import open_blobs
+from stream.blobs.s3 import S3Blobs
+
+__all__ = ["BlobInfo", "Blobs", "Content", "FolderBlobs", "S3Blobs", "open_blobs"]

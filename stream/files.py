@@ -1,0 +1,99 @@
+"""Files that survive a power cut: written beside their place, flushed, renamed, the folder flushed too."""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from stream.errors import StorageFull
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextlib.contextmanager
+def storage_errors(place: Path) -> Iterator[None]:
+    """Turn the operating system's ways of saying `no room` into StorageFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageFull(str(place)) from error
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and its parents; each new one is durable in its parent."""
+    missing = [folder, *folder.parents]
+    with storage_errors(folder):
+        for place in reversed([place for place in missing if not place.exists()]):
+            place.mkdir(exist_ok=True)
+            flush_folder(place.parent)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, whole and durable or not at all; an older file there is replaced at once.
+
+    Raises:
+        StorageFull: no room.
+    """
+    make_folder(path.parent)
+    place(path, data)
+    flush_folder(path.parent)
+
+
+def place(path: Path, content: bytes | Path) -> None:
+    """As `write`, but the caller flushes the folder. A Path as content is moved, or copied across file systems.
+
+    Raises:
+        StorageFull: no room; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with storage_errors(path.parent):
+        try:
+            if isinstance(content, Path):
+                _move(content, temporary)
+            else:
+                temporary.write_bytes(content)
+            flush_file(temporary)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target)
+        source.unlink()
+
+
+def flush_file(path: Path) -> None:
+    """Wait until the file's bytes are on the disk."""
+    _flush(path, os.O_RDONLY)
+
+
+def flush_folder(path: Path) -> None:
+    """Wait until the names in the folder are on the disk."""
+    _flush(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def flush_folders(folders: Iterable[Path]) -> None:
+    """Flush each folder once."""
+    for folder in sorted(set(folders)):
+        flush_folder(folder)
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
