@@ -1,0 +1,68 @@
+"""`everclass learn`."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from everclass.commands.server import Server, with_server
+from everclass.commands.tasks import show_task, wait
+from everclass.lessons import Wishes
+from everclass.results import Task
+from everclass.showing import upload_bar
+
+
+def base_number(_context: click.Context, _option: click.Parameter, value: str | None) -> int | Literal["none"] | None:
+    """A version's number, `none`, or nothing."""
+    if value is None:
+        return None
+    if value == "none":
+        return "none"
+    if not value.isdigit():
+        raise click.BadParameter("a version's number or none")
+    return int(value)
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", help="What to call the task.")
+@click.option("--note", help="A note that stays with the task.")
+@click.option("--base", callback=base_number, help="Version to learn on from, or none for a new root.")
+@click.option("--promote", type=click.Choice(["auto", "manual"]), help="manual holds what the task makes.")
+@click.option("--task", help="Append to this open task.")
+@click.option("--no-commit", is_flag=True, help="Leave the task open for more batches.")
+@click.option("--detach", is_flag=True, help="Return as soon as the images are safe on the server.")
+@with_server
+def learn(
+    server: Server,
+    source: Path,
+    name: str | None,
+    note: str | None,
+    base: int | Literal["none"] | None,
+    promote: Literal["auto", "manual"] | None,
+    task: str | None,
+    no_commit: bool,
+    detach: bool,
+) -> None:
+    """Learn from SOURCE: a folder with one folder a class, a zip or tar archive of one, or a Parquet file.
+
+    Waits until the task is done, unless --detach or --no-commit is given.
+    """
+    wishes: Wishes = {
+        "name": name,
+        "note": note,
+        "base": base,
+        "promote": promote,
+        "task": task,
+        "commit": not no_commit,
+    }
+    accepted = _send(server, source, wishes)
+    if detach or no_commit:
+        show_task(server, accepted)
+    else:
+        show_task(server, wait(server, accepted.id))
+
+
+def _send(server: Server, source: Path, wishes: Wishes) -> Task:
+    with upload_bar(source.name) as on_sent:
+        return server.client.learn(source, on_sent=on_sent, **wishes)

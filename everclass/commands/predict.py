@@ -1,0 +1,58 @@
+"""`everclass predict`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from everclass.commands.server import Server, with_server
+from everclass.results import Prediction
+from everclass.showing import percent, show_json, show_table
+
+BATCH_IMAGES = 32
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Candidates to list for each image."
+)
+@click.option("--version", type=int, help="Ask this version.")
+@click.option("--alias", help="Ask the version that this alias points at.")
+@with_server
+def predict(server: Server, files: tuple[Path, ...], top_k: int, version: int | None, alias: str | None) -> None:
+    """Say what the images in FILES show, by the version in force or the one that is named."""
+    rows = [
+        (path, number, prediction)
+        for batch in _batches(files)
+        for path, number, prediction in _answers(server, batch, top_k, version, alias)
+    ]
+    if server.as_json:
+        items = [{"file": str(path), "version": number, **said.model_dump(mode="json")} for path, number, said in rows]
+        show_json({"items": items})
+    else:
+        cells = [
+            (path, said.label, percent(said.score), _known(said), _others(said), number) for path, number, said in rows
+        ]
+        show_table(("file", "label", "score", "known", "or else", "version"), cells)
+
+
+def _answers(
+    server: Server, batch: Sequence[Path], top_k: int, version: int | None, alias: str | None
+) -> Iterator[tuple[Path, int, Prediction]]:
+    answer = server.client.predict(batch, top_k=top_k, version=version, alias=alias)
+    for path, prediction in zip(batch, answer.predictions, strict=True):
+        yield path, answer.version, prediction
+
+
+def _batches(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    for start in range(0, len(files), BATCH_IMAGES):
+        yield files[start : start + BATCH_IMAGES]
+
+
+def _known(said: Prediction) -> str | None:
+    return None if said.known is None else "yes" if said.known else "no"
+
+
+def _others(said: Prediction) -> list[str]:
+    return [f"{other.label} {percent(other.score)}" for other in said.top if other.label != said.label]

@@ -1,0 +1,92 @@
+"""`everclass serve`, `learner` and `config`: the commands that need the server's own packages, loaded only then."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import click
+
+from everclass.exits import Exit
+from everclass.showing import show_json, show_table
+
+if TYPE_CHECKING:
+    from service.settings import Loaded
+
+Rest = ParamSpec("Rest")
+
+
+def settings_flags(given: tuple[str, ...]) -> dict[str, object]:
+    """`NAME=VALUE` pairs as flags; a value that is JSON (a number, true, null) is that, all else is text."""
+    flags: dict[str, object] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--set")
+        flags[name] = _value(value)
+    return flags
+
+
+def _value(text: str) -> object:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
+
+
+def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Callable[..., None]:
+    """Give a command `--config`, `--data-dir` and `--set`, and the settings that follow from them."""
+
+    @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file. [everclass.toml]")
+    @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of database and blobs.")
+    @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Any setting, such as learn.epochs=3.")
+    @wraps(command)
+    def run(
+        config: Path | None, data_dir: Path | None, pairs: tuple[str, ...], *args: Rest.args, **kwargs: Rest.kwargs
+    ) -> None:
+        from service.settings import WrongSettings, load_settings
+
+        taken: dict[str, Any] = {name: kwargs.pop(name) for name in ("host", "port") if name in kwargs}
+        try:
+            loaded = load_settings({"config": config, "data_dir": data_dir, **taken, **settings_flags(pairs)})
+        except WrongSettings as error:
+            click.echo(f"everclass: {error}", err=True)
+            raise SystemExit(int(Exit.USAGE)) from None
+        command(loaded, *args, **kwargs)
+
+    return run
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on.")
+@click.option("--no-learner", is_flag=True, help="Only answer; a learner runs elsewhere.")
+@with_settings
+def serve(loaded: "Loaded", no_learner: bool) -> None:
+    """Start a server: the service that answers and, unless --no-learner is given, the learner, both supervised."""
+    from service.supervisor import serve as supervise
+
+    raise SystemExit(supervise(loaded.settings, learner=not no_learner))
+
+
+@click.command()
+@with_settings
+def learner(loaded: "Loaded") -> None:
+    """Start a learner alone, for a service that runs elsewhere on the same database and blobs."""
+    from service.learner import run
+
+    raise SystemExit(run(loaded.settings))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
+@with_settings
+def config(loaded: "Loaded", as_json: bool) -> None:
+    """Show the settings in force and where each comes from."""
+    shown = loaded.settings.shown()
+    if as_json:
+        show_json({name: {"value": value, "source": loaded.sources[name]} for name, value in shown.items()})
+        return
+    show_table(("setting", "value", "from"), [(name, value, loaded.sources[name]) for name, value in shown.items()])

@@ -1,0 +1,44 @@
+"""What a command needs to reach a server: its address, a key, how to answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+import click
+
+from everclass.client import DEFAULT_URL, Client
+from everclass.exits import errors_as_exit_codes
+from everclass.transport import Patience
+
+Rest = ParamSpec("Rest")
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server that a command speaks to; `as_json` where a script reads the answer."""
+
+    client: Client
+    as_json: bool
+
+
+def with_server(command: Callable[Concatenate[Server, Rest], None]) -> Callable[..., None]:
+    """Give a command `--url`, `--key`, `--timeout` and `--json`, and turn its errors into exit codes."""
+
+    @click.option(
+        "--url", envvar="EVERCLASS_URL", default=DEFAULT_URL, show_default=True, help="Address of the server."
+    )
+    @click.option("--key", envvar="EVERCLASS_KEY", help="Bearer token. Better given as EVERCLASS_KEY.")
+    @click.option(
+        "--timeout", "timeout_s", type=float, default=60.0, show_default=True, help="Seconds to wait for answers."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
+    @wraps(command)
+    def run(
+        url: str, key: str | None, timeout_s: float, as_json: bool, *args: Rest.args, **kwargs: Rest.kwargs
+    ) -> None:
+        patience = Patience(timeout_s=timeout_s, retries=4, pauses_s=min(timeout_s, 10.0))
+        with errors_as_exit_codes(), Client(url, key=key, patience=patience) as client:
+            command(Server(client, as_json), *args, **kwargs)
+
+    return run

@@ -1,0 +1,112 @@
+"""`everclass tasks`."""
+
+import click
+
+from everclass.commands.listing import ListByDefault
+from everclass.commands.server import Server, with_server
+from everclass.results import Task, TaskState
+from everclass.showing import percent, show_json, show_table, task_bar, task_words
+
+STATES = ("open", "queued", "learning", "done", "failed", "cancelled")
+
+
+@click.group(cls=ListByDefault)
+def tasks() -> None:
+    """List, show, follow, cancel and retry tasks."""
+
+
+@tasks.command("list")
+@click.option("--state", type=click.Choice(STATES), help="Only tasks in this state.")
+@with_server
+def list_tasks(server: Server, state: TaskState | None) -> None:
+    """List all tasks."""
+    found = list(server.client.tasks(state=state))
+    if server.as_json:
+        show_json(found)
+        return
+    headings = ("task", "name", "state", "phase", "progress", "images", "classes", "versions", "created")
+    show_table(headings, [_row(task) for task in found])
+
+
+@tasks.command()
+@click.argument("task_id")
+@with_server
+def show(server: Server, task_id: str) -> None:
+    """Show one task."""
+    show_task(server, server.client.task(task_id))
+
+
+@tasks.command()
+@click.argument("task_id")
+@click.option("--timeout-wait", "wait_s", type=float, help="Give up waiting after so many seconds.")
+@with_server
+def watch(server: Server, task_id: str, wait_s: float | None) -> None:
+    """Follow a task until it has ended; fails where it failed or was cancelled."""
+    show_task(server, wait(server, task_id, wait_s))
+
+
+@tasks.command()
+@click.argument("task_id")
+@with_server
+def cancel(server: Server, task_id: str) -> None:
+    """Cancel a task, while it learns too; of one that failed or was cancelled, delete the images that are kept."""
+    show_task(server, server.client.cancel(task_id))
+
+
+@tasks.command()
+@click.argument("task_id")
+@with_server
+def retry(server: Server, task_id: str) -> None:
+    """Run a failed or cancelled task again."""
+    show_task(server, server.client.retry(task_id))
+
+
+@tasks.command()
+@click.argument("task_id")
+@with_server
+def commit(server: Server, task_id: str) -> None:
+    """Close an open task, so that it is learned."""
+    show_task(server, server.client.commit(task_id))
+
+
+def wait(server: Server, task_id: str, timeout_s: float | None = None) -> Task:
+    """The task once it is done, with a bar meanwhile."""
+    with task_bar() as bar:
+        return server.client.wait_for_task(task_id, timeout_s=timeout_s, on_progress=bar)
+
+
+def show_task(server: Server, task: Task) -> None:
+    """A task in a few lines, or as JSON."""
+    if server.as_json:
+        show_json(task)
+        return
+    classes = ", ".join(f"{label} ({images})" for label, images in task.labels.items())
+    lines = {
+        "": task_words(task),
+        "name": task.name,
+        "note": task.note,
+        "reason": task.reason,
+        "images": task.images,
+        "classes": classes,
+        "base": task.base,
+        "versions": ", ".join(str(number) for number in task.versions),
+        "epochs": "; ".join(f"{e.epoch}: loss {e.loss:.3f}, {percent(e.accuracy)}" for e in task.epochs),
+    }
+    for name, value in lines.items():
+        if value not in (None, ""):
+            click.echo(f"{name:<9}{value}" if name else str(value))
+
+
+def _row(task: Task) -> tuple[object, ...]:
+    done = percent(task.progress) if task.state == "learning" else None
+    return (
+        task.id,
+        task.name,
+        task.state,
+        task.phase,
+        done,
+        task.images,
+        len(task.labels),
+        task.versions,
+        task.created_at,
+    )

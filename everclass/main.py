@@ -1,0 +1,44 @@
+"""The command `everclass`."""
+
+import click
+
+from everclass.commands.learn import learn
+from everclass.commands.predict import predict
+from everclass.commands.running import config, learner, serve
+from everclass.commands.tasks import tasks
+from everclass.commands.versions import classes, export, promote, promotions, rollback, versions
+from everclass.exits import MEANINGS
+
+EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {int(code)}  {meaning}" for code, meaning in MEANINGS.items())
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="everclass")
+def cli() -> None:
+    """A model server that keeps learning new image classes and never stops serving."""
+
+
+for command in (
+    serve,
+    learner,
+    learn,
+    predict,
+    tasks,
+    versions,
+    classes,
+    rollback,
+    promote,
+    promotions,
+    export,
+    config,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    cli(prog_name="everclass")
+
+
+if __name__ == "__main__":
+    main()
