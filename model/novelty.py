@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
+from model.shrinkage import oracle_shrunk
 from model.statistics import ClassStatistics
 
 Floats = NDArray[np.float32]
@@ -119,19 +120,8 @@ def auroc(known_N: Floats, unknown_M: Floats) -> float:
     return float((below_N + up_to_N).mean() / (2 * len(sorted_M)))
 
 
-def shrunk_covariance(covariance_DD: NDArray[np.float64], freedom: int) -> NDArray[np.float64]:
-    """(1−ρ)·S + ρ·(trace S/D)·I with ρ by oracle approximating shrinkage (Chen et al. 2010), never singular."""
-    dimension = len(covariance_DD)
-    mean_variance = float(np.trace(covariance_DD)) / dimension
-    energy = float((covariance_DD**2).mean())
-    excess = (freedom + 1) * (energy - mean_variance**2 / dimension)
-    part = 1.0 if excess <= 0 else min(1.0, (energy + mean_variance**2) / excess)
-    floor = max(mean_variance * part, mean_variance * 1e-6, 1e-8)
-    return (1 - part) * covariance_DD + floor * np.eye(dimension)
-
-
 def _plain(statistics: ClassStatistics) -> NoveltyRule:
-    whitening_DD = _whitening(shrunk_covariance(statistics.pooled_covariance(), statistics.freedom))
+    whitening_DD = _whitening(oracle_shrunk(statistics.pooled_covariance(), statistics.freedom))
     mean_CD = statistics.mean_CD.astype(np.float64)
     none_DD, none_D = np.zeros((0, statistics.dimension), np.float32), np.zeros(0, np.float32)
     return NoveltyRule(
@@ -141,7 +131,7 @@ def _plain(statistics: ClassStatistics) -> NoveltyRule:
 
 def _relative(statistics: ClassStatistics) -> NoveltyRule:
     mean_D, covariance_DD = statistics.overall()
-    background_DD = _whitening(shrunk_covariance(covariance_DD, max(0, int(statistics.count_C.sum()) - 1)))
+    background_DD = _whitening(oracle_shrunk(covariance_DD, max(0, int(statistics.count_C.sum()) - 1)))
     return replace(
         _plain(statistics),
         background_DD=background_DD.astype(np.float32),

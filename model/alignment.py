@@ -1,0 +1,145 @@
+"""Stage 2 of SLCA: the head over all classes, trained on features drawn from every class's Gaussian.
+
+Method: section 3.3 of the paper. Two things differ from its code, neither in what is drawn or minimised: features come
+from the statistics' factors, so that no covariance is ever decomposed, and every draw z is used as z and −z, so that
+the samples' mean is the class's mean exactly; and the gradient is written out, since the net is one layer.
+"""
+
+from dataclasses import dataclass
+from math import cos, pi
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model import paper
+from model.head import Head
+from model.sampling import GaussianSampler
+from model.shrinkage import FEW_IMAGES, FewImages
+from model.statistics import ClassStatistics
+
+LARGEST_DRAW_BYTES = 256 * 2**20
+"""Features held at once; an epoch of more is drawn in parts, each with equally many features of every class."""
+
+
+@dataclass(frozen=True)
+class AlignmentPlan:
+    """The settings of stage 2; the defaults are the paper's, but for classes of few images, which it does not know."""
+
+    epochs: int = paper.ALIGNMENT_EPOCHS
+    samples_per_class: int = paper.SAMPLES_PER_CLASS
+    batch: int = paper.ALIGNMENT_BATCH
+    lr: float = paper.ALIGNMENT_RATE
+    momentum: float = paper.MOMENTUM
+    weight_decay: float = paper.WEIGHT_DECAY
+    tau: float = paper.TEMPERATURE
+    logit_norm: bool = True
+    mean_decay: bool = True
+    ridge: float = paper.RIDGE
+    few_images: FewImages | None = FEW_IMAGES
+
+
+def align(
+    head: Head,
+    statistics: ClassStatistics,
+    blocks_C: NDArray[np.int64],
+    current_block: int,
+    plan: AlignmentPlan,
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> Head:
+    """The head after stage 2, from this un-aligned one.
+
+    `blocks_C` names the task of each class by any numbers that grow in order of arrival, `current_block` the task just
+    learned. The same arguments give the same bytes on CPU. Raises ValueError where shapes differ, a class has no images
+    or `current_block` has no class.
+    """
+    _check(head, statistics, blocks_C, current_block)
+    order_C = dense_blocks(blocks_C)
+    current = int(order_C[blocks_C == current_block][0])
+    generator = torch.Generator(device).manual_seed(seed)
+    scale_C = decayed_scale(order_C, current) if plan.mean_decay else np.ones(len(order_C))
+    sampler = GaussianSampler(statistics, scale_C, plan.ridge, plan.few_images, generator)
+    trainer = _HeadTrainer(head, order_C if plan.logit_norm else None, plan, device)
+    for epoch in range(plan.epochs):
+        trainer.lr = plan.lr * (1 + cos(pi * epoch / plan.epochs)) / 2
+        for features_ND, columns_N in sampler.epoch(plan.samples_per_class, LARGEST_DRAW_BYTES):
+            order_N = torch.randperm(len(columns_N), generator=generator, device=device)
+            for rows_B in torch.split(order_N, plan.batch):
+                trainer.step(features_ND[rows_B], columns_N[rows_B])
+    return trainer.head()
+
+
+def dense_blocks(blocks_C: NDArray[np.int64]) -> NDArray[np.int64]:
+    """t(c): the blocks renumbered 1, 2, … without gaps, in order."""
+    return np.unique(blocks_C, return_inverse=True)[1].astype(np.int64) + 1
+
+
+def decayed_scale(order_C: NDArray[np.int64], current: int) -> NDArray[np.float64]:
+    """s_c = 0.9 + 0.1·t(c)/k: what the mean of each class is scaled by; 1 for the current block."""
+    return np.asarray(1 - paper.MEAN_DECAY + paper.MEAN_DECAY * order_C / current)
+
+
+class _HeadTrainer:
+    """A linear head under SGD with momentum; the loss is cross-entropy on l/(n̄·τ), or on l where nothing is
+    normalised.
+
+    n̄ is the mean over blocks of ‖l_t‖ + 1e-7 of each feature, and the gradient passes through it.
+    """
+
+    lr = 0.0
+
+    def __init__(self, head: Head, order_C: NDArray[np.int64] | None, plan: AlignmentPlan, device: str) -> None:
+        bias_1C = head.bias_C[:, None]
+        self._weight_CD = torch.from_numpy(np.concatenate([head.weight_CD, bias_1C], axis=1)).to(device)
+        self._velocity_CD = torch.zeros_like(self._weight_CD)
+        self._plan = plan
+        self._blocks_CT = None if order_C is None else _membership(order_C).to(device)
+
+    def step(self, features_BD: Tensor, columns_B: Tensor) -> None:
+        weight_CD, bias_C = self._weight_CD[:, :-1], self._weight_CD[:, -1]
+        logits_BC = torch.addmm(bias_C, features_BD, weight_CD.T)
+        gradient_BC = self._gradient(logits_BC, columns_B)
+        velocity_CD = self._velocity_CD.mul_(self._plan.momentum)
+        velocity_CD.add_(self._weight_CD, alpha=self._plan.weight_decay)
+        velocity_CD[:, :-1].addmm_(gradient_BC.T, features_BD)
+        velocity_CD[:, -1].add_(gradient_BC.sum(dim=0))
+        self._weight_CD.add_(velocity_CD, alpha=-self.lr)
+
+    def _gradient(self, logits_BC: Tensor, columns_B: Tensor) -> Tensor:
+        """Of the mean loss, with respect to the logits."""
+        if self._blocks_CT is None:
+            return _softmax_minus_target(logits_BC, columns_B)
+        norm_BT = (logits_BC.square() @ self._blocks_CT).sqrt_()
+        mean_norm_B1 = norm_BT.mean(dim=1, keepdim=True) + paper.NORM_FLOOR
+        temperature_B1 = mean_norm_B1 * self._plan.tau
+        inner_BC = _softmax_minus_target(logits_BC / temperature_B1, columns_B) / temperature_B1
+        through_norm_B1 = (inner_BC * logits_BC).sum(dim=1, keepdim=True) / (mean_norm_B1 * norm_BT.shape[1])
+        inverse_BC = norm_BT.clamp_min_(paper.NORM_FLOOR).reciprocal_() @ self._blocks_CT.T
+        return inner_BC - through_norm_B1 * inverse_BC * logits_BC
+
+    def head(self) -> Head:
+        weight_CD = self._weight_CD.cpu().numpy()
+        return Head(np.ascontiguousarray(weight_CD[:, :-1]), np.ascontiguousarray(weight_CD[:, -1]))
+
+
+def _softmax_minus_target(logits_BC: Tensor, columns_B: Tensor) -> Tensor:
+    gradient_BC = logits_BC.softmax(dim=1)
+    gradient_BC[torch.arange(len(columns_B), device=columns_B.device), columns_B] -= 1
+    return gradient_BC.div_(len(columns_B))
+
+
+def _membership(order_C: NDArray[np.int64]) -> Tensor:
+    """1 where a class belongs to a block, C×T."""
+    return torch.from_numpy((order_C[:, None] == np.arange(1, order_C.max() + 1)).astype(np.float32))
+
+
+def _check(head: Head, statistics: ClassStatistics, blocks_C: NDArray[np.int64], current_block: int) -> None:
+    if head.weight_CD.shape != statistics.mean_CD.shape or len(blocks_C) != len(head.bias_C):
+        raise ValueError(f"head {head.weight_CD.shape}, means {statistics.mean_CD.shape}, {len(blocks_C)} blocks")
+    if not statistics.count_C.all():
+        raise ValueError("a class has no images")
+    if current_block not in blocks_C:
+        raise ValueError(f"no class belongs to block {current_block}")

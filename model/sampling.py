@@ -1,0 +1,84 @@
+"""Features drawn from class Gaussians, without decomposing any covariance.
+
+With Σ = AᵀA, x = s·μ + z·A + √ε·z' has mean s·μ and covariance Σ + εI exactly, for z ~ N(0, I_R) and z' ~ N(0, I_D).
+"""
+
+from collections.abc import Iterator
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.shrinkage import FewImages
+from model.statistics import ClassStatistics
+
+
+class GaussianSampler:
+    """Draws the same number of features of every class, in pairs that mirror each other at the class's mean.
+
+    `scale_C` multiplies the means, `ridge` is ε; with `few_images` small classes borrow the pooled covariance. All work
+    is on the generator's device.
+    """
+
+    def __init__(
+        self,
+        statistics: ClassStatistics,
+        scale_C: NDArray[np.float64],
+        ridge: float,
+        few_images: FewImages | None,
+        generator: torch.Generator,
+    ) -> None:
+        self._generator = generator
+        self._ridge = ridge
+        self._mean_CD = self._here(statistics.mean_CD * scale_C[:, None])
+        own_C, self._borrowed_C = _parts(statistics, few_images)
+        self._factors = [self._here(factor_RD * own) for factor_RD, own in zip(statistics.factors, own_C, strict=True)]
+        self._pool_DD = self._here(_root(statistics.pooled_covariance())) if self._borrowed_C.any() else None
+
+    def epoch(self, per_class: int, most_bytes: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """`per_class` features of each class, with their columns, in parts of about `most_bytes`; not shuffled."""
+        parts = max(1, ceil(per_class * self._mean_CD.numel() * 4 / most_bytes))
+        drawn = 0
+        for part in range(1, parts + 1):
+            count, drawn = per_class * part // parts - drawn, per_class * part // parts
+            if count:
+                yield self.draw(count)
+
+    def draw(self, per_class: int) -> tuple[Tensor, Tensor]:
+        """`per_class` features of each class (C·n × D), class by class, and their columns."""
+        classes, dimension = self._mean_CD.shape
+        half = (per_class + 1) // 2
+        deviation_CSD = self._normal(classes, half, dimension).mul_(self._ridge**0.5)
+        for column, factor_RD in enumerate(self._factors):
+            deviation_CSD[column].addmm_(self._normal(half, len(factor_RD)), factor_RD)
+            if self._pool_DD is not None and self._borrowed_C[column]:
+                inner_SD = self._normal(half, dimension).mul_(float(self._borrowed_C[column]))
+                deviation_CSD[column].addmm_(inner_SD, self._pool_DD)
+        mean_C1D = self._mean_CD[:, None]
+        features_CSD = torch.cat([mean_C1D + deviation_CSD, mean_C1D - deviation_CSD[:, : per_class - half]], dim=1)
+        columns_C = torch.arange(classes, device=self._generator.device)
+        return features_CSD.reshape(-1, dimension), columns_C.repeat_interleave(per_class)
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self._generator, device=self._generator.device)
+
+    def _here(self, array: NDArray[np.floating]) -> Tensor:
+        return torch.from_numpy(array.astype(np.float32)).to(self._generator.device)
+
+
+def _parts(
+    statistics: ClassStatistics, few_images: FewImages | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each class's own factor, and the pool's, are multiplied by."""
+    if few_images is None:
+        return np.ones(statistics.class_count), np.zeros(statistics.class_count)
+    alpha_C, widening_C = few_images.borrowed_C(statistics.count_C), few_images.widening_C(statistics.count_C)
+    return widening_C * np.sqrt(1 - alpha_C), widening_C * np.sqrt(alpha_C)
+
+
+def _root(covariance_DD: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A with AᵀA = the covariance, which may be singular."""
+    variance_D, vectors_DD = np.linalg.eigh(covariance_DD)
+    return np.asarray((vectors_DD * np.sqrt(np.maximum(variance_D, 0))).T)

@@ -1,0 +1,51 @@
+"""Covariances from fewer images than they have directions: pulled towards something of full rank, by a stated rule."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SMALLEST_FLOOR = 1e-8
+"""Variance that every direction keeps, where all images are alike."""
+
+
+@dataclass(frozen=True)
+class FewImages:
+    """A class of fewer than `fewer_than` images borrows the pooled covariance: Σ = (1−α)·Σ_c + α·Σ_pool.
+
+    α = κ/(κ + n − 1), so that one image borrows all (regularised discriminant analysis, Friedman 1989). Its mean has a
+    variance of Σ/n itself, hence samples spread wider by √(1 + 1/n) (the predictive distribution).
+    """
+
+    kappa: float = 10.0
+    fewer_than: int = 20
+
+    def borrowed_C(self, count_C: Ints) -> Doubles:
+        """α by class, 0 for classes of enough images."""
+        alpha_C = self.kappa / (self.kappa + np.maximum(count_C - 1, 0))
+        return np.where(count_C < self.fewer_than, alpha_C, 0.0)
+
+    def widening_C(self, count_C: Ints) -> Doubles:
+        """Factor of the deviations by class, 1 for classes of enough images."""
+        return np.where(count_C < self.fewer_than, np.sqrt(1 + 1 / np.maximum(count_C, 1)), 1.0)
+
+
+FEW_IMAGES = FewImages()
+"""The rule that is used unless another is asked for."""
+
+
+def oracle_shrunk(covariance_DD: Doubles, freedom: int) -> Doubles:
+    """(1−ρ)·S + ρ·(trace S/D)·I with ρ by oracle approximating shrinkage (Chen et al. 2010); never singular.
+
+    `freedom` is the number of independent deviations that S was made of.
+    """
+    dimension = len(covariance_DD)
+    mean_variance = float(np.trace(covariance_DD)) / dimension
+    energy = float((covariance_DD**2).mean())
+    excess = (freedom + 1) * (energy - mean_variance**2 / dimension)
+    part = 1.0 if excess <= 0 else min(1.0, (energy + mean_variance**2) / excess)
+    floor = max(mean_variance * part, mean_variance * 1e-6, SMALLEST_FLOOR)
+    return np.asarray((1 - part) * covariance_DD + floor * np.eye(dimension))

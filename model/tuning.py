@@ -1,0 +1,259 @@
+"""Stage 1 of SLCA, the slow learner: backbone and the block's head under SGD, two learning rates, one loss.
+
+The loss is cross-entropy over the current block alone. What is random depends only on (seed, epoch, image), so that a
+run resumed from a state goes on exactly as the uninterrupted one.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model import paper
+from model.augmentation import training_view
+from model.backbone import PixelBackbone, Precision, autocast
+from model.head import Head
+from model.tuning_state import EpochRecord, Running, TuningState
+
+CHECKPOINT_SECONDS = 60.0
+"""Longest time between two checkpoints, in seconds, but for one step."""
+
+
+class LabelledImages(Protocol):
+    """A task's training images: decoded pixels on demand, and the position of each one's class in the block."""
+
+    @property
+    def columns_N(self) -> NDArray[np.int64]:
+        """The position in the block's head of each image's class."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, H×W×3 RGB."""
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """The settings of stage 1; rates fall by `gamma` at the start of each epoch in `milestones`, counted from 0.
+
+    `max_minutes` limits the time by a number of epochs that is decided after the first one.
+    """
+
+    epochs: int = paper.EPOCHS
+    batch_size: int = paper.BATCH
+    micro_batch: int = paper.BATCH
+    head_lr: float = paper.HEAD_RATE
+    backbone_lr: float = paper.HEAD_RATE * paper.BACKBONE_RATIO
+    momentum: float = paper.MOMENTUM
+    weight_decay: float = paper.WEIGHT_DECAY
+    milestones: tuple[int, ...] = (paper.MILESTONE,)
+    gamma: float = paper.GAMMA
+    precision: Precision = "fp32"
+    augmentation: str = "crop_flip"
+    seed: int = 0
+    threads: int | None = None
+    max_minutes: float | None = None
+
+    def rate_factor(self, epoch: int, epochs: int) -> float:
+        """What both rates are multiplied by in this epoch; milestones move along where `epochs` is not the plan's."""
+        reached = sum(epoch >= self._moved(milestone, epochs) for milestone in self.milestones)
+        return float(self.gamma**reached)
+
+    def _moved(self, milestone: int, epochs: int) -> int:
+        return milestone if epochs == self.epochs else max(1, milestone * epochs // self.epochs)
+
+    def epochs_within(self, epoch_seconds: float) -> int:
+        """How many epochs of this length the limit allows, at least one and at most the plan's."""
+        if self.max_minutes is None:
+            return self.epochs
+        return max(1, min(self.epochs, int(self.max_minutes * 60 / max(epoch_seconds, 1e-9))))
+
+
+@dataclass(frozen=True)
+class TuningProgress:
+    """Where stage 1 stands after a micro-batch; `loss` and `accuracy` are means over the epoch so far.
+
+    `epoch` counts from 0, `step` and `steps` over the whole run, `seconds` since this call of `tune` began.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+OnStep = Callable[[TuningProgress], None]
+OnCheckpoint = Callable[[TuningState], None]
+
+
+def tune(
+    backbone: PixelBackbone,
+    images: LabelledImages,
+    block_head: Head,
+    plan: TuningPlan,
+    *,
+    resume: TuningState | None = None,
+    on_step: OnStep = lambda progress: None,
+    on_checkpoint: OnCheckpoint = lambda state: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> TuningState:
+    """Trains what of the backbone requires gradients, and the block's head; the last state, with all its epochs done.
+
+    `on_step` is told after each micro-batch and may raise to stop; `on_checkpoint` gets a state at the end of each
+    epoch and about once a minute. Raises ValueError without images.
+    """
+    if not len(images):
+        raise ValueError("no images to learn from")
+    run = _Run(backbone, images, resume or TuningState.start(backbone.state(), block_head, plan.epochs), plan)
+    watch = _Watch(run, on_step, on_checkpoint, clock)
+    with _threads(plan.threads):
+        backbone.train()
+        while run.epoch < run.epochs:
+            for batch_B in run.remaining_batches():
+                run.learn(batch_B, watch.told)
+                watch.checkpoint_if_due()
+            run.finish_epoch()
+            if run.epoch == 1:
+                run.epochs = plan.epochs_within(watch.seconds_a_step() * run.steps_an_epoch)
+            watch.checkpoint()
+        backbone.eval()
+    return run.state()
+
+
+class _Run:
+    """The moving parts: parameters, optimiser, and how far the run has come."""
+
+    def __init__(self, backbone: PixelBackbone, images: LabelledImages, state: TuningState, plan: TuningPlan) -> None:
+        self.plan, self.images, self.backbone = plan, images, backbone
+        self.epoch, self.step, self.epochs = state.epoch, state.step, state.epochs
+        self.history, self.running = state.history, state.running
+        backbone.load(state.backbone)
+        self._weight_CD = nn.Parameter(torch.tensor(state.head.weight_CD, device=backbone.device))
+        self._bias_C = nn.Parameter(torch.tensor(state.head.bias_C, device=backbone.device))
+        self._optimiser = self._new_optimiser()
+        self._take_momentum(state.momentum)
+
+    @property
+    def steps_an_epoch(self) -> int:
+        return -(-len(self.images) // self.plan.batch_size)
+
+    def remaining_batches(self) -> Iterator[NDArray[np.int64]]:
+        """The image indices of each step of this epoch that is still to do."""
+        order_N = np.random.default_rng([self.plan.seed, self.epoch]).permutation(len(self.images))
+        for group in self._optimiser.param_groups:
+            group["lr"] = group["full_lr"] * self.plan.rate_factor(self.epoch, self.epochs)
+        for step in range(self.step, self.steps_an_epoch):
+            yield order_N[step * self.plan.batch_size : (step + 1) * self.plan.batch_size]
+
+    def learn(self, batch_B: NDArray[np.int64], told: Callable[[], None]) -> None:
+        """One step of the optimiser, its gradient gathered micro-batch by micro-batch."""
+        self._optimiser.zero_grad(set_to_none=True)
+        for start in range(0, len(batch_B), self.plan.micro_batch):
+            self._gather(batch_B[start : start + self.plan.micro_batch], start, len(batch_B))
+            told()
+        self._optimiser.step()
+        self.step += 1
+
+    def _gather(self, part_B: NDArray[np.int64], start: int, batch: int) -> None:
+        device = self.backbone.device
+        pixels_BHWC = torch.from_numpy(np.stack([self._view(int(index)) for index in part_B])).to(device)
+        columns_B = torch.from_numpy(self.images.columns_N[part_B]).to(device)
+        with _seeded(device, [self.plan.seed, self.epoch, self.step, start]), autocast(device, self.plan.precision):
+            logits_BC = nn.functional.linear(self.backbone(pixels_BHWC), self._weight_CD, self._bias_C)
+        loss = nn.functional.cross_entropy(logits_BC.float(), columns_B, reduction="sum")
+        (loss / batch).backward()  # type: ignore[no-untyped-call]
+        correct = int((logits_BC.argmax(dim=1) == columns_B).sum())
+        self.running = self.running.plus(float(loss), correct, len(part_B))
+
+    def _view(self, index: int) -> NDArray[np.uint8]:
+        rng = np.random.default_rng([self.plan.seed, self.epoch, index])
+        return training_view(self.images.pixels(index), self.backbone.spec, rng, self.plan.augmentation)
+
+    def finish_epoch(self) -> None:
+        self.history = (*self.history, EpochRecord(self.running.loss, self.running.accuracy))
+        self.running, self.epoch, self.step = Running(), self.epoch + 1, 0
+
+    def state(self) -> TuningState:
+        """Everything that the rest of the run depends on, copied."""
+        head = Head(self._weight_CD.detach().cpu().numpy().copy(), self._bias_C.detach().cpu().numpy().copy())
+        momentum = {
+            name: self._optimiser.state[parameter]["momentum_buffer"].detach().cpu().clone()
+            for name, parameter in self._trained().items()
+            if "momentum_buffer" in self._optimiser.state[parameter]
+        }
+        return TuningState(
+            self.epoch, self.step, self.epochs, self.history, self.running, self.backbone.state(), head, momentum
+        )
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        moving = {f"backbone.{name}": p for name, p in self.backbone.named_parameters() if p.requires_grad}
+        return {**moving, "head.weight_CD": self._weight_CD, "head.bias_C": self._bias_C}
+
+    def _new_optimiser(self) -> torch.optim.SGD:
+        moving = [p for p in self.backbone.parameters() if p.requires_grad]
+        plan, groups = self.plan, [{"params": [self._weight_CD, self._bias_C], "full_lr": self.plan.head_lr}]
+        if moving:
+            groups.append({"params": moving, "full_lr": plan.backbone_lr})
+        return torch.optim.SGD(groups, lr=plan.head_lr, momentum=plan.momentum, weight_decay=plan.weight_decay)
+
+    def _take_momentum(self, momentum: dict[str, Tensor]) -> None:
+        for name, parameter in self._trained().items():
+            if name in momentum:
+                self._optimiser.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device, copy=True)
+
+
+class _Watch:
+    """Tells the caller how the run goes, and keeps time."""
+
+    def __init__(self, run: _Run, on_step: OnStep, on_checkpoint: OnCheckpoint, clock: Callable[[], float]) -> None:
+        self._run, self._on_step, self._on_checkpoint, self._clock = run, on_step, on_checkpoint, clock
+        self._began = self._saved = clock()
+        self._first_step = run.step
+
+    def told(self) -> None:
+        run = self._run
+        done, steps = run.epoch * run.steps_an_epoch + run.step + 1, run.epochs * run.steps_an_epoch
+        seconds = self._clock() - self._began
+        self._on_step(
+            TuningProgress(run.epoch, run.epochs, done, steps, run.running.loss, run.running.accuracy, seconds)
+        )
+
+    def seconds_a_step(self) -> float:
+        """Mean over the first epoch, or over what of it this call has done."""
+        return (self._clock() - self._began) / max(1, self._run.steps_an_epoch - self._first_step)
+
+    def checkpoint_if_due(self) -> None:
+        if self._run.step < self._run.steps_an_epoch and self._clock() - self._saved >= CHECKPOINT_SECONDS:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        self._on_checkpoint(self._run.state())
+        self._saved = self._clock()
+
+
+@contextmanager
+def _seeded(device: torch.device, numbers: list[int]) -> Iterator[None]:
+    """Dropout and the like draw from these numbers alone, and leave torch's own state untouched."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+        yield
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
