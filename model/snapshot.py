@@ -1,0 +1,140 @@
+"""Everything that a version is: what serves, and what the next task is learned on from."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from model.head import Head
+from model.novelty import NoveltyRule
+from model.spec import BackboneSpec
+from model.statistics import ClassStatistics
+
+Ints = NDArray[np.int64]
+
+
+class SnapshotError(ValueError):
+    """Parts or a description that do not make a snapshot; the text says what is wrong."""
+
+
+@dataclass(frozen=True)
+class SnapshotClass:
+    """One class by column: `since` is the task that first brought it, `block` the number of the last one that did.
+
+    Blocks count 1, 2, 3 … along the lineage. `images` are those that were learned from.
+    """
+
+    label: str
+    since: str
+    block: int
+    images: int
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A version's content. `unaligned` is the head as stage 1 left it, `aligned` the one that serves.
+
+    Raises SnapshotError where classes, heads and statistics are not of one number.
+    """
+
+    spec: BackboneSpec
+    method: str
+    backbone: Mapping[str, Tensor]
+    classes: tuple[SnapshotClass, ...]
+    unaligned: Head
+    aligned: Head
+    statistics: ClassStatistics
+    temperature: float = 1.0
+    novelty: NoveltyRule | None = None
+
+    def __post_init__(self) -> None:
+        counts = {
+            "classes": len(self.classes),
+            "un-aligned head": self.unaligned.class_count,
+            "aligned head": self.aligned.class_count,
+            "statistics": self.statistics.class_count,
+        }
+        if len(set(counts.values())) > 1:
+            raise SnapshotError(f"numbers of classes differ: {counts}")
+
+    @classmethod
+    def root(cls, spec: BackboneSpec, backbone: Mapping[str, Tensor], feature_dim: int, method: str) -> Self:
+        """Pre-trained weights and no class: what a first task is learned on."""
+        head = Head.empty(feature_dim)
+        return cls(spec, method, backbone, (), head, head, ClassStatistics.empty(feature_dim))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels by column."""
+        return tuple(one.label for one in self.classes)
+
+    @property
+    def blocks_C(self) -> Ints:
+        """t(c) by column."""
+        return np.array([one.block for one in self.classes], dtype=np.int64)
+
+    @property
+    def next_block(self) -> int:
+        """The number that the next task's block gets."""
+        return 1 + max((one.block for one in self.classes), default=0)
+
+    def calibrated(self, temperature: float, novelty: NoveltyRule | None) -> "Snapshot":
+        """The same with this temperature and rule."""
+        return replace(self, temperature=temperature, novelty=novelty)
+
+    def to_parts(self) -> dict[str, bytes]:
+        """safetensors by role: `backbone`, `head`, `learner`, `statistics`, and `novelty` where there is a rule.
+
+        Equal snapshots give equal bytes.
+        """
+        parts = {
+            "backbone": save_tensors({name: tensor.contiguous() for name, tensor in self.backbone.items()}),
+            "head": _saved(self.aligned.to_arrays()),
+            "learner": _saved(self.unaligned.to_arrays()),
+            "statistics": _saved(self.statistics.to_arrays()),
+        }
+        if self.novelty is not None:
+            parts["novelty"] = _saved(self.novelty.to_arrays())
+        return parts
+
+    def describe(self) -> dict[str, Any]:
+        """All that is no array, as plain JSON values."""
+        return {
+            "spec": self.spec.to_json(),
+            "method": self.method,
+            "classes": [asdict(one) for one in self.classes],
+            "temperature": self.temperature,
+            "known_threshold": None if self.novelty is None else self.novelty.threshold,
+        }
+
+    @classmethod
+    def from_parts(cls, parts: Mapping[str, bytes], description: Mapping[str, Any]) -> Self:
+        """The snapshot that `to_parts` and `describe` wrote; raises SnapshotError where they are damaged."""
+        try:
+            novelty = NoveltyRule.from_arrays(load_arrays(parts["novelty"])) if "novelty" in parts else None
+            return cls(
+                spec=BackboneSpec.from_json(description["spec"]),
+                method=description["method"],
+                backbone=load_tensors(parts["backbone"]),
+                classes=tuple(SnapshotClass(**one) for one in description["classes"]),
+                unaligned=Head.from_arrays(load_arrays(parts["learner"])),
+                aligned=Head.from_arrays(load_arrays(parts["head"])),
+                statistics=ClassStatistics.from_arrays(load_arrays(parts["statistics"])),
+                temperature=description["temperature"],
+                novelty=novelty,
+            )
+        except SnapshotError:
+            raise
+        except Exception as error:
+            raise SnapshotError(f"not a snapshot: {error!r}") from error
+
+
+def _saved(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    return bytes(save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
