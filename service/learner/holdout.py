@@ -3,8 +3,10 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from stream.tasks import Split
 
 FEWEST_IMAGES = 5
 """From so many images of a class on, at least one is held out."""
@@ -18,7 +20,7 @@ class Candidate(Protocol):
     @property
     def pixel_digest(self) -> str: ...
     @property
-    def split(self) -> str | None: ...
+    def split(self) -> Split | None: ...
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,42 @@ class HoldoutRule:
     per_class: int
 
 
-def split(images: Sequence[Candidate], held_before: Mapping[str, int], rule: HoldoutRule, seed: int) -> list[str]:
+@dataclass(frozen=True)
+class HeldBefore:
+    """What earlier tasks of the lineage hold out: images by class, and the pictures themselves."""
+
+    by_label: Mapping[str, int] = field(default_factory=dict)
+    digests: frozenset[str] = frozenset()
+
+
+def split(images: Sequence[Candidate], before: HeldBefore, rule: HoldoutRule, seed: int) -> list[Split]:
     """`train` or `held_out` for each image, in their order.
 
-    Where the client named any split, its word holds and unnamed images are trained on. `held_before` counts the
-    held-out images of a class in earlier tasks of the lineage.
+    Where the client named any split, its word holds and unnamed images are trained on. A picture that an earlier task
+    holds out goes on judging when it is sent again.
     """
-    if any(image.split for image in images):
-        return [image.split or "train" for image in images]
+    chosen = _named(images) or _drawn(images, before, rule, seed)
+    again = (image.pixel_digest in before.digests for image in images)
+    return ["held_out" if seen else part for seen, part in zip(again, chosen, strict=True)]
+
+
+def _named(images: Sequence[Candidate]) -> list[Split] | None:
+    if not any(image.split for image in images):
+        return None
+    return [image.split or "train" for image in images]
+
+
+def _drawn(images: Sequence[Candidate], before: HeldBefore, rule: HoldoutRule, seed: int) -> list[Split]:
     by_class: dict[str, list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         by_class[image.label].append(index)
-    held = {
-        index
-        for label, members in by_class.items()
-        for index in _drawn(images, members, _quota(len(members), held_before.get(label, 0), rule), seed)
-    }
+
+    def lot(index: int) -> str:
+        return hashlib.sha256(f"{seed}:{images[index].pixel_digest}".encode()).hexdigest()
+
+    held: set[int] = set()
+    for label, members in by_class.items():
+        held.update(sorted(members, key=lot)[: _quota(len(members), before.by_label.get(label, 0), rule)])
     return ["held_out" if index in held else "train" for index in range(len(images))]
 
 
@@ -52,10 +74,3 @@ def _quota(images: int, held_before: int, rule: HoldoutRule) -> int:
     if rule.fraction == 0 or images < FEWEST_IMAGES:
         return 0
     return max(0, min(max(1, round(images * rule.fraction)), rule.per_class - held_before))
-
-
-def _drawn(images: Sequence[Candidate], members: Sequence[int], quota: int, seed: int) -> list[int]:
-    def lot(index: int) -> str:
-        return hashlib.sha256(f"{seed}:{images[index].pixel_digest}".encode()).hexdigest()
-
-    return sorted(members, key=lot)[:quota]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,13 +41,17 @@ class Answers:
 
 @dataclass(frozen=True)
 class Forebear:
-    """An earlier version as the judgement needs it: its classes, its figures and what it got right."""
+    """An earlier version as the judgement needs it: its classes, its figures over `images`, and what it got right.
+
+    `correct` may be empty where only the figures are asked for.
+    """
 
     version: int
     classes: frozenset[str]
     accuracy: float | None
     accuracy_per_task: Mapping[str, float]
-    correct: Correct
+    images: int
+    correct: Correct = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def judge(answers: Answers, forebears: Forebears, limits: GateLimits, *, enabled
 
 def best_of(lineage: Sequence[Forebear]) -> Forebear | None:
     """The version of the lineage with the highest accuracy on its own images, the oldest where equal."""
-    judged = [one for one in lineage if one.accuracy is not None and len(one.correct) >= gate.FEWEST_IMAGES]
+    judged = [one for one in lineage if one.accuracy is not None and one.images >= gate.FEWEST_IMAGES]
     return max(judged, key=lambda one: (one.accuracy or 0.0, -one.version), default=None)
 
 
@@ -120,7 +124,7 @@ def _checks(answers: Answers, correct_N: NDArray[np.bool_], forebears: Forebears
     checks = []
     if base is not None:
         checks.append(_known("base", answers, base, limits.base_fall, limits))
-    if best is not None and best is not base:
+    if best is not None and (base is None or best.version != base.version):
         checks.append(_known("lineage", answers, best, limits.lineage_fall, limits))
     known = base.classes if base else frozenset()
     new_N = np.array([label not in known for label in answers.labels], dtype=bool)

@@ -8,6 +8,8 @@ import threading
 import time
 import uuid
 
+from service.learner.bases import new_root
+from service.learner.graphs import graph_of
 from service.learner.heartbeat import LEASE_TTL_S, Heartbeat
 from service.learner.story import TaskRun
 from service.learner.workshop import Interrupted, Workshop
@@ -70,6 +72,7 @@ class LearnerProcess:
     def _work(self, lease: Lease) -> None:
         with Heartbeat(self._ledger, lease) as heartbeat:
             workshop = Workshop(self._settings, self._ledger, self._blobs, heartbeat, self._stop)
+            _get_ready(workshop)
             while not self._stop.is_set() and not heartbeat.lost.is_set():
                 task = self._ledger.claim(lease)
                 if task is not None:
@@ -114,3 +117,15 @@ class LearnerProcess:
             if isinstance(error, LeaseLost):
                 raise
             log.warning("the sweep was put off: %s", error)
+
+
+def _get_ready(workshop: Workshop) -> None:
+    """Fetch the weights and export the graph that a first task needs, before it comes."""
+    if workshop.ledger.serving() is not None:
+        return
+    try:
+        graph_of(workshop, new_root(workshop.settings).spec)
+    except (StreamError, ValueError, OSError) as error:
+        if isinstance(error, LeaseLost):
+            raise
+        log.warning("a first task would fail: %s", error)

@@ -1,0 +1,61 @@
+"""What a task is learned on: an earlier version from the blobs, or a root made of pre-trained weights."""
+
+from dataclasses import dataclass
+
+from model.backbone import build
+from model.pretrained import default_spec, load_pretrained
+from model.snapshot import Snapshot
+from model.spec import BackboneSpec
+from service.settings import Settings
+from stream.blobs import Blobs
+from stream.ledger import Ledger
+from stream.manifest import Manifest, load_manifest, load_parts
+from stream.versions import Version
+
+SNAPSHOT_ROLES = ("backbone", "head", "learner", "statistics", "novelty")
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A snapshot to learn on; `version` and `manifest` are None for a root."""
+
+    snapshot: Snapshot
+    version: Version | None = None
+    manifest: Manifest | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of the version's manifest."""
+        return self.version.digest if self.version else None
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The tasks learned so far, oldest first."""
+        return self.manifest.lineage if self.manifest else ()
+
+
+def load_base(ledger: Ledger, blobs: Blobs, settings: Settings, number: int | None) -> Base:
+    """The version of that number, or a new root from the settings where it is None.
+
+    Raises:
+        NotFound, DamagedBlob: a file of the version is not there, or not what was written.
+        WeightsError: the pre-trained weights cannot be had or do not fit.
+    """
+    if number is None:
+        return Base(new_root(settings))
+    version = ledger.version(number)
+    manifest = load_manifest(blobs, version.digest)
+    parts = load_parts(blobs, manifest, SNAPSHOT_ROLES)
+    return Base(Snapshot.from_parts(parts, manifest.description), version, manifest)
+
+
+def new_root(settings: Settings) -> Snapshot:
+    """Pre-trained weights and no class yet."""
+    spec = root_spec(settings)
+    weights = load_pretrained(spec, settings.weights, cache_dir=settings.cache / "weights")
+    return Snapshot.root(spec, weights, build(spec).feature_dim, settings.method)
+
+
+def root_spec(settings: Settings) -> BackboneSpec:
+    """The architecture that a new root gets from the settings."""
+    return default_spec(settings.backbone, image_size=settings.image_size, norm=settings.norm)

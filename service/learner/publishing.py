@@ -1,0 +1,215 @@
+"""From a snapshot to a version: calibrate, judge, store, prove that it loads and answers right, publish."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+
+from model.agreement import agrees
+from model.calibration import fitting_half
+from model.gate import GateLimits
+from model.learning import CalibrationReport, HeldOut, calibrated
+from model.served import ServedModel, open_served
+from model.snapshot import Snapshot
+from service.learner.bases import Base
+from service.learner.forebears import forebears_of
+from service.learner.graphs import Graph, graph_of
+from service.learner.heldout import FeatureCache, HeldOutImage, balanced, held_out
+from service.learner.judging import Answers, Judgement, judge
+from service.learner.pictures import Pictures
+from service.learner.reporter import Reporter
+from service.learner.runtimes import FEWEST_IMAGES, Reference, runtime_for
+from service.learner.workshop import Workshop
+from stream.manifest import Manifest, Part, load_parts, store_version
+from stream.tasks import Phase, Task
+from stream.versions import TaskAccuracy, VersionClass, VersionDraft, VersionKind
+
+PROVEN_IMAGES = 32
+"""Images on which a stored version must answer as the learner does before it may serve."""
+PRELOAD_WAIT_S = 2.0
+"""How long services get to load a candidate before it is published without waiting."""
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Publisher:
+    """Publishes the versions of one task; `trained` are its training images, under the ids of their tasks."""
+
+    workshop: Workshop
+    report: Reporter
+    task: Task
+    base: Base
+    seed: int
+    trained: Sequence[HeldOutImage]
+    features_of: Callable[[Sequence[HeldOutImage]], Features]
+    pictures_of: Callable[[Sequence[HeldOutImage]], Pictures]
+
+    def publish(self, snapshot: Snapshot, trained_ND: Features, kind: VersionKind) -> None:
+        """Make `snapshot` a version; `trained_ND` are the training images through its backbone.
+
+        Raises:
+            Interrupted, LeaseLost, TaskStopped: the work is to stop.
+            StorageFull: there is no room for the version.
+        """
+        self.report.enter(Phase.EVALUATION, self._share(kind))
+        images, held_ND = self._held_out(snapshot)
+        snapshot, calibration = calibrated(snapshot, _half(snapshot, images, held_ND), seed=self.seed)
+        judgement = self._judged(snapshot, images, held_ND, kind)
+        self.report.enter(Phase.PUBLISHING, self._share(kind))
+        self._store_and_publish(_Candidate(snapshot, kind, judgement, calibration, images, held_ND, trained_ND))
+
+    def _share(self, kind: VersionKind) -> tuple[float, float]:
+        return (0.0, 0.0) if kind == "provisional" else (0.0, 1.0)
+
+    def _held_out(self, snapshot: Snapshot) -> tuple[list[HeldOutImage], Features]:
+        known = set(snapshot.labels)
+        mine = held_out(self.workshop.ledger, self.base.version, self.task.id)
+        found = [image for image in mine if image.item.label in known]
+        images = balanced(found, self.workshop.settings.gate.max_images)
+        digest = Part.of(snapshot.to_parts()["backbone"]).sha256
+        features_ND = FeatureCache(self.workshop.cache / "features").features(
+            digest,
+            [image.item.pixel_digest for image in images],
+            lambda indices: self.features_of([images[index] for index in indices]),
+        )
+        return images, features_ND
+
+    def _judged(
+        self, snapshot: Snapshot, images: Sequence[HeldOutImage], held_ND: Features, kind: VersionKind
+    ) -> Judgement:
+        settings = self.workshop.settings.gate
+        answers = Answers(
+            snapshot.aligned.logits(held_ND),
+            snapshot.labels,
+            tuple(image.item.label for image in images),
+            tuple(image.item.pixel_digest for image in images),
+            tuple(image.task for image in images),
+        )
+        limits = GateLimits(settings.base_fall, settings.lineage_fall, settings.standard_errors, settings.strict)
+        forebears = forebears_of(self.workshop, self.base, self.task.id, final=kind == "final")
+        return judge(answers, forebears, limits, enabled=settings.enabled)
+
+    def _store_and_publish(self, candidate: "_Candidate") -> None:
+        snapshot, judgement = candidate.snapshot, candidate.judgement
+        graph = graph_of(self.workshop, snapshot.spec)
+        parts = snapshot.to_parts()
+        reference = self._reference(candidate) if candidate.kind == "final" else None
+        weights = load_arrays(parts["backbone"])
+        choice = runtime_for(self.workshop, graph, weights, reference, lambda: self.report.at(0.3))
+        parts |= {"graph": graph.data, "judged": judgement.correct_bytes()}
+        manifest = self._manifest(candidate, graph, parts)
+        store_version(self.workshop.blobs, manifest, parts)
+        self.report.at(0.6)
+        wanted, reason = self._verdict(candidate, manifest, choice.kind)
+        draft = VersionDraft(
+            kind=candidate.kind,
+            digest=manifest.digest,
+            size_bytes=manifest.size_bytes,
+            parts=tuple(part.sha256 for part in manifest.parts.values()),
+            classes=manifest.classes,
+            accuracy=judgement.accuracy,
+            accuracy_per_task=tuple(TaskAccuracy(**row) for row in judgement.accuracy_per_task),
+            forgetting=judgement.forgetting,
+            calibration_error=candidate.calibration.calibration_error,
+            gate=judgement.report.to_json() | {"known_rate": candidate.calibration.known_rate},
+            runtime=choice.kind,
+            reason=reason,
+            note=self.task.note,
+        )
+        if wanted == "serve":
+            self._let_services_load(manifest.digest)
+        self.workshop.ledger.publish(self.workshop.heartbeat.lease, self.task.id, draft, wanted=wanted)
+
+    def _manifest(self, candidate: "_Candidate", graph: Graph, parts: dict[str, bytes]) -> Manifest:
+        snapshot = candidate.snapshot
+        return Manifest(
+            kind=candidate.kind,
+            task=self.task.id,
+            lineage=(*self.base.lineage, self.task.id),
+            classes=tuple(VersionClass(one.label, one.since, one.images) for one in snapshot.classes),
+            description=snapshot.describe() | {"graph_key": graph.key},
+            parts={role: Part.of(data) for role, data in parts.items()},
+        )
+
+    def _verdict(self, candidate: "_Candidate", manifest: Manifest, runtime: str) -> tuple[str, str | None]:
+        """What shall become of the version, and why it shall not serve where it shall not."""
+        trouble = self._trouble(candidate, manifest, runtime)
+        if trouble is not None:
+            return "damaged", trouble
+        report, gate = candidate.judgement.report, self.workshop.settings.gate
+        if not report.passes(strict=gate.strict and gate.enabled):
+            return "hold", report.reason or "too few held-out images to judge it (gate.strict)"
+        if (self.task.promote or self.workshop.settings.promote) == "manual":
+            return "hold", "to be promoted by a person"
+        return "serve", None
+
+    def _trouble(self, candidate: "_Candidate", manifest: Manifest, runtime: str) -> str | None:
+        """Why the version as it is stored cannot serve: read back, opened, warmed and asked; None where it can."""
+        parts = load_parts(self.workshop.blobs, manifest, manifest.parts)
+        try:
+            served = open_served(
+                parts, manifest.description, kind=runtime, threads=self.workshop.settings.serve.threads
+            )
+        except Exception as error:
+            return f"it does not load: {error}"
+        try:
+            served.warm()
+            return self._disagreement(candidate, served)
+        finally:
+            served.close()
+
+    def _disagreement(self, candidate: "_Candidate", served: ServedModel) -> str | None:
+        images, features_ND = candidate.some(self.trained, PROVEN_IMAGES)
+        if not images:
+            return None
+        pixels_BHWC = np.stack(list(self.pictures_of(images).views(candidate.snapshot.spec)))
+        right_NC = candidate.snapshot.aligned.logits(features_ND)
+        if agrees(right_NC, served.logits(pixels_BHWC)):
+            return None
+        return f"the stored version answers otherwise than the learner on {len(images)} images"
+
+    def _reference(self, candidate: "_Candidate") -> Callable[[], Reference]:
+        def made() -> Reference:
+            images, features_ND = candidate.some(self.trained, FEWEST_IMAGES)
+            views = list(self.pictures_of(images).views(candidate.snapshot.spec))
+            head = candidate.snapshot.aligned
+            return Reference(views, head.logits(features_ND), head)
+
+        return made
+
+    def _let_services_load(self, digest: str) -> None:
+        """Name the candidate, and wait a moment until every living service has it warm, so that the swap is at once."""
+        self.workshop.heartbeat.say(candidate=digest)
+        end_s = time.monotonic() + PRELOAD_WAIT_S
+        while time.monotonic() < end_s:
+            services = [view for view in self.workshop.ledger.leases("service:") if view.alive]
+            if all(digest in view.info.get("loaded", ()) for view in services):
+                return
+            self.report.at(0.8)
+            time.sleep(0.02)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    snapshot: Snapshot
+    kind: VersionKind
+    judgement: Judgement
+    calibration: CalibrationReport
+    held: Sequence[HeldOutImage]
+    held_ND: Features
+    trained_ND: Features
+
+    def some(self, trained: Sequence[HeldOutImage], count: int) -> tuple[list[HeldOutImage], Features]:
+        """Up to `count` images with their features: held-out ones, topped up with the task's own."""
+        images = [*self.held, *trained][:count]
+        return images, np.concatenate([self.held_ND, self.trained_ND])[:count]
+
+
+def _half(snapshot: Snapshot, images: Sequence[HeldOutImage], held_ND: Features) -> HeldOut:
+    column = {label: c for c, label in enumerate(snapshot.labels)}
+    columns_N = np.array([column[image.item.label] for image in images], dtype=np.int64)
+    return HeldOut(held_ND, columns_N, fitting_half([image.item.pixel_digest for image in images]))

@@ -1,0 +1,81 @@
+"""How far a task is, told to the ledger often enough to be of use and seldom enough to cost nothing."""
+
+import time
+from collections.abc import Sequence
+
+from model.tuning import TuningProgress
+from model.tuning_state import TuningState
+from service.learner.workshop import Workshop
+from stream.tasks import Epoch, Phase
+
+REPORT_EVERY_S = 0.5
+"""Also the longest that a cancelled task goes unnoticed, but for one micro-batch."""
+
+SHARES: dict[Phase, tuple[float, float]] = {
+    Phase.FEATURES: (0.0, 0.08),
+    Phase.PROVISIONAL: (0.08, 0.12),
+    Phase.TRAINING: (0.12, 0.82),
+    Phase.STATISTICS: (0.82, 0.90),
+    Phase.ALIGNMENT: (0.90, 0.93),
+    Phase.EVALUATION: (0.93, 0.97),
+    Phase.PUBLISHING: (0.97, 1.0),
+}
+"""Where each phase begins and ends in the progress of the whole task."""
+
+
+class Reporter:
+    """Says phase, progress and time left of one task; every call may raise to stop the work."""
+
+    def __init__(self, workshop: Workshop, task_id: str) -> None:
+        self._workshop = workshop
+        self._task_id = task_id
+        self._phase = Phase.FEATURES
+        self._progress = 0.0
+        self._next_s = 0.0
+
+    def enter(self, phase: Phase, within: tuple[float, float] = (0.0, 1.0)) -> None:
+        """A phase begins; `within` is the part of its share that this piece of work fills.
+
+        Raises:
+            Interrupted, LeaseLost, TaskStopped: the work is to stop.
+        """
+        begin, end = SHARES[phase]
+        self._phase = phase
+        self._begin = begin + (end - begin) * within[0]
+        self._end = begin + (end - begin) * within[1]
+        self._tell(0.0, None, ())
+
+    def at(self, fraction: float, eta_s: float | None = None, epochs: Sequence[Epoch] = ()) -> None:
+        """So much of the phase is done, in 0–1; `eta_s` seconds are left of the task, where that can be told.
+
+        Raises:
+            Interrupted, LeaseLost, TaskStopped: the work is to stop.
+        """
+        self._workshop.check()
+        if time.monotonic() >= self._next_s:
+            self._tell(fraction, eta_s, epochs)
+
+    def _tell(self, fraction: float, eta_s: float | None, epochs: Sequence[Epoch]) -> None:
+        self._workshop.check()
+        self._progress = max(self._progress, self._begin + (self._end - self._begin) * min(1.0, fraction))
+        lease = self._workshop.heartbeat.lease
+        self._workshop.ledger.report(lease, self._task_id, self._phase, self._progress, eta_s, tuple(epochs))
+        self._next_s = time.monotonic() + REPORT_EVERY_S
+
+
+class TrainingProgress:
+    """Tells a reporter how stage 1 goes: the epochs so far, the one in progress as the last line, and the time left."""
+
+    def __init__(self, report: Reporter, resumed: TuningState | None) -> None:
+        self._report = report
+        history = resumed.history if resumed else ()
+        self._epochs = [Epoch(number, one.loss, one.accuracy) for number, one in enumerate(history, start=1)]
+        self._first_step: int | None = None
+
+    def __call__(self, progress: TuningProgress) -> None:
+        line = Epoch(progress.epoch + 1, progress.loss, progress.accuracy)
+        self._epochs[progress.epoch :] = [line]
+        if self._first_step is None:
+            self._first_step = progress.step - 1
+        left_s = progress.seconds / max(1, progress.step - self._first_step) * (progress.steps - progress.step)
+        self._report.at(progress.step / progress.steps, left_s, self._epochs)

@@ -1,0 +1,195 @@
+"""One claimed task, from its images to its versions: features, provisional, training, statistics, alignment, publish.
+
+What is random is fixed with the task, and each phase either can be done again or left a checkpoint, so that a run which
+is taken up again gives the bytes of one that was left alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model import learning
+from model.backbone import PixelBackbone, build, extract_features
+from model.block import Block, lay_out, starting_head
+from model.learning import PairedFeatures
+from model.snapshot import Snapshot
+from model.tuning import tune
+from model.tuning_state import TuningState
+from service.learner.bases import Base, load_base
+from service.learner.checkpoints import Checkpoints
+from service.learner.heldout import HeldOutImage, held_out
+from service.learner.holdout import HeldBefore, split
+from service.learner.pictures import Pictures, TrainingPictures
+from service.learner.plan import LearnPlan, make_plan
+from service.learner.publishing import Publisher
+from service.learner.reporter import Reporter, TrainingProgress
+from service.learner.workshop import Workshop
+from stream.tasks import Item, Phase, Task
+from stream.versions import VersionKind
+
+FEATURE_BATCH_CPU = 32
+FEATURE_BATCH_GPU = 256
+
+Features = NDArray[np.float32]
+Weights = Mapping[str, Tensor]
+
+
+class NothingToLearn(Exception):
+    """Every image of the task is held out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What the claim fixed: the base, the plan, and which image is for what."""
+
+    base: Base
+    plan: LearnPlan
+    trained: tuple[Item, ...]
+    held: tuple[Item, ...]
+    block: Block
+
+
+class TaskRun:
+    """The learning of one task by this process."""
+
+    def __init__(self, workshop: Workshop, task: Task) -> None:
+        self._workshop = workshop
+        self._task = task
+        self._ledger, self._blobs = workshop.ledger, workshop.blobs
+        self._report = Reporter(workshop, task.id)
+
+    def run(self) -> None:
+        """Learn the task, publish its versions, finish it.
+
+        Raises:
+            Interrupted, LeaseLost, TaskStopped: told to stop; the task goes on elsewhere or not at all.
+            Exception: whatever made it fail.
+        """
+        self._report.enter(Phase.FEATURES)
+        lesson = self._lesson
+        old_ND = self._features(lesson.base.snapshot.backbone, lesson.trained)
+        if lesson.block.needs_tuning:
+            self._publish_provisional(old_ND)
+            self._publish_final(self._tuned(), old_ND)
+        else:
+            self._publish_on_standing_backbone(old_ND, "final")
+        self._ledger.finish(self._workshop.heartbeat.lease, self._task.id)
+
+    @cached_property
+    def _lesson(self) -> Lesson:
+        base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base)
+        items = self._ledger.items(self._task.id)
+        plan, items = self._frozen(base, items)
+        trained = tuple(item for item in items if item.split != "held_out")
+        if not trained:
+            raise NothingToLearn("every image of the task is held out; nothing is left to learn from")
+        held = tuple(item for item in items if item.split == "held_out")
+        return Lesson(base, plan, trained, held, lay_out(base.snapshot, [item.label for item in trained]))
+
+    def _frozen(self, base: Base, items: Sequence[Item]) -> tuple[LearnPlan, Sequence[Item]]:
+        """The plan and the split: as an earlier claim fixed them, else fixed now."""
+        if self._task.frozen is not None:
+            return LearnPlan.from_json(self._task.frozen), items
+        digests = [item.pixel_digest for item in items]
+        plan = make_plan(self._workshop.settings, base.digest, digests, base.snapshot.method)
+        parts = split(items, self._held_before(base), plan.holdout, plan.seed)
+        splits = {item.id: part for item, part in zip(items, parts, strict=True)}
+        self._ledger.freeze(self._workshop.heartbeat.lease, self._task.id, plan.to_json(), splits)
+        return plan, self._ledger.items(self._task.id)
+
+    def _held_before(self, base: Base) -> HeldBefore:
+        images = held_out(self._ledger, base.version)
+        labels = [image.item.label for image in images]
+        return HeldBefore(
+            {label: labels.count(label) for label in set(labels)},
+            frozenset(image.item.pixel_digest for image in images),
+        )
+
+    def _pictures(self, images: Sequence[HeldOutImage] | Sequence[Item]) -> Pictures:
+        pairs = [
+            (image.task, image.item) if isinstance(image, HeldOutImage) else (self._task.id, image) for image in images
+        ]
+        return Pictures(self._blobs, pairs, max_pixels=self._workshop.settings.limits.max_pixels)
+
+    @cached_property
+    def _backbone(self) -> PixelBackbone:
+        return build(self._lesson.base.snapshot.spec).to(self._lesson.plan.device)
+
+    def _features(self, weights: Weights, images: Sequence[HeldOutImage] | Sequence[Item]) -> Features:
+        """Features of images through a backbone of these weights, in fp32 as the server computes them."""
+        self._backbone.load(weights)
+        return extract_features(
+            self._backbone,
+            self._pictures(images).views(self._backbone.spec),
+            batch_size=FEATURE_BATCH_GPU if self._lesson.plan.device == "cuda" else FEATURE_BATCH_CPU,
+            on_batch=lambda done: self._report.at(done / len(images)),
+        )
+
+    def _publish_provisional(self, old_ND: Features) -> None:
+        made = [self._ledger.version(number) for number in self._task.versions]
+        if not any(version.kind == "provisional" and version.state == "ready" for version in made):
+            self._publish_on_standing_backbone(old_ND, "provisional")
+
+    def _publish_on_standing_backbone(self, old_ND: Features, kind: VersionKind) -> None:
+        lesson = self._lesson
+        self._report.enter(Phase.PROVISIONAL)
+        snapshot = learning.provisional(lesson.base.snapshot, old_ND, lesson.block, task=self._task.id)
+        self._publish(snapshot, old_ND, kind)
+
+    def _tuned(self) -> TuningState:
+        """The slow learner's last state, from the last checkpoint on."""
+        lesson, checkpoints = self._lesson, Checkpoints(self._workshop, self._task.id)
+        self._report.enter(Phase.TRAINING)
+        resume = checkpoints.last()
+        if resume is not None and resume.done:
+            return resume
+        base = lesson.base.snapshot
+        self._backbone.load(base.backbone)
+        lesson.plan.composition.tuner.prepare(self._backbone)
+        images = TrainingPictures(self._pictures(lesson.trained), lesson.block.image_positions_N, base.spec)
+        return tune(
+            self._backbone,
+            images,
+            starting_head(base, lesson.block, lesson.plan.seed),
+            lesson.plan.tuning(len(images)),
+            resume=resume,
+            on_step=TrainingProgress(self._report, resume),
+            on_checkpoint=checkpoints.save,
+        )
+
+    def _publish_final(self, state: TuningState, old_ND: Features) -> None:
+        lesson = self._lesson
+        method, base = lesson.plan.composition, lesson.base.snapshot
+        self._report.enter(Phase.STATISTICS)
+        backbone = learning.tuned_backbone(base, state, method)
+        new_ND = self._features(backbone, lesson.trained)
+        self._report.enter(Phase.ALIGNMENT)
+        snapshot = learning.final(
+            base,
+            backbone,
+            state.head,
+            PairedFeatures(old_ND, new_ND),
+            lesson.block,
+            task=self._task.id,
+            method=method,
+            seed=lesson.plan.seed,
+            device=lesson.plan.device,
+        )
+        self._publish(snapshot, new_ND, "final")
+
+    def _publish(self, snapshot: Snapshot, trained_ND: Features, kind: VersionKind) -> None:
+        lesson = self._lesson
+        Publisher(
+            workshop=self._workshop,
+            report=self._report,
+            task=self._task,
+            base=lesson.base,
+            seed=lesson.plan.seed,
+            trained=[HeldOutImage(self._task.id, item) for item in lesson.trained],
+            features_of=lambda images: self._features(snapshot.backbone, images),
+            pictures_of=self._pictures,
+        ).publish(snapshot, trained_ND, kind)
