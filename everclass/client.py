@@ -172,21 +172,28 @@ class Client:
         task: str | None = None,
         reason: str | None = None,
         expected: int | None = None,
+        expected_seq: int | None = None,
     ) -> Promotion:
         """Let `version` serve again, or the base of `task`, or by default the parent of the version in force.
 
-        `expected` is the version or promotion that one believes in force: a Conflict where it is another by now.
+        `expected` (a version) and `expected_seq` (a promotion) are what one believes in force: a Conflict where that is
+        something else by now.
         """
-        wish = {"version": version, "task": task, "reason": reason, "expected": expected}
-        return self._post(Promotion, "/rollback", {name: value for name, value in wish.items() if value is not None})
+        wish = {"version": version, "task": task, "reason": reason, "expected": _belief(expected, expected_seq)}
+        return self._post(Promotion, "/rollback", _said(wish))
 
     def promote(
-        self, version: int, *, alias: str = "serving", reason: str | None = None, expected: int | None = None
+        self,
+        version: int,
+        *,
+        alias: str = "serving",
+        reason: str | None = None,
+        expected: int | None = None,
+        expected_seq: int | None = None,
     ) -> Promotion:
         """Point an alias at a version; `serving` after the version has been loaded, checked and warmed."""
-        wish = {"version": version, "reason": reason, "expected": expected}
-        body = {name: value for name, value in wish.items() if value is not None}
-        return result(Promotion, self._transport.call("PUT", f"/aliases/{_segment(alias)}", json=body))
+        wish = {"version": version, "reason": reason, "expected": _belief(expected, expected_seq)}
+        return result(Promotion, self._transport.call("PUT", f"/aliases/{_segment(alias)}", json=_said(wish)))
 
     def export(self, version: int, to: Path, *, format: str = "onnx") -> Path:
         """Write a version as one archive that runs without Everclass. The file `to` appears only once it is whole."""
@@ -219,6 +226,14 @@ class Client:
             if page.next is None:
                 return
             cursor = str(page.next)
+
+
+def _said(wish: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wish.items() if value is not None}
+
+
+def _belief(version: int | None, seq: int | None) -> int | dict[str, Any] | None:
+    return version if seq is None else _said({"version": version, "seq": seq})
 
 
 def _segment(text: str) -> str:

@@ -16,7 +16,8 @@ Split = Literal["train", "held_out"]
 class LabelledImage:
     """An encoded image (JPEG, PNG or WebP) as bytes or as a file, with its label.
 
-    `split` says whether it trains or only judges; None leaves that to the server. `name` is what errors call it.
+    `split` says whether it trains or only judges; without any in a request the server holds some out, else an image
+    without one trains. `name` is what errors call it.
     """
 
     label: str

@@ -46,8 +46,8 @@ class Multipart:
         self._heads = [self._head(part) for part in parts]
         self._tail = f"--{self._boundary}--\r\n".encode()
         self._on_sent = on_sent
-        bodies = sum(len(part.value.encode()) if isinstance(part, Text) else part.size_bytes for part in parts)
-        self.length_bytes = bodies + sum(len(head) + len(b"\r\n") for head in self._heads) + len(self._tail)
+        self._sizes = [len(part.value.encode()) if isinstance(part, Text) else part.size_bytes for part in parts]
+        self.length_bytes = sum(self._sizes) + sum(len(head) + len(b"\r\n") for head in self._heads) + len(self._tail)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -66,14 +66,14 @@ class Multipart:
                 self._on_sent(sent_bytes, self.length_bytes)
 
     def _chunks(self) -> Iterator[bytes]:
-        for head, part in zip(self._heads, self._parts, strict=True):
+        for head, part, size_bytes in zip(self._heads, self._parts, self._sizes, strict=True):
             yield head
             if isinstance(part, Text):
                 yield part.value.encode()
             elif isinstance(part.content, bytes):
                 yield part.content
             else:
-                yield from _file_chunks(part.content)
+                yield from _file_chunks(part.content, size_bytes)
             yield b"\r\n"
         yield self._tail
 
@@ -92,11 +92,12 @@ def _quoted(text: str) -> str:
     return "".join(quote(c) if c in '"\r\n' else c for c in text)
 
 
-def _file_chunks(path: Path) -> Iterator[bytes]:
-    promised = path.stat().st_size
+def _file_chunks(path: Path, size_bytes: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
-            promised -= len(chunk)
+            size_bytes -= len(chunk)
+            if size_bytes < 0:
+                break
             yield chunk
-    if promised:
+    if size_bytes:
         raise OSError(f"{path} changed its size while it was being sent")

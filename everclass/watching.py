@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from everclass.errors import NoAnswer, NotTheContract
+from everclass.errors import EverclassError
 from everclass.results import Task
 from everclass.transport import Transport, result
 
@@ -52,7 +52,7 @@ def _asked_and_told(transport: Transport, path: str, deadline: Deadline) -> Iter
     yield result(Task, transport.call("GET", path))
     try:
         yield from _events(transport, f"{path}/events", min(SILENCE_S, deadline.left_s))
-    except (NoAnswer, NotTheContract):
+    except EverclassError:
         return
 
 

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from everclass import images
+from everclass.images import LabelledImage, batches, folder_images
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * 10)
+    return path
+
+
+def test_a_folder_a_class_becomes_labelled_files_in_order(tmp_path: Path) -> None:
+    for name in (
+        "dog/b.JPG",
+        "dog/a.png",
+        "cat/deep/er/c.webp",
+        "cat/notes.txt",
+        "cat/.hidden.png",
+        ".git/x.png",
+        "top.png",
+    ):
+        touch(tmp_path / name)
+    assert [(image.label, image.name) for image in folder_images(tmp_path)] == [
+        ("cat", "cat/deep/er/c.webp"),
+        ("dog", "dog/a.png"),
+        ("dog", "dog/b.JPG"),
+    ]
+
+
+def test_a_folder_without_images_says_what_is_needed(tmp_path: Path) -> None:
+    touch(tmp_path / "alone.png")
+    with pytest.raises(ValueError, match="one folder a class is needed"):
+        list(folder_images(tmp_path))
+    with pytest.raises(NotADirectoryError):
+        list(folder_images(tmp_path / "alone.png"))
+
+
+def test_what_is_too_much_for_one_request_goes_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "BATCH_IMAGES", 3)
+    monkeypatch.setattr(images, "BATCH_BYTES", 10)
+    sizes = [4, 4, 4, 20, 1, 1, 1, 1]
+    groups = [[image.size_bytes for image in group] for group in batches(LabelledImage("a", b"x" * n) for n in sizes)]
+    assert groups == [[4, 4], [4], [20], [1, 1, 1], [1]]
+
+
+def test_an_image_is_called_by_its_name_or_by_its_file(tmp_path: Path) -> None:
+    assert LabelledImage("a", b"").filename == "image"
+    assert LabelledImage("a", touch(tmp_path / "b.png")).filename == "b.png"
+    assert LabelledImage("a", b"", name="c.png").filename == "c.png"

@@ -1,0 +1,127 @@
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from everclass.errors import Conflict, NoAnswer, NotTheContract, QuotaFull, ServerFault, Unavailable
+from everclass.transport import Patience, Transport, json_object, retry_after_s
+from tests.everclass.scripted import DROP, Reply, scripted
+
+BUSY = Reply(503, {"title": "Service Unavailable", "detail": "draining"})
+
+
+def transport(url: str, pauses: list[float], **patience: float) -> Transport:
+    return Transport(url, "a-key", Patience(**patience), sleep=pauses.append)  # type: ignore[arg-type]
+
+
+def test_a_busy_server_is_asked_again_until_it_answers() -> None:
+    pauses: list[float] = []
+    with scripted(BUSY, Reply(200, DROP), Reply(200, {"fine": True})) as server:
+        assert json_object(transport(server.url, pauses).call("GET", "/x")) == {"fine": True}
+    assert len(server.asked) == 3
+    assert 0.1 <= pauses[0] <= 0.2 and 0.2 <= pauses[1] <= 0.4
+
+
+def test_a_write_is_repeated_under_one_and_the_same_key() -> None:
+    with scripted(BUSY, BUSY, Reply(200)) as server:
+        line = transport(server.url, [])
+        line.call("POST", "/x", json={})
+        line.call("POST", "/x", json={})
+    first, second, third, other = (asked.headers["Idempotency-Key"] for asked in server.asked)
+    assert first == second == third != other
+
+
+def test_reading_carries_no_idempotency_key_but_the_bearer_token() -> None:
+    with scripted(Reply(200)) as server:
+        transport(server.url, []).call("GET", "/x", query={"a": True, "b": None, "c": 3})
+    assert "Idempotency-Key" not in server.asked[0].headers
+    assert server.asked[0].headers["Authorization"] == "Bearer a-key"
+    assert server.asked[0].path == "/x?a=true&c=3"
+
+
+def test_the_server_says_how_long_to_wait() -> None:
+    pauses: list[float] = []
+    with scripted(Reply(429, {}, {"Retry-After": "7"}), Reply(200)) as server:
+        transport(server.url, pauses).call("POST", "/x")
+    assert pauses == [7.0]
+
+
+def test_a_longer_wait_than_one_has_patience_for_is_an_error_at_once() -> None:
+    pauses: list[float] = []
+    with scripted(Reply(429, {}, {"Retry-After": "7"})) as server, pytest.raises(QuotaFull) as caught:
+        transport(server.url, pauses, pauses_s=5).call("POST", "/x")
+    assert caught.value.retry_after_s == 7.0
+    assert pauses == [] and len(server.asked) == 1
+
+
+def test_patience_ends() -> None:
+    with scripted(BUSY) as server, pytest.raises(Unavailable, match="draining"):
+        transport(server.url, [], retries=2).call("GET", "/x")
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(("status", "kind"), [(409, Conflict), (500, ServerFault)])
+def test_what_a_retry_cannot_mend_is_not_tried_again(status: int, kind: type[Exception]) -> None:
+    with scripted(Reply(status)) as server, pytest.raises(kind):
+        transport(server.url, []).call("POST", "/x")
+    assert len(server.asked) == 1
+
+
+def test_a_conflict_with_a_first_try_still_in_flight_is_waited_for() -> None:
+    with scripted(Reply(409, {}, {"Retry-After": "1"}), Reply(200)) as server:
+        transport(server.url, []).call("POST", "/x")
+    assert len(server.asked) == 2
+
+
+def test_nobody_listening_is_no_answer() -> None:
+    with scripted() as server:
+        url = server.url
+    with pytest.raises(NoAnswer) as caught:
+        transport(url, [], retries=1).call("GET", "/x")
+    assert caught.value.url == f"{url}/x"
+
+
+def test_a_server_that_is_silent_for_too_long_is_no_answer() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(NoAnswer, match="timed out"):
+            transport(url, [], retries=0, timeout_s=0.2).call("GET", "/x")
+
+
+def test_a_refusal_that_is_no_json_is_still_told() -> None:
+    with scripted(Reply(404, "<html>lost</html>")) as server, pytest.raises(Exception, match="lost"):
+        transport(server.url, []).call("GET", "/x")
+
+
+@pytest.mark.parametrize("body", ["<html>", "[1]"])
+def test_another_kind_of_server_is_recognised(body: str) -> None:
+    with scripted(Reply(200, body)) as server, pytest.raises(NotTheContract, match="is this an Everclass server"):
+        json_object(transport(server.url, []).call("GET", "/x"))
+
+
+def test_a_probe_tells_the_body_of_a_server_that_is_not_ready() -> None:
+    with scripted(Reply(503, {"ready": False})) as server:
+        assert transport(server.url, []).probe("/readyz") == {"ready": False}
+        url = server.url
+    with pytest.raises(NoAnswer):
+        transport(url, []).probe("/readyz")
+
+
+def test_a_stream_that_breaks_is_no_answer() -> None:
+    with (
+        scripted(Reply(200, DROP)) as server,
+        pytest.raises(NoAnswer),
+        transport(server.url, [], retries=0).stream("/x"),
+    ):
+        pass
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    assert retry_after_s(None) is None
+    assert retry_after_s("soon") is None
+    assert retry_after_s("12") == 12.0
+    in_a_minute = retry_after_s(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))
+    assert in_a_minute is not None and 57 < in_a_minute <= 60
+    assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
