@@ -143,11 +143,15 @@ class LearnerState(Result):
 
 
 class Readiness(Result):
-    """Whether a version is loaded and warm; `behind` where a worker has not yet taken the one in force."""
+    """Whether a version is loaded and warm; `behind` where a worker has not yet taken the one in force.
+
+    `differs` names settings that the version in force was made with otherwise: the version's win.
+    """
 
     ready: bool
     version: int | None = None
-    behind: Any = None
+    behind: bool = False
+    differs: tuple[str, ...] = ()
     learner: LearnerState | None = None
 
 

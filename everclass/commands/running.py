@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
+from everclass.client import Client
+from everclass.errors import EverclassError
 from everclass.exits import Exit
 from everclass.showing import show_json, show_table
+from everclass.transport import Patience
 
 if TYPE_CHECKING:
     from service.settings import Loaded
 
+PROBE_S = 2.0
 Rest = ParamSpec("Rest")
 
 
@@ -51,10 +55,10 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
         taken: dict[str, Any] = {name: kwargs.pop(name) for name in ("host", "port") if name in kwargs}
         try:
             loaded = load_settings({"config": config, "data_dir": data_dir, **taken, **settings_flags(pairs)})
+            command(loaded, *args, **kwargs)
         except WrongSettings as error:
             click.echo(f"everclass: {error}", err=True)
             raise SystemExit(int(Exit.USAGE)) from None
-        command(loaded, *args, **kwargs)
 
     return run
 
@@ -84,9 +88,26 @@ def learner(loaded: "Loaded") -> None:
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
 @with_settings
 def config(loaded: "Loaded", as_json: bool) -> None:
-    """Show the settings in force and where each comes from."""
+    """Show the settings in force and where each comes from.
+
+    Where a server with these settings runs and its version in force was made with others, the version's win; that is
+    shown too.
+    """
     shown = loaded.settings.shown()
+    won_over = _won_over(f"http://{loaded.settings.host}:{loaded.settings.port}")
     if as_json:
-        show_json({name: {"value": value, "source": loaded.sources[name]} for name, value in shown.items()})
+        values = {name: {"value": value, "source": loaded.sources[name]} for name, value in shown.items()}
+        show_json({"settings": values, "differs": won_over})
         return
     show_table(("setting", "value", "from"), [(name, value, loaded.sources[name]) for name, value in shown.items()])
+    for sentence in won_over or ():
+        click.echo(f"the version in force differs: {sentence}")
+
+
+def _won_over(url: str) -> list[str] | None:
+    """What the running server says about settings that its version in force has otherwise; None without a server."""
+    with Client(url, patience=Patience(timeout_s=PROBE_S, retries=0)) as client:
+        try:
+            return list(client.readiness().differs)
+        except EverclassError:
+            return None
