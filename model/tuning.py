@@ -172,7 +172,7 @@ class _Run:
         loss = nn.functional.cross_entropy(logits_BC.float(), columns_B, reduction="sum")
         (loss / batch).backward()  # type: ignore[no-untyped-call]
         correct = int((logits_BC.argmax(dim=1) == columns_B).sum())
-        self.running = self.running.plus(float(loss), correct, len(part_B))
+        self.running = self.running.plus(float(loss.detach()), correct, len(part_B))
 
     def _view(self, index: int) -> NDArray[np.uint8]:
         rng = np.random.default_rng([self.plan.seed, self.epoch, index])

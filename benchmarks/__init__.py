@@ -1,0 +1,1 @@
+"""What measures accuracy and speed, with its last results."""

@@ -1,0 +1,147 @@
+"""Stage 2 against a restatement with torch's own optimiser and gradients, and the properties that the loss has."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.alignment import AlignmentPlan, _HeadTrainer, align, decayed_scale, dense_blocks
+from model.head import Head
+from model.statistics import ClassStatistics
+
+PLAN = AlignmentPlan(epochs=2, samples_per_class=24, batch=16)
+D = 10
+BLOCKS_C = np.array([1, 1, 1, 2, 3, 3])
+
+
+def some_head(classes: int = 6, seed: int = 0) -> Head:
+    rng = np.random.default_rng(seed)
+    return Head(rng.standard_normal((classes, D)) * 0.3, rng.standard_normal(classes) * 0.1)
+
+
+def some_statistics(classes: int = 6, images: int = 8, spread: float = 0.6) -> ClassStatistics:
+    rng = np.random.default_rng(7)
+    columns_N = np.repeat(np.arange(classes), images)
+    features_ND = rng.standard_normal((classes, D))[columns_N] * 1.5 + spread * rng.standard_normal((len(columns_N), D))
+    return ClassStatistics.from_features(features_ND.astype(np.float32), columns_N, classes)
+
+
+def naive_loss(logits_BC: Tensor, columns_B: Tensor, order_C: np.ndarray | None, tau: float) -> Tensor:
+    if order_C is None:
+        return nn.functional.cross_entropy(logits_BC, columns_B)
+    norms = [logits_BC[:, order_C == block].norm(dim=1) + 1e-7 for block in sorted(set(order_C))]
+    return nn.functional.cross_entropy(logits_BC / (torch.stack(norms).mean(dim=0)[:, None] * tau), columns_B)
+
+
+def naive_steps(head: Head, batches: list[tuple[Tensor, Tensor]], order_C: np.ndarray | None, lr: float) -> Head:
+    layer = nn.Linear(D, head.class_count)
+    layer.load_state_dict({"weight": torch.tensor(head.weight_CD), "bias": torch.tensor(head.bias_C)})
+    optimiser = torch.optim.SGD(layer.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    for features_BD, columns_B in batches:
+        optimiser.zero_grad()
+        naive_loss(layer(features_BD), columns_B, order_C, 0.1).backward()
+        optimiser.step()
+    return Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+
+
+@pytest.mark.parametrize("order_C", [None, BLOCKS_C, np.ones(6, np.int64), np.arange(1, 7)])
+def test_steps_are_those_of_sgd_on_the_normalised_cross_entropy(order_C: np.ndarray | None) -> None:
+    torch.manual_seed(0)
+    batches = [(torch.randn(16, D) * 2, torch.randint(0, 6, (16,))) for _ in range(7)]
+    trainer = _HeadTrainer(some_head(), order_C, AlignmentPlan(), "cpu")
+    trainer.lr = 0.05
+    for features_BD, columns_B in batches:
+        trainer.step(features_BD, columns_B)
+    expected = naive_steps(some_head(), batches, order_C, 0.05)
+    np.testing.assert_allclose(trainer.head().weight_CD, expected.weight_CD, atol=2e-5)
+    np.testing.assert_allclose(trainer.head().bias_C, expected.bias_C, atol=2e-5)
+
+
+def test_the_normalised_loss_does_not_see_the_scale_of_the_logits() -> None:
+    trainer = _HeadTrainer(some_head(), BLOCKS_C, AlignmentPlan(), "cpu")
+    logits_BC, columns_B = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 5])
+    gradient_BC = trainer._gradient(logits_BC, columns_B)
+    np.testing.assert_allclose((gradient_BC * logits_BC).sum(dim=1), 0, atol=1e-6)
+    np.testing.assert_allclose(trainer._gradient(9 * logits_BC, columns_B) * 9, gradient_BC, atol=1e-5)
+
+
+def test_means_decay_by_the_age_of_their_block() -> None:
+    np.testing.assert_allclose(decayed_scale(np.array([1, 1, 2, 4]), 4), [0.925, 0.925, 0.95, 1.0])
+
+
+def test_blocks_are_counted_without_gaps() -> None:
+    assert dense_blocks(np.array([7, 3, 7, 20, 3])).tolist() == [2, 1, 2, 3, 1]
+
+
+def test_gaps_between_block_numbers_change_nothing() -> None:
+    dense = align(some_head(), some_statistics(), BLOCKS_C, 3, PLAN, seed=1)
+    gapped = align(some_head(), some_statistics(), np.array([2, 2, 2, 9, 40, 40]), 40, PLAN, seed=1)
+    np.testing.assert_array_equal(dense.weight_CD, gapped.weight_CD)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
+    heads = [align(some_head(), some_statistics(), BLOCKS_C, 3, PLAN, seed=seed) for seed in (1, 1, 2)]
+    assert heads[0].weight_CD.tobytes() == heads[1].weight_CD.tobytes() != heads[2].weight_CD.tobytes()
+    assert heads[0].bias_C.tobytes() == heads[1].bias_C.tobytes()
+
+
+def test_alignment_repairs_a_head_whose_blocks_were_learned_apart() -> None:
+    statistics, spoiled = some_statistics(), some_head()
+    spoiled = Head(spoiled.weight_CD, np.where(BLOCKS_C == 3, 4.0, 0.0))
+    features_ND, columns_N = statistics.sample(200, np.random.default_rng(5), 1e-4)
+    before = (spoiled.logits(features_ND).argmax(axis=1) == columns_N).mean()
+    plan = AlignmentPlan(epochs=5, samples_per_class=256, batch=32)
+    aligned = align(spoiled, statistics, BLOCKS_C, 3, plan, seed=0)
+    assert before < 0.5 < 0.9 < (aligned.logits(features_ND).argmax(axis=1) == columns_N).mean()
+
+
+def test_the_head_given_is_left_alone() -> None:
+    head, before = some_head(), some_head()
+    align(head, some_statistics(), BLOCKS_C, 3, PLAN, seed=0)
+    np.testing.assert_array_equal(head.weight_CD, before.weight_CD)
+
+
+def test_every_switch_of_the_plan_matters() -> None:
+    usual = align(some_head(), some_statistics(), BLOCKS_C, 3, PLAN, seed=0).weight_CD
+    for change in ({"logit_norm": False}, {"mean_decay": False}, {"tau": 0.5}, {"ridge": 0.1}, {"lr": 0.1}):
+        other = align(some_head(), some_statistics(), BLOCKS_C, 3, replace(PLAN, **change), seed=0).weight_CD
+        assert not np.array_equal(usual, other), change
+
+
+def test_an_epoch_in_parts_draws_as_many_features_of_every_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    step = _HeadTrainer.step
+
+    def counted(trainer: _HeadTrainer, features_BD: Tensor, columns_B: Tensor) -> None:
+        seen.extend(columns_B.tolist())
+        step(trainer, features_BD, columns_B)
+
+    monkeypatch.setattr(_HeadTrainer, "step", counted)
+    monkeypatch.setattr("model.alignment.LARGEST_DRAW_BYTES", 6 * D * 4 * 5)
+    align(some_head(), some_statistics(), BLOCKS_C, 3, replace(PLAN, epochs=1), seed=0)
+    assert np.bincount(seen).tolist() == [24] * 6
+
+
+def test_a_class_of_one_image_and_a_block_of_one_class_are_ordinary() -> None:
+    features_ND = np.random.default_rng(0).standard_normal((9, D)).astype(np.float32)
+    statistics = ClassStatistics.from_features(features_ND, np.array([0, 0, 0, 0, 1, 2, 2, 2, 2]), 3)
+    head = align(some_head(3), statistics, np.array([1, 2, 3]), 3, PLAN, seed=0)
+    assert np.isfinite(head.weight_CD).all()
+    assert head.logits(features_ND).argmax(axis=1)[4] == 1
+
+
+def test_a_single_class_aligns_to_a_finite_head() -> None:
+    statistics = some_statistics(classes=1)
+    assert np.isfinite(align(some_head(1), statistics, np.array([1]), 1, PLAN, seed=0).weight_CD).all()
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    statistics = some_statistics()
+    with pytest.raises(ValueError, match="blocks"):
+        align(some_head(5), statistics, BLOCKS_C, 3, PLAN, seed=0)
+    with pytest.raises(ValueError, match="no images"):
+        align(some_head(7), statistics.merged(ClassStatistics.empty(D, 7)), np.array([*BLOCKS_C, 4]), 4, PLAN, seed=0)
+    with pytest.raises(ValueError, match="no class belongs"):
+        align(some_head(), statistics, BLOCKS_C, 9, PLAN, seed=0)
