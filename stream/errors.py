@@ -40,7 +40,7 @@ class NotFound(StreamError):
 
 
 class Conflict(StreamError):
-    """The request does not fit the state. `retry_after_s`: waiting may help; `field`: the word of it that is to blame."""
+    """The request does not fit the state. `retry_after_s`: waiting may help; `field`: the word that is to blame."""
 
     def __init__(self, detail: str, *, retry_after_s: int | None = None, field: str | None = None) -> None:
         self.detail = detail

@@ -26,7 +26,7 @@ class BlobInfo:
 
 
 class Blobs(Protocol):
-    """A store of bytes by key: `tasks/<id>/<sha256>`, `checkpoints/<id>/<sha256>`, `parts/<sha256>`, `manifests/<sha256>`.
+    """Bytes by key: `tasks/<id>/<sha256>`, `checkpoints/<id>/<sha256>`, `parts/<sha256>`, `manifests/<sha256>`.
 
     A blob is there whole or not at all, and durable once the call that wrote it returns. A key that ends in a
     SHA-256 is checked against its bytes on reading. Every method may be called from any thread.

@@ -1,0 +1,200 @@
+"""The connection to SQLite or PostgreSQL: one writer at a time, durable commits, errors in the stream's words."""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from stream import files
+from stream.errors import StorageFull, Unavailable
+
+Clock = Callable[[], datetime]
+
+BUSY_TIMEOUT_S = 30
+"""How long a writer waits for its turn."""
+
+POOL_SIZE = 8
+POOL_OVERFLOW = 32
+
+WRITE_LOCK = 0x45564552
+"""The advisory lock that every writing transaction takes on PostgreSQL: one writer at a time, as on SQLite."""
+
+SQLITE_FULL = "database or disk is full"
+POSTGRES_FULL = "53100"
+
+SERVING = (
+    "SELECT a.seq, a.version, v.digest FROM aliases a JOIN versions v ON v.version = a.version "
+    "WHERE a.alias = 'serving'"
+)
+
+
+def utc_now() -> datetime:
+    """The time in UTC."""
+    return datetime.now(UTC)
+
+
+class Database:
+    """Transactions on one database; may be used from any thread."""
+
+    def __init__(self, url: str, clock: Clock = utc_now) -> None:
+        self.url = _complete(make_url(url))
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.now = clock
+        self._engine = _engine(self.url)
+        self._hot: _HotRead = _SqliteHotRead(self.url) if self.is_sqlite else _EngineHotRead(self._engine)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database and changes nothing."""
+        with _errors(self.url), self._engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection
+            connection.rollback()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is the only writer; durable once the block is left, undone if it raises.
+
+        Raises:
+            StorageFull, Unavailable: nothing was changed.
+        """
+        with _errors(self.url), self._engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S}s'")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+            yield connection
+            connection.commit()
+
+    def serving(self) -> tuple[int, int, str] | None:
+        """Sequence, version and digest of what is in force: asked for at every predict, so it goes round SQLAlchemy."""
+        with _errors(self.url):
+            return self._hot.serving()
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._hot.close()
+        self._engine.dispose()
+
+
+class _HotRead:
+    def serving(self) -> tuple[int, int, str] | None:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+
+class _SqliteHotRead(_HotRead):
+    """One connection of its own under a lock: a read takes some microseconds, less than fetching one from a pool."""
+
+    def __init__(self, url: URL) -> None:
+        self._path = str(url.database)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def serving(self) -> tuple[int, int, str] | None:
+        with self._lock:
+            if self._connection is None:
+                self._connection = sqlite3.connect(
+                    self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                )
+            row: tuple[int, int, str] | None = self._connection.execute(SERVING).fetchone()
+        return row
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+class _EngineHotRead(_HotRead):
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def serving(self) -> tuple[int, int, str] | None:
+        with self._engine.connect() as connection:
+            row = connection.exec_driver_sql(SERVING).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
+
+
+def _complete(url: URL) -> URL:
+    """The URL with the driver that we use; a SQLite file's folder is made."""
+    if url.get_backend_name() == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ValueError("the database has to be a file: several processes share it")
+        path = Path(url.database).absolute()
+        files.make_folder(path.parent)
+        return url.set(drivername="sqlite+pysqlite", database=str(path))
+    if url.get_backend_name() in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise ValueError(f"the database cannot be {url.drivername}://…; sqlite:///… and postgresql://… can")
+
+
+def _engine(url: URL) -> Engine:
+    pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "pool_timeout": BUSY_TIMEOUT_S}
+    if url.get_backend_name() != "sqlite":
+        return sqlalchemy.create_engine(url, pool_pre_ping=True, **pool)
+    engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    """Transactions are begun by us; commits wait for the disk; readers and the writer do not wait for each other."""
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    _turn_on_wal(connection)
+
+
+def _turn_on_wal(connection: sqlite3.Connection) -> None:
+    """The switch to WAL does not wait for its turn by itself, and is needed once in a database's life."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def _errors(url: URL) -> Iterator[None]:
+    """Turn the databases' ways of failing into the stream's; what is our own mistake stays as it is."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable("the database is busy") from error
+    except sqlite3.OperationalError as error:
+        raise _translated(url, error, error) from error
+    except DBAPIError as error:
+        if not isinstance(error, OperationalError) and not error.connection_invalidated:
+            raise
+        raise _translated(url, error, error.orig) from error
+
+
+def _translated(url: URL, error: Exception, cause: BaseException | None) -> Exception:
+    if getattr(cause, "sqlstate", None) == POSTGRES_FULL or SQLITE_FULL in str(cause):
+        return StorageFull(url.render_as_string(hide_password=True))
+    if isinstance(cause, sqlite3.OperationalError) and not any(
+        word in str(cause) for word in ("locked", "open", "I/O")
+    ):
+        return error
+    return Unavailable(f"the database does not answer: {cause}")

@@ -1,0 +1,118 @@
+"""The ledger as one thing: every call on it is one transaction, and may come from any thread or process."""
+
+from stream.ledger.cancelling import Cancelling
+from stream.ledger.database import Clock, Database, utc_now
+from stream.ledger.intake import Intake, Quota
+from stream.ledger.learning import Learning
+from stream.ledger.leases import Leases
+from stream.ledger.migrations import migrate
+from stream.ledger.promotions import Promotions
+from stream.ledger.publishing import Publishing
+from stream.ledger.reading import Reading
+from stream.ledger.removing import Removing
+from stream.ledger.requests import Requests
+from stream.ledger.runtimes import Runtimes
+
+
+class Ledger:
+    """Tasks, versions, promotions and leases in one database; each call is described where it is written.
+
+    Any call may raise Unavailable or StorageFull; nothing is changed then.
+    """
+
+    def __init__(self, database: Database, quota: Quota) -> None:
+        self._database = database
+        self.is_sqlite = database.is_sqlite
+
+        requests = Requests(database)
+        self.begin_request = requests.begin
+        self.abandon_request = requests.abandon
+
+        intake = Intake(database, quota)
+        self.check_room = intake.check_room
+        self.create_task = intake.create_task
+        self.add_batch = intake.add_batch
+        self.commit_task = intake.commit_task
+
+        cancelling = Cancelling(database, quota)
+        self.cancel = cancelling.cancel
+        self.retry = cancelling.retry
+        self.purge_images = cancelling.purge_images
+        self.expire_open_tasks = cancelling.expire_open_tasks
+
+        reading = Reading(database)
+        self.task = reading.task
+        self.tasks = reading.tasks
+        self.items = reading.items
+        self.version = reading.version
+        self.versions = reading.versions
+        self.lineage = reading.lineage
+        self.held_out = reading.held_out
+
+        moves = Promotions(database)
+        self.serving = moves.serving
+        self.aliases = moves.aliases
+        self.classes_in_force = moves.classes_in_force
+        self.promotions = moves.log
+        self.promotion = moves.one
+        self.promotion_at = moves.at
+        self.move_alias = moves.move
+        self.rollback_target = moves.rollback_target
+
+        leases = Leases(database)
+        self.acquire_lease = leases.acquire
+        self.renew_lease = leases.renew
+        self.release_lease = leases.release
+        self.lease = leases.view
+        self.leases = leases.views
+
+        learning = Learning(database)
+        self.claim = learning.claim
+        self.freeze = learning.freeze
+        self.report = learning.report
+        self.save_checkpoint = learning.save_checkpoint
+        self.checkpoint = learning.checkpoint
+        self.finish = learning.finish
+        self.fail = learning.fail
+        self.hand_back = learning.hand_back
+
+        publishing = Publishing(database)
+        self.publish = publishing.publish
+        self.mark_damaged = publishing.mark_damaged
+
+        removing = Removing(database)
+        self.delete_version = removing.delete_version
+        self.sweep_versions = removing.sweep_versions
+        self.sweep_images = removing.sweep_images
+        self.references = removing.references
+        self.image_keys = removing.image_keys
+
+        runtimes = Runtimes(database)
+        self.graph = runtimes.graph
+        self.record_graph = runtimes.record_graph
+        self.runtime_choice = runtimes.runtime_choice
+        self.record_runtime_choice = runtimes.record_runtime_choice
+
+    @classmethod
+    def open(cls, url: str, *, clock: Clock = utc_now, quota: Quota | None = None) -> "Ledger":
+        """The ledger in the database at `url`: `sqlite:///FILE` or `postgresql://…`.
+
+        Its tables are made or brought up to date first; of several processes that open it at once, one does so and the
+        others wait.
+
+        Raises:
+            ValueError: a URL of another kind.
+            Unavailable, StorageFull: the database cannot be reached or written.
+        """
+        database = Database(url, clock)
+        try:
+            with database.write() as connection:
+                migrate(connection)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, quota or Quota())
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()

@@ -1,0 +1,99 @@
+"""Idempotency keys: the same request twice is answered with the first one's resource (design, invariant 9)."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from stream.errors import Conflict
+from stream.ledger.database import Database
+from stream.ledger.leases import owner_alive
+from stream.ledger.schema import requests
+
+KEPT = timedelta(hours=72)
+RETRY_AFTER_S = 1
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A request with an idempotency key. `scope` is the API key's id, `route` the method and path template.
+
+    `fingerprint` stands for query, labels and image digests in order; it is known once the body has been read, and
+    has to be by the time that a write takes the ticket.
+    """
+
+    key: str
+    scope: str
+    route: str
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The first request with this key was answered with `resource_kind` (`task`, `version`, `promotion`) and id.
+
+    Whoever asks compares the fingerprints: another one is other content under the same key.
+    """
+
+    fingerprint: str
+    resource_kind: str
+    resource_id: str
+
+
+class Requests:
+    """Begins and abandons requests; a write that is given the ticket completes it in its own transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, ticket: Ticket, owner: str) -> Replay | None:
+        """None: go on, the key is yours. A Replay: it was answered before.
+
+        `owner` is the name of a lease of this process, or its owner: once that has run out, another may take the key.
+
+        Raises:
+            Conflict: the first request is still in flight; `retry_after_s` is set.
+        """
+        now = self._database.now()
+        with self._database.write() as connection:
+            connection.execute(delete(requests).where(requests.c.at < now - KEPT))
+            row = connection.execute(select(requests).where(_named(ticket))).one_or_none()
+            if row is None:
+                connection.execute(
+                    insert(requests).values(scope=ticket.scope, route=ticket.route, key=ticket.key, owner=owner, at=now)
+                )
+                return None
+            if row.fingerprint is not None:
+                return Replay(row.fingerprint, row.resource_kind, row.resource_id)
+            if owner_alive(connection, row.owner, now):
+                raise Conflict("the first request with this key is in flight", retry_after_s=RETRY_AFTER_S)
+            connection.execute(update(requests).where(_named(ticket)).values(owner=owner, at=now))
+        return None
+
+    def abandon(self, ticket: Ticket) -> None:
+        """Give the key back unused: a request that was refused uses up no key."""
+        with self._database.write() as connection:
+            connection.execute(delete(requests).where(_in_flight(ticket)))
+
+
+def complete(connection: Connection, ticket: Ticket | None, kind: str, resource: str | int) -> None:
+    """Within a write: the ticket's request came to this resource.
+
+    Raises:
+        Conflict: the request was taken over, after its owner had seemed dead, and completed by another.
+    """
+    if ticket is None:
+        return
+    if ticket.fingerprint is None:
+        raise ValueError("a ticket needs its fingerprint before a write can take it")
+    values = {"fingerprint": ticket.fingerprint, "resource_kind": kind, "resource_id": str(resource)}
+    if connection.execute(update(requests).where(_in_flight(ticket)).values(**values)).rowcount == 0:
+        raise Conflict("the request was completed elsewhere", retry_after_s=RETRY_AFTER_S)
+
+
+def _named(ticket: Ticket) -> ColumnElement[bool]:
+    return and_(requests.c.scope == ticket.scope, requests.c.route == ticket.route, requests.c.key == ticket.key)
+
+
+def _in_flight(ticket: Ticket) -> ColumnElement[bool]:
+    return and_(_named(ticket), requests.c.fingerprint.is_(None))
