@@ -1,0 +1,71 @@
+"""What the pages list is what there is."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from everclass.errors import PROBLEMS
+from everclass.exits import MEANINGS
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def rows(page: str) -> Iterator[list[str]]:
+    """The cells of every table row of a page, but for headings and rules."""
+    for line in (ROOT / "docs" / page).read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and not set(cells[0]) <= {"-", " "}:
+            yield cells
+
+
+def section(page: str, heading: str) -> str:
+    return (ROOT / page).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def written(value: object) -> str:
+    if value is None:
+        return "–"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_every_setting_is_explained_with_its_default() -> None:
+    explained = {cells[0].strip("`"): cells[1] for cells in rows("settings.md") if cells[0].startswith("`")}
+    assert explained == {name: written(value) for name, value in Settings().flat().items()}
+
+
+def test_every_dependency_has_its_reason_and_no_other_is_listed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    needed = {re.split(r"[\[<>=]", line)[0] for group in groups for line in group}
+    explained = [cells[0] for cells in rows("dependencies.md") if cells[0] != "package"]
+    assert sorted(explained) == sorted(needed)
+    assert all(len(cells) == 3 and cells[1] and cells[2] for cells in rows("dependencies.md"))
+
+
+def test_every_exit_code_is_explained() -> None:
+    codes = re.findall(r"\| (\d+) \| (.*) \|", section("docs/http.md", "Exit codes of the command"))
+    assert {int(code): meaning for code, meaning in codes} == {int(code): text for code, text in MEANINGS.items()}
+
+
+def test_every_status_is_explained() -> None:
+    listed = {int(status) for status in re.findall(r"\b[45]\d\d\b", section("docs/http.md", "Statuses"))}
+    assert listed == set(PROBLEMS)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} leads to {target}, which is not there"
+
+
+def test_the_tour_of_the_code_leads_to_files_that_are_there() -> None:
+    tour = section("README.md", "The code, in the order data flows").split("[Architecture]")[0]
+    for row in (line.split("|")[2] for line in tour.splitlines() if "`" in line):
+        folder = ""
+        for name in re.findall(r"`([^`]+)`", row):
+            path = name if "/" in name else f"{folder}/{name}"
+            folder = str(Path(path).parent)
+            assert (ROOT / path).exists(), path
