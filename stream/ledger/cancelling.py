@@ -115,7 +115,7 @@ AFRESH: dict[str, Any] = {
     "finished_at": None,
     "claim_token": None,
 }
-"""What a task that is tried again forgets. Base and claim stay, so it may take over while no one else moves `serving`."""
+"""What a task that is tried again forgets. Not its base and claim: it may take over unless someone moved `serving`."""
 
 
 def servable_ancestor(connection: Connection, number: int | None) -> int | None:
