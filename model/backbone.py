@@ -27,8 +27,8 @@ class WeightsError(ValueError):
 class PixelBackbone(nn.Module):
     """A timm network without its classifier, from uint8 pixels to the features that its classifier would see.
 
-    `pixel_mean` and `pixel_std` are buffers, so that weights bring their own normalisation. Running statistics of BatchNorm never
-    move, also in training mode: batches of one task would bend them away from all the others.
+    `pixel_mean` and `pixel_std` are buffers, so that weights bring their own normalisation. Running statistics of
+    BatchNorm never move, also in training mode: batches of one task would bend them away from all the others.
     """
 
     pixel_mean: Tensor
@@ -67,18 +67,40 @@ class PixelBackbone(nn.Module):
         return self
 
     def state(self) -> dict[str, Tensor]:
-        """Every parameter and buffer by name, copied to the CPU, without BatchNorm's step counters, which nothing reads."""
-        return {name: value.detach().cpu().clone() for name, value in self.state_dict().items() if _is_kept(name)}
+        """Every weight by name, parameters and buffers, copied to the CPU."""
+        kept = ((name, value) for name, value in self.state_dict().items() if is_weight(name))
+        return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in kept}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights that `state` wrote; raises `WeightsError` naming what does not fit."""
-        check_names({name: value for name, value in self.state_dict().items() if _is_kept(name)}, state)
+        check_names({name: value for name, value in self.state_dict().items() if is_weight(name)}, state)
         self.load_state_dict(dict(state), strict=False)
 
 
 def build(spec: BackboneSpec) -> PixelBackbone:
     """The architecture with random weights, in evaluation mode; raises `WeightsError` for a name unknown to timm."""
     return PixelBackbone(spec).eval()
+
+
+def known_settings(name: str) -> Any:
+    """What timm's table says of an architecture's weights; raises `WeightsError` for a name that it does not hold."""
+    try:
+        settings = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise WeightsError(f"timm knows no backbone {name!r}: {error}") from error
+    if settings is None:
+        raise WeightsError(f"timm knows no backbone {name!r}")
+    return settings
+
+
+def size_settings(spec: BackboneSpec) -> dict[str, Any]:
+    """What `timm.create_model` has to be told of the image size: only architectures with a fixed input take it."""
+    return {"img_size": spec.image_size} if known_settings(spec.name).fixed_input_size else {}
+
+
+def is_weight(name: str) -> bool:
+    """Whether a tensor of a network is one of its weights: BatchNorm's step counters, which nothing reads, are not."""
+    return not name.endswith(".num_batches_tracked")
 
 
 def check_names(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
@@ -138,12 +160,7 @@ def _batches(views: Iterable[NDArray[np.uint8]], batch_size: int) -> Iterator[ND
 
 
 def _network(spec: BackboneSpec) -> Any:
-    settings = timm.get_pretrained_cfg(spec.name)
-    if settings is None:
-        raise WeightsError(f"timm knows no backbone {spec.name!r}")
-    # Only architectures with a fixed input have to be told its size.
-    sized: dict[str, Any] = {"img_size": spec.image_size} if settings.fixed_input_size else {}
-    network = timm.create_model(spec.name, pretrained=False, num_classes=0, **sized)
+    network = timm.create_model(spec.name, pretrained=False, num_classes=0, **size_settings(spec))
     return _with_fresh_norm(network, spec) if spec.norm == "fresh" else network
 
 
@@ -152,7 +169,3 @@ def _with_fresh_norm(network: Any, spec: BackboneSpec) -> Any:
         raise WeightsError(f"{spec.name} does not end in a LayerNorm that could be made fresh")
     network.norm = nn.LayerNorm(network.num_features, eps=FRESH_NORM_EPSILON)
     return network
-
-
-def _is_kept(name: str) -> bool:
-    return not name.endswith(".num_batches_tracked")
