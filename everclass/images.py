@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 BATCH_IMAGES = 1000
 BATCH_BYTES = 256 * 1024 * 1024
 
@@ -39,23 +38,26 @@ class LabelledImage:
 def folder_images(folder: Path) -> Iterator[LabelledImage]:
     """The images of a tree with one folder a class, in the order of their names.
 
-    The label is the name of the folder right below `folder`; images may lie deeper. Hidden files and files that are no
-    images by their suffix are passed over. Raises NotADirectoryError, and ValueError where there is no image at all.
+    The folder that an image lies in names its class, as in an archive that a server takes apart. Every file but hidden
+    ones is taken to be an image; what is none the server refuses by name.
+
+    Raises NotADirectoryError, and ValueError for a file that lies in no class folder or where there is no file at all.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
-    found = False
-    for path in sorted(folder.glob("*/**/*")):
-        inside = path.relative_to(folder)
-        if (
-            path.suffix.lower() in SUFFIXES
-            and path.is_file()
-            and not any(part.startswith(".") for part in inside.parts)
-        ):
-            found = True
-            yield LabelledImage(inside.parts[0], path, name=inside.as_posix())
-    if not found:
-        raise ValueError(f"{folder} has no folder with images (JPEG, PNG or WebP) in it: one folder a class is needed")
+    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    shown = [name for name in names if not _is_hidden(name)]
+    if not shown:
+        raise ValueError(f"{folder} holds no images; one folder a class is needed")
+    for name in shown:
+        if not name.parent.name:
+            raise ValueError(f"{folder / name} lies in no folder that names its class")
+        yield LabelledImage(name.parent.name, folder / name, name=name.as_posix())
+
+
+def _is_hidden(name: Path) -> bool:
+    """Files that systems leave behind without being asked, passed over as a server does in archives."""
+    return name.name == "Thumbs.db" or any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
 
 
 def batches(images: Iterable[LabelledImage]) -> Iterator[list[LabelledImage]]:

@@ -1,9 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from everclass import images
 from everclass.images import LabelledImage, batches, folder_images
+from stream.sources import read_archive
 
 
 def touch(path: Path) -> Path:
@@ -16,23 +18,40 @@ def test_a_folder_a_class_becomes_labelled_files_in_order(tmp_path: Path) -> Non
     for name in (
         "dog/b.JPG",
         "dog/a.png",
-        "cat/deep/er/c.webp",
-        "cat/notes.txt",
-        "cat/.hidden.png",
-        ".git/x.png",
-        "top.png",
+        "pets/cat/c.webp",
+        "dog/.hidden.png",
+        ".git/x",
+        "__MACOSX/dog/a",
+        "dog/Thumbs.db",
     ):
         touch(tmp_path / name)
     assert [(image.label, image.name) for image in folder_images(tmp_path)] == [
-        ("cat", "cat/deep/er/c.webp"),
         ("dog", "dog/a.png"),
         ("dog", "dog/b.JPG"),
+        ("cat", "pets/cat/c.webp"),
     ]
 
 
-def test_a_folder_without_images_says_what_is_needed(tmp_path: Path) -> None:
-    touch(tmp_path / "alone.png")
+def test_a_folder_is_read_as_a_server_reads_an_archive_of_it(tmp_path: Path) -> None:
+    for name in (
+        "dog/b.JPG",
+        "pets/cat/deep/c.webp",
+        "dog/.hidden.png",
+        "__MACOSX/dog/a",
+        "dog/Thumbs.db",
+        "dog/notes.txt",
+    ):
+        touch(tmp_path / "tree" / name)
+    archive = shutil.make_archive(str(tmp_path / "tree"), "zip", tmp_path / "tree")
+    here = {(image.name, image.label) for image in folder_images(tmp_path / "tree")}
+    assert here == {(item.name, item.label) for item in read_archive(Path(archive))}
+
+
+def test_a_folder_without_classes_says_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one folder a class is needed"):
+        list(folder_images(tmp_path))
+    touch(tmp_path / "alone.png")
+    with pytest.raises(ValueError, match="alone.png lies in no folder"):
         list(folder_images(tmp_path))
     with pytest.raises(NotADirectoryError):
         list(folder_images(tmp_path / "alone.png"))
