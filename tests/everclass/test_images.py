@@ -51,7 +51,7 @@ def test_a_folder_without_classes_says_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one folder a class is needed"):
         list(folder_images(tmp_path))
     touch(tmp_path / "alone.png")
-    with pytest.raises(ValueError, match="alone.png lies in no folder"):
+    with pytest.raises(ValueError, match=r"alone\.png lies in no folder"):
         list(folder_images(tmp_path))
     with pytest.raises(NotADirectoryError):
         list(folder_images(tmp_path / "alone.png"))
