@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -21,11 +21,19 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+if TYPE_CHECKING:
+    from stream.intake import IntakeLimits
+    from stream.retention import Policy
+    from stream.sources import SourceLimits
+
 FILE_NAME = "everclass.toml"
 FILE_VARIABLE = "EVERCLASS_CONFIG"
 PREFIX = "EVERCLASS_"
 NOTHING = "none"
 """How an absent value (no limit, default) is written in the environment."""
+
+BYTES_PER_MB = 1 << 20
+S_PER_HOUR = 3600.0
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -69,8 +77,8 @@ class ServeSettings(Group):
     runtime: Literal["auto", "onnxruntime", "openvino-bf16", "openvino-fp32"] = "auto"
     max_batch: Positive = 32
     max_loaded: Positive = 3
-    threads: Positive | None = None
-    decode_threads: Positive | None = None
+    threads: Positive = Field(default_factory=lambda: cores())
+    decode_threads: Positive = Field(default_factory=lambda: max(2, cores()))
     queue_images: Positive = 1024
     drain_s: PositiveFloat = 30.0
     metrics: bool = True
@@ -93,11 +101,36 @@ class LimitSettings(Group):
     images_per_predict: Positive = 256
     max_pixels: Positive = 50_000_000
     expanded_mb: Positive = 4096
+    expansion_ratio: PositiveFloat = 200.0
     label_length: Annotated[int, Field(ge=1, le=200)] = 200
+    images_per_task: Positive = 100_000
     labels_per_task: Positive = 10_000
     note_length: Positive = 2000
     queue_tasks: Positive = 100
     open_hours: PositiveFloat = 24.0
+
+    def intake(self) -> "IntakeLimits":
+        """What one batch may bring."""
+        from stream.intake import IntakeLimits
+
+        return IntakeLimits(
+            images=self.images_per_request,
+            image_bytes=self.image_mb * BYTES_PER_MB,
+            pixels=self.max_pixels,
+            labels=self.labels_per_task,
+            label_characters=self.label_length,
+        )
+
+    def source(self) -> "SourceLimits":
+        """How much may come out of an archive or a table."""
+        from stream.sources import SourceLimits
+
+        return SourceLimits(
+            files=self.images_per_request,
+            file_bytes=self.image_mb * BYTES_PER_MB,
+            total_bytes=self.expanded_mb * BYTES_PER_MB,
+            ratio=self.expansion_ratio,
+        )
 
 
 class GateSettings(Group):
@@ -120,9 +153,18 @@ class RetentionSettings(Group):
     grace_hours: PositiveFloat = 24.0
     sweep_minutes: PositiveFloat = 10.0
 
+    def policy(self) -> "Policy":
+        """What a sweep may take."""
+        from stream.retention import Policy
+
+        return Policy(keep=self.keep, task_days=self.task_days, grace_s=self.grace_hours * S_PER_HOUR)
+
 
 class Settings(BaseSettings):
-    """All settings of service and learner."""
+    """All settings of service and learner.
+
+    `supervisor` is not for people: it is the process id that the supervisor tells its children, to end with it.
+    """
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -143,6 +185,7 @@ class Settings(BaseSettings):
     promote: Literal["auto", "manual"] = "auto"
     database_url: str | None = None
     blobs_url: str | None = None
+    supervisor: Positive | None = None
     learn: LearnSettings = LearnSettings()
     serve: ServeSettings = ServeSettings()
     keys: KeySettings = KeySettings()
@@ -230,6 +273,16 @@ def load_settings(flags: Mapping[str, object] | None = None) -> Loaded:
         merged |= values
         sources |= {name: f"{source} {variable(name)}" if source == "environment" else source for name in values}
     return _checked(merged, sources)
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment for a process that this one starts: as here, with exactly `settings`, and no word to outside."""
+    return {**os.environ, **settings.to_environment(), "BENTOML_DO_NOT_TRACK": "True"}
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def variable(name: str) -> str:

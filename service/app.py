@@ -1,0 +1,97 @@
+"""The HTTP application: every route of the contract, every error a problem, and what lies around them all."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version as installed_version
+from types import FrameType
+from typing import Any
+
+from fastapi import FastAPI
+
+from service import problems
+from service.assembly import Assembly
+from service.edge import Edge, Traffic
+from service.guard import ASGIApp, LocalGuard
+from service.metrics import Metrics
+from service.routes import ROUTERS
+from service.settings import Settings
+
+NOTICE_S = 0.3
+"""At least so long readiness says `draining` before the server closes its door."""
+
+
+def make_app(settings: Settings) -> "Service":
+    """The application with these settings; its parts are put together when it starts."""
+    return Service(settings)
+
+
+class Service:
+    """The FastAPI application, and the layers around it in the order in which a request passes them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._traffic = Traffic()
+        self.app = FastAPI(
+            title="Everclass",
+            summary="A model server that keeps learning new image classes and never stops serving.",
+            version=installed_version("everclass"),
+            lifespan=self._lifespan,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+        )
+        problems.install(self.app)
+        for router in ROUTERS:
+            self.app.include_router(router)
+        self.asgi: ASGIApp = Edge(LocalGuard(self.app), self._traffic, self._metrics)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        assembly = await asyncio.to_thread(Assembly.open, self._settings, self._metrics, self._traffic)
+        app.state.assembly = assembly
+        restore = drain_on_sigterm(self._traffic, self._settings.serve.drain_s)
+        try:
+            yield
+        finally:
+            restore()
+            self._traffic.draining = True
+            await asyncio.to_thread(assembly.close)
+
+
+def drain_on_sigterm(traffic: Traffic, most_s: float) -> Any:
+    """On SIGTERM or SIGINT first say so and let requests end, at most `most_s`; then what the server does on it.
+
+    Returns a function that puts things back. Outside the main thread nothing is changed: signals do not reach it.
+    """
+    loop = asyncio.get_running_loop()
+    before: dict[int, Any] = {}
+    stopping: set[asyncio.Task[None]] = set()
+
+    async def drain(number: int, frame: FrameType | None) -> None:
+        await asyncio.sleep(NOTICE_S)
+        await traffic.drained(most_s)
+        before[number](number, frame)
+
+    def begin(number: int, frame: FrameType | None) -> None:
+        if traffic.draining:
+            before[number](number, frame)
+            return
+        traffic.draining = True
+        loop.call_soon_threadsafe(lambda: stopping.add(loop.create_task(drain(number, frame))))
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if callable(handler):
+            try:
+                signal.signal(number, begin)
+            except ValueError:
+                return restore
+            before[number] = handler
+    return restore

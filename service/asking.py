@@ -1,0 +1,90 @@
+"""What a route gets from a request: the assembly, a JSON body that was checked, a page's place, who is asking."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.assembly import Assembly
+from service.problems import Problem, not_valid
+from service.uploads import read_body
+
+Body = TypeVar("Body", bound=BaseModel)
+
+NOBODY = "local"
+"""Who acts on a server without keys."""
+
+BYTES_PER_KB = 1 << 10
+
+
+async def assembly_of(request: Request) -> Assembly:
+    """The parts of the service that answers."""
+    assembly: Assembly = request.app.state.assembly
+    return assembly
+
+
+Parts = Annotated[Assembly, Depends(assembly_of)]
+
+
+class Nothing(BaseModel):
+    """A query without parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Paging(Nothing):
+    """Which part of a list; `next` of the last answer is the cursor."""
+
+    cursor: Annotated[str, Field(max_length=40)] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class LearnQuery(Nothing):
+    """What a learn request says of its task."""
+
+    task: Annotated[str, Field(max_length=64)] | None = None
+    commit: bool = True
+    base: Annotated[int, Field(ge=1, lt=2**31)] | Literal["none"] | None = None
+    promote: Literal["auto", "manual"] | None = None
+
+
+class PredictQuery(Nothing):
+    """How many labels, and whose."""
+
+    top_k: Annotated[int, Field(ge=1, le=1000)] = 5
+    version: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    alias: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+NoQuery = Annotated[Nothing, Query()]
+Page = Annotated[Paging, Query()]
+
+
+def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
+    """A dependency that reads a body of this model; an empty body is an empty object.
+
+    Raises Problem: 400 no JSON, 413 too long, 415 another content type, 422 not the model.
+    """
+
+    async def read(request: Request) -> Body:
+        limits = (await assembly_of(request)).settings.limits
+        data = await read_body(request, limits.json_kb * BYTES_PER_KB)
+        if data and media_type(request) != "application/json":
+            raise Problem(415, "the body must be application/json")
+        try:
+            return model.model_validate_json(data or b"{}")
+        except ValidationError as error:
+            raise not_valid(error.errors()) from None
+
+    return read
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """The body's description for OpenAPI, for a route that reads it by itself."""
+    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def media_type(request: Request) -> str:
+    """The content type without its parameters, lower case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,86 @@
+"""The parts of a running service, put together once and taken apart in order."""
+
+from dataclasses import dataclass, field
+
+from service.chores import Chores
+from service.edge import Traffic
+from service.following import Follower
+from service.loading import Loader
+from service.metrics import Metrics
+from service.predictor import Predictor
+from service.presence import Presence, ServiceLease
+from service.settings import Settings
+from service.shelf import Shelf
+from stream.blobs import Blobs, open_blobs
+from stream.intake import Intake
+from stream.ledger import Ledger, Quota
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """Everything that a route may need."""
+
+    settings: Settings
+    ledger: Ledger
+    blobs: Blobs
+    intake: Intake
+    shelf: Shelf
+    follower: Follower
+    predictor: Predictor
+    lease: ServiceLease
+    presence: Presence
+    chores: Chores
+    metrics: Metrics
+    traffic: Traffic = field(default_factory=Traffic)
+
+    @classmethod
+    def open(cls, settings: Settings, metrics: Metrics, traffic: Traffic) -> "Assembly":
+        """Connect to the database and the blobs, take the service's lease, load what is in force, start the threads.
+
+        Raises:
+            StreamError: the database or the blobs cannot be used from here.
+        """
+        quota = Quota(queued_tasks=settings.limits.queue_tasks, images_per_task=settings.limits.images_per_task)
+        ledger = Ledger.open(settings.database, quota=quota)
+        blobs = open_blobs(settings.blobs, settings.cache / "blobs")
+        lease = ServiceLease(ledger, one_machine=blobs.one_machine)
+        shelf = Shelf(Loader(ledger, blobs, settings.serve).load, settings.serve.max_loaded)
+        follower = Follower(ledger, shelf, metrics, lease.mark_damaged)
+        assembly = cls(
+            settings=settings,
+            ledger=ledger,
+            blobs=blobs,
+            intake=Intake(ledger, blobs, settings.incoming, settings.limits.intake()),
+            shelf=shelf,
+            follower=follower,
+            predictor=Predictor(settings, ledger, shelf, follower, metrics),
+            lease=lease,
+            presence=Presence(ledger, lease, shelf, follower),
+            chores=Chores(ledger, settings),
+            metrics=metrics,
+            traffic=traffic,
+        )
+        metrics.watch(assembly.gauges)
+        assembly.presence.start()
+        assembly.chores.start()
+        return assembly
+
+    def close(self) -> None:
+        """Stop the threads, close the versions, let go of the database. No request may be under way."""
+        self.chores.close()
+        self.predictor.close()
+        self.presence.close()
+        self.intake.close()
+        self.shelf.close()
+        self.ledger.close()
+
+    def gauges(self) -> dict[str, float]:
+        """Current values for the metrics."""
+        current, failure = self.follower.current, self.follower.failure
+        return {
+            "version_in_force": float(current.serving.version) if current else 0.0,
+            "behind": float(failure is not None),
+            "loaded_versions": float(len(self.shelf.digests)),
+            "waiting_images": float(self.predictor.waiting_images),
+            "requests_in_flight": float(self.traffic.in_flight),
+        }

@@ -1,0 +1,64 @@
+"""What an open task comes to when its client says nothing more: committed by its age where configured, or given up."""
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+from service.settings import Settings
+from stream.errors import StreamError
+from stream.ledger import Ledger
+from stream.tasks import Task, TaskState
+
+EVERY_S = 5.0
+PAGE = 100
+S_PER_HOUR = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Chores:
+    """A thread that looks at open tasks every few seconds."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self._ledger = ledger
+        self._commit_minutes = settings.learn.commit_minutes
+        self._open_hours = settings.limits.open_hours
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="chores", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def turn(self) -> None:
+        """Commit open tasks with images that are old enough, then cancel those that were left open too long."""
+        if self._commit_minutes is not None:
+            self._commit(datetime.now(UTC) - timedelta(minutes=self._commit_minutes))
+        self._ledger.expire_open_tasks(self._open_hours * S_PER_HOUR)
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            try:
+                self.turn()
+            except StreamError as error:
+                log.warning("open tasks were not looked after: %s", error)
+
+    def _commit(self, opened_before: datetime) -> None:
+        for task in self._open_tasks():
+            if task.images and task.created_at <= opened_before:
+                self._ledger.commit_task(task.id)
+
+    def _open_tasks(self) -> list[Task]:
+        tasks: list[Task] = []
+        cursor = None
+        while True:
+            page = self._ledger.tasks(cursor, PAGE, TaskState.OPEN)
+            tasks += page.items
+            if page.next is None:
+                return tasks
+            cursor = page.next

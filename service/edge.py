@@ -1,0 +1,115 @@
+"""The outermost layer of the service: what holds for every request, whatever route it is for."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from service.guard import ASGIApp, Message, Receive, Scope, Send
+from service.metrics import Metrics
+from service.problems import unavailable
+
+HEAD = "everclass.head"
+"""Set in the scope where the client asked for the head alone, so that a route need not make a body."""
+
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+DISCARD_S = 2.0
+"""How long a body that nobody read is still received, so that the client gets to see the answer."""
+
+
+@dataclass
+class Traffic:
+    """How many requests are under way, and whether new ones are still taken."""
+
+    in_flight: int = 0
+    draining: bool = False
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def entered(self) -> None:
+        """One more is under way."""
+        self.in_flight += 1
+        self._idle.clear()
+
+    def left(self) -> None:
+        """One is answered."""
+        self.in_flight -= 1
+        if self.in_flight == 0:
+            self._idle.set()
+
+    async def drained(self, most_s: float) -> bool:
+        """Wait until nothing is under way; False if something still is after `most_s`."""
+        if self.in_flight == 0:
+            return True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), most_s)
+        return self.in_flight == 0
+
+
+class Edge:
+    """Counts requests, answers HEAD as GET without the body, turns new work away while draining."""
+
+    def __init__(self, app: ASGIApp, traffic: Traffic, metrics: Metrics) -> None:
+        self._app = app
+        self._traffic = traffic
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; what is not HTTP passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        started = time.perf_counter()
+        self._traffic.entered()
+        try:
+            await self._route(scope)(exchange.scope, exchange.receive, exchange.send)
+        finally:
+            self._traffic.left()
+            route = getattr(exchange.scope.get("route"), "path", "none")
+            self._metrics.answered(scope["method"], route, exchange.status, time.perf_counter() - started)
+
+    def _route(self, scope: Scope) -> ASGIApp:
+        if self._traffic.draining and scope["path"] not in PROBES:
+            return unavailable("the server is stopping").response()
+        return self._app
+
+
+class Exchange:
+    """One request and its answer, seen from the edge."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._head = scope["method"] == "HEAD"
+        self._unread = _has_body(scope)
+        self.scope = {**scope, "method": "GET", HEAD: True} if self._head else dict(scope)
+        self.status = 500
+
+    async def receive(self) -> Message:
+        """As ASGI's, noting when the body is complete."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        """As ASGI's; a HEAD gets no body, and an unread body is read away before the answer begins."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self._unread:
+                await self._discard()
+        elif self._head and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    async def _discard(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_S):
+                while self._unread:
+                    await self.receive()
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    waits_for_go_ahead = headers.get(b"expect", b"").lower() == b"100-continue"
+    return not waits_for_go_ahead and (b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0")

@@ -1,0 +1,172 @@
+"""What this worker serves, and how it comes to serve what the ledger says is in force.
+
+A version that is not loaded is loaded, checked and warmed beside the one that serves, and takes its place in one
+assignment. One that cannot be loaded leaves things as they are.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from service.loading import LoadedVersion, NotServable
+from service.metrics import Metrics
+from service.shelf import Shelf
+from stream.errors import Conflict, DamagedBlob, NotFound, StreamError, Unavailable
+from stream.ledger import Ledger
+from stream.versions import Serving, Version
+
+RETRY_LOAD_S = 5.0
+"""After a version in force could not be loaded, the next try waits so long."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A promotion and its version, loaded here."""
+
+    serving: Serving
+    loaded: LoadedVersion
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A promotion whose version could not be loaded here; tried again at `retry_at` (monotonic seconds)."""
+
+    serving: Serving
+    reason: str
+    retry_at: float
+
+
+class Follower:
+    """Keeps this worker at what is in force. Safe to use from any thread."""
+
+    def __init__(
+        self, ledger: Ledger, shelf: Shelf, metrics: Metrics, mark_damaged: Callable[[int, str], None]
+    ) -> None:
+        self._ledger = ledger
+        self._shelf = shelf
+        self._metrics = metrics
+        self._mark_damaged = mark_damaged
+        self._loading = threading.Lock()
+        self._swapping = threading.Lock()
+        self._current: InForce | None = None
+        self._failure: Failure | None = None
+
+    @property
+    def current(self) -> InForce | None:
+        """What this worker serves."""
+        return self._current
+
+    @property
+    def failure(self) -> Failure | None:
+        """What this worker ought to serve and could not load; None where it is up to date."""
+        return self._failure
+
+    def take(self) -> InForce | None:
+        """What a request that arrives now is to be answered with; in use until the shelf has the version back.
+
+        None: it has to be loaded first (`follow`), or nothing is in force (`current` is None after that).
+        """
+        serving = self._in_force()
+        if serving is None:
+            return None
+        loaded = self._shelf.take_if_loaded(serving.digest)
+        if loaded is not None:
+            found = InForce(serving, loaded)
+            self._swap(found)
+            return found
+        return self._take_current() if self._gave_up_on(serving) else None
+
+    def follow(self) -> None:
+        """Load what is in force and serve it; where that fails, note why and go on with what there is."""
+        with self._loading:
+            serving = self._in_force()
+            if serving is None:
+                self._current = self._failure = None
+            elif not self._is_settled(serving):
+                self._change_to(serving)
+
+    @contextmanager
+    def prepared(self, version: Version) -> Iterator[LoadedVersion]:
+        """The version loaded, checked and warm, and kept so inside the block: what comes before a promotion.
+
+        Raises:
+            Conflict: it is damaged (and is marked so), deleted, or cannot be run here.
+        """
+        loaded = self.load(version)
+        try:
+            yield loaded
+        finally:
+            self._shelf.give_back(loaded)
+
+    def load(self, version: Version) -> LoadedVersion:
+        """The version loaded, checked and warm, in use until the shelf has it back. Raises as `prepared`."""
+        check_servable(version)
+        try:
+            return self._shelf.take(version.digest)
+        except (NotFound, DamagedBlob) as error:
+            self._mark_damaged(version.version, str(error))
+            raise Conflict(f"version {version.version} is damaged: {error}", field="version") from error
+        except NotServable as error:
+            raise Conflict(f"version {version.version} cannot be run here: {error}", field="version") from error
+
+    def _in_force(self) -> Serving | None:
+        """What the ledger says; what it last said where it does not answer."""
+        try:
+            return self._ledger.serving()
+        except Unavailable:
+            if self._current is None:
+                raise
+            return self._current.serving
+
+    def _is_settled(self, serving: Serving) -> bool:
+        current = self._current
+        return (current is not None and current.serving.seq >= serving.seq) or self._gave_up_on(serving)
+
+    def _gave_up_on(self, serving: Serving) -> bool:
+        failure = self._failure
+        return failure is not None and failure.serving.seq == serving.seq and time.monotonic() < failure.retry_at
+
+    def _take_current(self) -> InForce | None:
+        current = self._current
+        if current is None or self._shelf.take_if_loaded(current.loaded.digest) is None:
+            return None
+        return current
+
+    def _change_to(self, serving: Serving) -> None:
+        try:
+            loaded = self._shelf.take(serving.digest)
+        except (StreamError, NotServable, OSError) as error:
+            self._note(serving, error)
+            return
+        self._swap(InForce(serving, loaded))
+        self._shelf.give_back(loaded)
+
+    def _swap(self, found: InForce) -> None:
+        current = self._current
+        if current is not None and current.serving.seq >= found.serving.seq:
+            return
+        with self._swapping:
+            if self._current is not None and self._current.serving.seq >= found.serving.seq:
+                return
+            self._current, self._failure = found, None
+            self._shelf.pin(found.loaded.digest)
+        self._metrics.swapped("done")
+        log.info("version %d is in force here (promotion %d)", found.serving.version, found.serving.seq)
+
+    def _note(self, serving: Serving, error: Exception) -> None:
+        self._failure = Failure(serving, str(error), time.monotonic() + RETRY_LOAD_S)
+        self._metrics.swapped("failed")
+        log.error("version %d is in force but cannot be loaded here: %s", serving.version, error)
+        if isinstance(error, NotFound | DamagedBlob):
+            self._mark_damaged(serving.version, str(error))
+
+
+def check_servable(version: Version) -> None:
+    """Raises Conflict where the version is damaged or deleted."""
+    if not version.state.servable:
+        raise Conflict(f"version {version.version} is {version.state}", field="version")

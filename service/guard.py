@@ -1,0 +1,69 @@
+"""Who may talk to a server without keys: this machine only, and no web page of another origin."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from service.problems import Problem
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+OWN_SITES = frozenset({"same-origin", "none"})
+
+
+class LocalGuard:
+    """Refuses (403) what does not come through loopback, names another host, or is sent by a foreign page.
+
+    A page elsewhere could otherwise reach the server through its visitor's browser, by a name that it makes resolve to
+    127.0.0.1 or by a plain form.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on or refuse it."""
+        if scope["type"] == "http" and (problem := objection(scope)):
+            await problem.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def objection(scope: Scope) -> Problem | None:
+    """Why this request is refused; None if it is not."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    if not is_loopback((scope.get("server") or ("127.0.0.1",))[0]):
+        return Problem(403, "without keys the server answers on loopback only")
+    host = headers.get("host", "")
+    if host_name(host) not in LOCAL_NAMES:
+        return Problem(
+            403, f"without keys the server answers to {', '.join(sorted(LOCAL_NAMES))} only, not to {host!r}"
+        )
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        return Problem(403, f"without keys no page of {origin!r} may use the server")
+    if headers.get("sec-fetch-site", "none") not in OWN_SITES:
+        return Problem(403, "without keys no other site's page may use the server")
+    return None
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without the port, lower case."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host).lower()
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a server address is one of this machine's own; a socket file is."""
+    if address == "localhost":
+        return True
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address.startswith("/")

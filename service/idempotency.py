@@ -1,0 +1,88 @@
+"""The same request twice is done once: the second is answered with what the first one made, as it is now."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastapi import Request
+
+from service.problems import Problem, wrong
+from stream.ledger import Ledger, Replay, Ticket
+
+HEADER = "Idempotency-Key"
+MAX_CHARACTERS = 255
+NO_KEY_SCOPE = "local"
+"""The scope of every request to a server without API keys."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a request: with the ticket that its write takes, or the answer to the first try."""
+
+    ticket: Ticket | None = None
+    replay: Replay | None = None
+
+    def stamped(self, content: Any) -> "Ticket | None":
+        """The ticket with the content's fingerprint, for the write to take."""
+        return None if self.ticket is None else replace(self.ticket, fingerprint=fingerprint(content))
+
+    def check_same(self, content: Any) -> None:
+        """Problem 422 where the first try had other content."""
+        if self.replay is not None and self.replay.fingerprint != fingerprint(content):
+            raise wrong(HEADER, "this key was used for another content")
+
+
+@contextmanager
+def once(request: Request, ledger: Ledger, owner: str) -> Iterator[Attempt]:
+    """Hold the request's key while it is worked on; given back unused where the block raises.
+
+    Raises:
+        Problem: the key is no key (422).
+        Conflict: the first request with this key is still in flight.
+    """
+    key = key_of(request)
+    if key is None:
+        yield Attempt()
+        return
+    ticket = Ticket(key, NO_KEY_SCOPE, f"{request.method} {request.scope['route'].path}")
+    replay = ledger.begin_request(ticket, owner)
+    if replay is not None:
+        yield Attempt(replay=replay)
+        return
+    try:
+        yield Attempt(ticket)
+    finally:
+        # Nothing happens to a key whose write completed it.
+        ledger.abandon_request(ticket)
+
+
+@asynccontextmanager
+async def once_async(request: Request, ledger: Ledger, owner: str) -> AsyncIterator[Attempt]:
+    """As `once`, without holding up the event loop."""
+    held = once(request, ledger, owner)
+    attempt = await asyncio.to_thread(held.__enter__)
+    try:
+        yield attempt
+    except BaseException as error:
+        await asyncio.to_thread(held.__exit__, type(error), error, error.__traceback__)
+        raise
+    await asyncio.to_thread(held.__exit__, None, None, None)
+
+
+def key_of(request: Request) -> str | None:
+    """The request's key; None where it has none."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_CHARACTERS or not key.isascii() or not key.isprintable():
+        raise Problem(422, f"{HEADER}: up to {MAX_CHARACTERS} printable ASCII characters are allowed")
+    return key
+
+
+def fingerprint(content: Any) -> str:
+    """A digest of what was asked for: equal content, equal digest."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

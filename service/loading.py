@@ -1,0 +1,71 @@
+"""From a manifest's digest to a version that predicts: every part checked, the runtime chosen, warm."""
+
+from dataclasses import dataclass
+
+from model.runtime import available_runtimes, machine_type
+from model.served import ServedModel, open_served
+from model.spec import BackboneSpec
+from service.settings import ServeSettings
+from stream.blobs import Blobs
+from stream.ledger import Ledger
+from stream.manifest import Manifest, load_manifest, load_parts
+
+ROLES = ("graph", "backbone", "head", "novelty")
+"""The parts that predicting needs; the others are the learner's."""
+
+FALLBACK = "onnxruntime"
+
+
+class NotServable(Exception):
+    """The parts are whole, but no model that predicts can be made of them here."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedVersion:
+    """A version in memory. `digest` is its manifest's, `runtime` the kind that runs it."""
+
+    digest: str
+    manifest: Manifest
+    spec: BackboneSpec
+    model: ServedModel
+    runtime: str
+
+    @property
+    def kind(self) -> str:
+        """`provisional` or `final`."""
+        return self.manifest.kind
+
+
+class Loader:
+    """Loads versions with the runtime that this machine is to use."""
+
+    def __init__(self, ledger: Ledger, blobs: Blobs, settings: ServeSettings) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._settings = settings
+
+    def load(self, digest: str) -> LoadedVersion:
+        """The version, checked and warm.
+
+        Raises:
+            NotFound, DamagedBlob: the manifest or a part is not there, or not what was written.
+            Unavailable: the blob store does not answer.
+            NotServable: the runtime cannot open it.
+        """
+        manifest = load_manifest(self._blobs, digest)
+        parts = load_parts(self._blobs, manifest, ROLES)
+        kind = self.runtime_for(manifest)
+        try:
+            model = open_served(parts, manifest.description, kind=kind, threads=self._settings.threads)
+            model.warm()
+        except Exception as error:
+            raise NotServable(f"{type(error).__name__}: {error}") from error
+        return LoadedVersion(digest, manifest, BackboneSpec.from_json(manifest.description["spec"]), model, kind)
+
+    def runtime_for(self, manifest: Manifest) -> str:
+        """The kind that the settings name; with `auto` the one chosen for this machine type, once there is a choice."""
+        if self._settings.runtime != "auto":
+            return self._settings.runtime
+        choice = self._ledger.runtime_choice(manifest.description["graph_key"], machine_type())
+        kind = choice["kind"] if choice else FALLBACK
+        return kind if kind in available_runtimes() else FALLBACK

@@ -1,0 +1,204 @@
+"""The way of a predict request: take a version for as long as it lasts, decode in a pool of threads, batch, answer."""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from model.images import ImageError, ImageTooLarge, UnsupportedImage, decode
+from model.preprocess import evaluation_view
+from model.served import Prediction
+from service.batching import Batcher, Pixels
+from service.following import Follower, check_servable
+from service.loading import LoadedVersion
+from service.metrics import Metrics
+from service.problems import Problem, busy, unavailable
+from service.settings import Settings
+from service.shelf import Shelf
+from stream.errors import FieldError, NotFound, in_words
+from stream.ledger import Ledger
+from stream.versions import Version
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NO_VERSION_YET_S = 2.0
+"""After so long a client may ask again where no version is in force."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which version a request asks for; neither: the one in force."""
+
+    version: int | None = None
+    alias: str | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A version taken for one request; `seq` is the promotion that put in force what this worker serves."""
+
+    version: int
+    seq: int
+    loaded: LoadedVersion
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that cannot be predicted, by its place in the request."""
+
+    index: int
+    error: ImageError
+
+
+@dataclass(frozen=True)
+class Started:
+    """A request that has its version, and its first images decoded."""
+
+    target: Target
+    decoded: list[Pixels | BadImage]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Predictions in the order of the images, and who made them."""
+
+    version: int
+    seq: int
+    kind: str
+    predictions: Sequence[Prediction]
+
+
+class Predictor:
+    """Answers predict requests; one for each process."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, shelf: Shelf, follower: Follower, metrics: Metrics) -> None:
+        self._max_pixels = settings.limits.max_pixels
+        self._most_waiting = settings.serve.queue_images
+        self._decode_threads = settings.serve.decode_threads
+        self._ledger = ledger
+        self._shelf = shelf
+        self._follower = follower
+        self._metrics = metrics
+        self._batcher = Batcher(settings.serve.max_batch, metrics)
+        self._decoders = ThreadPoolExecutor(self._decode_threads, "decode")
+        self._loaders = ThreadPoolExecutor(2, "load")
+        self.waiting_images = 0
+
+    async def predict(self, images: Sequence[bytes], top_k: int, wanted: Wanted) -> Answered:
+        """Predictions of at least one image.
+
+        Raises:
+            Problem: 429 where too much waits, 503 where no version is in force, 413, 415 or 422 for bad images.
+            NotFound, Conflict: the version or alias asked for is not there, damaged or deleted.
+        """
+        if self.waiting_images and self.waiting_images + len(images) > self._most_waiting:
+            raise busy(f"{self.waiting_images} images are waiting already")
+        self.waiting_images += len(images)
+        try:
+            return await self._predict(images, top_k, wanted)
+        finally:
+            self.waiting_images -= len(images)
+
+    def close(self) -> None:
+        """Answer what waits and end the threads."""
+        self._decoders.shutdown()
+        self._loaders.shutdown()
+        self._batcher.close()
+
+    async def _predict(self, images: Sequence[bytes], top_k: int, wanted: Wanted) -> Answered:
+        chunk = math.ceil(len(images) / self._decode_threads)
+        started = await _in(self._decoders, self._start, wanted, images[:chunk])
+        if started is None:
+            started = await _in(self._loaders, self._load_and_start, wanted, images[:chunk])
+        target = started.target
+        try:
+            pixels = all_good(started.decoded + await self._decode_rest(images, chunk, target))
+            predictions = await asyncio.wrap_future(self._batcher.submit(target.loaded, pixels, top_k))
+        finally:
+            self._shelf.give_back(target.loaded)
+        self._metrics.predicted(target.version, len(images))
+        return Answered(target.version, target.seq, target.loaded.kind, predictions)
+
+    async def _decode_rest(self, images: Sequence[bytes], chunk: int, target: Target) -> list[Pixels | BadImage]:
+        pieces = [
+            _in(self._decoders, self._decode, images[start : start + chunk], start, target)
+            for start in range(chunk, len(images), chunk)
+        ]
+        return [pixels for piece in await asyncio.gather(*pieces) for pixels in piece]
+
+    def _start(self, wanted: Wanted, images: Sequence[bytes]) -> Started | None:
+        """Runs in a thread of the pool; None where the version has to be loaded first."""
+        target = self._take(wanted)
+        return None if target is None else self._started(target, images)
+
+    def _load_and_start(self, wanted: Wanted, images: Sequence[bytes]) -> Started:
+        return self._started(self._load(wanted), images)
+
+    def _started(self, target: Target, images: Sequence[bytes]) -> Started:
+        try:
+            return Started(target, self._decode(images, 0, target))
+        except BaseException:
+            self._shelf.give_back(target.loaded)
+            raise
+
+    def _decode(self, images: Sequence[bytes], start: int, target: Target) -> list[Pixels | BadImage]:
+        decoded: list[Pixels | BadImage] = []
+        for index, data in enumerate(images, start):
+            try:
+                decoded.append(evaluation_view(decode(data, max_pixels=self._max_pixels), target.loaded.spec))
+            except ImageError as error:
+                decoded.append(BadImage(index, error))
+        return decoded
+
+    def _take(self, wanted: Wanted) -> Target | None:
+        if wanted == Wanted():
+            found = self._follower.take()
+            return None if found is None else Target(found.serving.version, found.serving.seq, found.loaded)
+        version = self._version(wanted)
+        check_servable(version)
+        loaded = self._shelf.take_if_loaded(version.digest)
+        return None if loaded is None else Target(version.version, self._seq(), loaded)
+
+    def _load(self, wanted: Wanted) -> Target:
+        if wanted != Wanted():
+            version = self._version(wanted)
+            return Target(version.version, self._seq(), self._follower.load(version))
+        self._follower.follow()
+        target = self._take(wanted)
+        if target is None:
+            failure = self._follower.failure
+            why = f"the version in force cannot be loaded: {failure.reason}" if failure else "there is no version yet"
+            raise unavailable(why, NO_VERSION_YET_S)
+        return target
+
+    def _version(self, wanted: Wanted) -> Version:
+        number = wanted.version
+        if number is None:
+            number = self._ledger.aliases().get(wanted.alias or "")
+        if number is None:
+            raise NotFound("alias", wanted.alias or "")
+        return self._ledger.version(number)
+
+    def _seq(self) -> int:
+        current = self._follower.current
+        return 0 if current is None else current.serving.seq
+
+
+def all_good(decoded: Sequence[Pixels | BadImage]) -> list[Pixels]:
+    """The pixels of every image; Problem naming every bad one: 415 or 413 where all are bad in that way, else 422."""
+    bad = [one for one in decoded if isinstance(one, BadImage)]
+    if not bad:
+        return [one for one in decoded if not isinstance(one, BadImage)]
+    errors = tuple(FieldError(f"images[{one.index}]", str(one.error)) for one in bad)
+    if all(isinstance(one.error, UnsupportedImage) for one in bad):
+        raise Problem(415, in_words(errors), errors)
+    if all(isinstance(one.error, ImageTooLarge) for one in bad):
+        raise Problem(413, in_words(errors), errors)
+    raise Problem(422, in_words(errors), errors)
+
+
+async def _in(pool: ThreadPoolExecutor, call: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
+    return await asyncio.get_running_loop().run_in_executor(pool, call, *args)

@@ -1,0 +1,72 @@
+"""`POST /learn`: labelled images come in. The answer 202 means that every one of them is durable."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service.asking import LearnQuery, Parts
+from service.assembly import Assembly
+from service.idempotency import once_async
+from service.intaking import Lesson, take_in
+from service.problems import wrong
+from service.routes.tasks import accepted
+from service.schemas import TaskBody
+from service.settings import BYTES_PER_MB
+from service.uploads import read_form, spool
+from stream.errors import Conflict
+from stream.tasks import TaskState
+
+router = APIRouter(tags=["learn"])
+
+FILE = {"type": "string", "format": "binary"}
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "images": {"type": "array", "items": FILE},
+                        "labels": {"type": "array", "items": {"type": "string"}},
+                        "splits": {"type": "array", "items": {"enum": ["train", "held_out"]}},
+                        "archive": FILE,
+                        "parquet": FILE,
+                        "name": {"type": "string"},
+                        "note": {"type": "string"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/learn", status_code=202, openapi_extra=FORM, responses={202: {"model": TaskBody}})
+async def learn(request: Request, parts: Parts, query: Annotated[LearnQuery, Query()]) -> Response:
+    """Labelled images, or an archive or a Parquet table of them: a new task, or more of an open one."""
+    limits = parts.settings.limits
+    await asyncio.to_thread(refuse_early, parts, query)
+    async with once_async(request, parts.ledger, parts.lease.name) as attempt:
+        with spool(parts.settings.incoming) as place:
+            form = await read_form(request, limits.request_mb * BYTES_PER_MB, place)
+            lesson = Lesson(form, query, place)
+            return accepted(await asyncio.to_thread(take_in, parts, lesson, attempt))
+
+
+def refuse_early(parts: Assembly, query: LearnQuery) -> None:
+    """What can be refused before the images have come: no such task, one that is not open, a full queue.
+
+    Raises NotFound, Conflict, QuotaFull, Problem.
+    """
+    if query.task is None:
+        if query.commit:
+            parts.ledger.check_room()
+        return
+    for name in ("base", "promote"):
+        if getattr(query, name) is not None:
+            raise wrong(name, "this can only be said of a new task")
+    task = parts.ledger.task(query.task)
+    if task.state is not TaskState.OPEN:
+        raise Conflict(f"task {task.id} is {task.state}: only an open task takes more images", field="task")

@@ -1,0 +1,99 @@
+"""`POST /predict`: what images show, from the version in force or another."""
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from model.served import Prediction
+from service.asking import Parts, PredictQuery, media_type
+from service.predictor import Answered, Wanted
+from service.problems import Problem, unreadable, wrong
+from service.schemas import PredictBody
+from service.settings import BYTES_PER_MB, LimitSettings
+from service.uploads import Part, read_body, read_form
+
+router = APIRouter(tags=["predict"])
+
+FORM_FIELDS = frozenset({"images"})
+IMAGES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.post("/predict", openapi_extra=IMAGES, responses={200: {"model": PredictBody}})
+async def predict(request: Request, parts: Parts, query: Annotated[PredictQuery, Query()]) -> Response:
+    """What the images show. The version that says so stands in the answer and in its headers."""
+    if query.version is not None and query.alias is not None:
+        raise wrong("alias", "a version is named already; only one of the two can be")
+    images = await read_images(request, parts.settings.limits)
+    wanted = Wanted(query.version, query.alias)
+    return response(await parts.predictor.predict(images, query.top_k, wanted), query.top_k)
+
+
+async def read_images(request: Request, limits: LimitSettings) -> list[bytes]:
+    """The bytes of every image, of a form or of the body itself.
+
+    Raises Problem: 400, 413, 415 or 422 where there is no image or too many.
+    """
+    most_bytes = limits.predict_mb * BYTES_PER_MB
+    if media_type(request) != "multipart/form-data":
+        return [await read_raw(request, most_bytes)]
+    form = await read_form(request, most_bytes)
+    form.refuse_others(FORM_FIELDS)
+    images = form.named("images")
+    if not images:
+        raise wrong("images", "there are no images")
+    if len(images) > limits.images_per_predict:
+        raise Problem(413, f"{len(images)} images are more than the {limits.images_per_predict} allowed in a request")
+    return [in_memory(part) for part in images]
+
+
+async def read_raw(request: Request, most_bytes: int) -> bytes:
+    """The body as one image."""
+    kind = media_type(request)
+    if kind and kind != "application/octet-stream" and not kind.startswith("image/"):
+        raise Problem(415, f"the body must be an image or multipart/form-data, not {kind}")
+    data = await read_body(request, most_bytes)
+    if not data:
+        raise unreadable("the body is empty; an image is expected")
+    return data
+
+
+def in_memory(part: Part) -> bytes:
+    """The part's bytes; forms of predict requests are never spooled."""
+    assert isinstance(part.content, bytes)
+    return part.content
+
+
+def response(answered: Answered, top_k: int) -> Response:
+    """The answer; made by hand, since checking our own values again costs as much as a small image's decoding."""
+    body = {
+        "version": answered.version,
+        "kind": answered.kind,
+        "predictions": [shown(prediction, top_k) for prediction in answered.predictions],
+    }
+    headers = {"X-Model-Version": str(answered.version), "X-Promotion-Seq": str(answered.seq)}
+    return Response(json.dumps(body, ensure_ascii=False), 200, headers, "application/json")
+
+
+def shown(prediction: Prediction, top_k: int) -> dict[str, object]:
+    """A prediction as the contract has it; a batch may have been asked for more labels than this request."""
+    return {
+        "label": prediction.label,
+        "score": prediction.score,
+        "known": prediction.known,
+        "top": [{"label": label, "score": score} for label, score in prediction.top[:top_k]],
+    }

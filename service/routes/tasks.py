@@ -1,0 +1,126 @@
+"""Tasks: looked at, followed, opened, committed, cancelled, tried again."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from service.asking import NOBODY, NoQuery, Paging, Parts, described, json_body
+from service.assembly import Assembly
+from service.cancelling import cancel
+from service.edge import HEAD
+from service.events import task_events
+from service.idempotency import Attempt, once
+from service.schemas import Listing, NewTaskRequest, TaskBody
+from stream.tasks import Task, TaskState
+
+router = APIRouter(tags=["tasks"])
+
+
+class TaskPaging(Paging):
+    """Tasks of one state or of all."""
+
+    state: TaskState | None = None
+
+
+@router.get("/tasks")
+def list_tasks(parts: Parts, query: Annotated[TaskPaging, Query()]) -> Listing[TaskBody]:
+    """Tasks, newest first."""
+    page = parts.ledger.tasks(query.cursor, query.limit, query.state)
+    return Listing(items=tuple(map(TaskBody.of, page.items)), next=page.next)
+
+
+@router.get("/tasks/{task_id}")
+def show_task(task_id: str, parts: Parts, query: NoQuery) -> TaskBody:
+    """One task as it is now."""
+    return TaskBody.of(parts.ledger.task(task_id))
+
+
+@router.get("/tasks/{task_id}/events", response_class=StreamingResponse)
+def follow_task(task_id: str, request: Request, parts: Parts, query: NoQuery) -> Response:
+    """The task at each change, as server-sent events, until it is finished."""
+    read = partial(parts.ledger.task, task_id)
+    read()
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if request.scope.get(HEAD):
+        return Response(headers=headers, media_type="text/event-stream")
+    events: AsyncIterator[str] = task_events(read, lambda: parts.traffic.draining)
+    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+
+
+@router.post("/tasks", status_code=201, openapi_extra=described(NewTaskRequest), responses={201: {"model": TaskBody}})
+def open_task(
+    request: Request,
+    parts: Parts,
+    query: NoQuery,
+    wish: Annotated[NewTaskRequest, Depends(json_body(NewTaskRequest))],
+) -> Response:
+    """Open a task for several batches; it is learned once it is committed."""
+    content = wish.model_dump()
+    with once(request, parts.ledger, parts.lease.name) as attempt:
+        if attempt.replay is not None:
+            return created(replayed(parts, attempt, content))
+        return created(
+            parts.ledger.create_task(
+                by=NOBODY,
+                name=wish.name,
+                note=wish.note,
+                requested_base=wish.base,
+                promote=wish.promote,
+                ticket=attempt.stamped(content),
+            )
+        )
+
+
+@router.post("/tasks/{task_id}/commit", status_code=202, responses={202: {"model": TaskBody}})
+def commit_task(task_id: str, request: Request, parts: Parts, query: NoQuery) -> Response:
+    """Close an open task and put it in the queue."""
+    with once(request, parts.ledger, parts.lease.name) as attempt:
+        if attempt.replay is not None:
+            return accepted(replayed(parts, attempt, task_id))
+        return accepted(parts.ledger.commit_task(task_id, ticket=attempt.stamped(task_id)))
+
+
+@router.post("/tasks/{task_id}/retry", status_code=202, responses={202: {"model": TaskBody}})
+def retry_task(task_id: str, request: Request, parts: Parts, query: NoQuery) -> Response:
+    """Put a failed or cancelled task back in the queue."""
+    with once(request, parts.ledger, parts.lease.name) as attempt:
+        if attempt.replay is not None:
+            return accepted(replayed(parts, attempt, task_id))
+        return accepted(parts.ledger.retry(task_id, ticket=attempt.stamped(task_id)))
+
+
+@router.delete("/tasks/{task_id}")
+def delete_task(task_id: str, request: Request, parts: Parts, query: NoQuery) -> TaskBody:
+    """Cancel a task that is not finished; of one that was given up, delete the images."""
+    with once(request, parts.ledger, parts.lease.name) as attempt:
+        if attempt.replay is not None:
+            return TaskBody.of(replayed(parts, attempt, task_id))
+        return TaskBody.of(cancel(parts, task_id, by=NOBODY, ticket=attempt.stamped(task_id)))
+
+
+def replayed(parts: Assembly, attempt: Attempt, content: object) -> Task:
+    """The task that the first request with this key made or changed, as it is now.
+
+    Raises Problem 422 where that request had other content.
+    """
+    attempt.check_same(content)
+    assert attempt.replay is not None
+    return parts.ledger.task(attempt.replay.resource_id)
+
+
+def created(task: Task) -> Response:
+    """201 with the task and where it is found."""
+    return _with_location(task, 201)
+
+
+def accepted(task: Task) -> Response:
+    """202 with the task and where it is found."""
+    return _with_location(task, 202)
+
+
+def _with_location(task: Task, status: int) -> Response:
+    body = TaskBody.of(task).model_dump(mode="json")
+    return JSONResponse(body, status, headers={"Location": f"/tasks/{task.id}"})

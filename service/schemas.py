@@ -1,0 +1,238 @@
+"""What goes over the wire: the field names that clients rely on. None is ever renamed."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from stream.tasks import Task
+from stream.versions import Expected, Promotion, Version
+
+T = TypeVar("T", bound=BaseModel)
+
+Time = Annotated[datetime, PlainSerializer(lambda time: rfc3339(time), return_type=str)]
+Rate = float | None
+MAX_VERSION = 2**31 - 1
+VersionNumber = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True)]
+
+
+def rfc3339(time: datetime) -> str:
+    """A time in UTC as `2026-01-31T12:00:00.000000Z`."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Answer(BaseModel):
+    """Something the server says; read from a value of the ledger by its attributes."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Request(BaseModel):
+    """Something a client says; unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EpochBody(Answer):
+    """One epoch of training: mean loss, accuracy on the training images in 0–1."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+
+
+class TaskBody(Answer):
+    """A task as it is now. `position` counts from 1 in the queue; `progress` is in 0–1; `eta_s` in seconds."""
+
+    id: str
+    kind: str
+    state: str
+    position: int | None
+    phase: str | None
+    progress: float
+    eta_s: float | None
+    images: int
+    labels: dict[str, int]
+    base: int | None
+    versions: tuple[int, ...]
+    attempts: int
+    reason: str | None
+    name: str | None
+    note: str | None
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    epochs: tuple[EpochBody, ...]
+
+    @classmethod
+    def of(cls, task: Task) -> "TaskBody":
+        """The task for the wire."""
+        return cls.model_validate(task)
+
+
+class ClassBody(Answer):
+    """A class that a version knows: the task that first brought it, images learned from."""
+
+    label: str
+    since: str | None
+    images: int
+
+
+class TaskAccuracyBody(Answer):
+    """Accuracy in 0–1 on the held-out images of one task."""
+
+    task: str
+    accuracy: Rate
+    images: int
+
+
+class VersionBody(Answer):
+    """A version. Rates are 0–1, null where nothing was held out."""
+
+    version: int
+    parent: int | None
+    task: str | None
+    kind: str
+    state: str
+    classes: tuple[ClassBody, ...]
+    accuracy: Rate
+    accuracy_per_task: tuple[TaskAccuracyBody, ...]
+    forgetting: Rate
+    calibration_error: Rate
+    gate: dict[str, Any] | None
+    runtime: str | None
+    reason: str | None
+    note: str | None
+    size_bytes: int
+    digest: str
+    created_at: Time
+
+    @classmethod
+    def of(cls, version: Version) -> "VersionBody":
+        """The version for the wire."""
+        return cls.model_validate(version)
+
+
+class PromotionBody(Answer):
+    """One move of an alias, with the labels that it took away and brought."""
+
+    seq: int
+    alias: str
+    version: int | None
+    previous: int | None
+    at: Time
+    by: str
+    reason: str | None
+    lost: tuple[str, ...]
+    won: tuple[str, ...]
+
+    @classmethod
+    def of(cls, promotion: Promotion) -> "PromotionBody":
+        """The promotion for the wire."""
+        return cls.model_validate(promotion)
+
+
+class Listing(Answer, Generic[T]):
+    """A page of a list; `next` is the cursor of the page after it."""
+
+    items: tuple[T, ...]
+    next: str | None
+
+
+class TopBody(Answer):
+    """One of the likeliest labels; the score is a calibrated probability."""
+
+    label: str
+    score: float
+
+
+class PredictionBody(Answer):
+    """What one image shows. `known` is false where its features lie far from every class."""
+
+    label: str
+    score: float
+    known: bool
+    top: tuple[TopBody, ...]
+
+
+class PredictBody(Answer):
+    """Predictions in the order of the images, all made by one version."""
+
+    version: int
+    kind: str
+    predictions: tuple[PredictionBody, ...]
+
+
+class LearnerBody(Answer):
+    """The learner as its heartbeat shows it."""
+
+    alive: bool
+    heartbeat_age_s: float | None
+    task: str | None
+
+
+class ReadyBody(Answer):
+    """Whether predictions are answered, and with what. `behind`: what is in force could not be loaded here."""
+
+    ready: bool
+    version: int | None
+    behind: bool
+    draining: bool
+    runtime: str | None
+    reason: str | None
+    learner: LearnerBody
+    differs: tuple[str, ...]
+
+
+class ExpectedRequest(Request):
+    """What the caller believes in force."""
+
+    version: VersionNumber | None = None
+    seq: Annotated[int, Field(ge=0, strict=True)] | None = None
+
+
+class Move(Request):
+    """What every move of an alias may say."""
+
+    reason: Annotated[str, Field(max_length=2000)] | None = None
+    expected: VersionNumber | ExpectedRequest | None = None
+
+    def expectation(self) -> Expected | None:
+        """The same for the ledger; a bare number is a version."""
+        if self.expected is None:
+            return None
+        if isinstance(self.expected, int):
+            return Expected(version=self.expected)
+        return Expected(version=self.expected.version, seq=self.expected.seq)
+
+
+class RollbackRequest(Move):
+    """Where to go back to: a version, a task's base, or the parent of the version in force."""
+
+    version: VersionNumber | None = None
+    task: Annotated[str, Field(max_length=64)] | None = None
+
+
+class AliasRequest(Move):
+    """Where an alias is to point."""
+
+    version: VersionNumber
+
+
+class NewTaskRequest(Request):
+    """What an open task starts with."""
+
+    name: Annotated[str, Field(max_length=200)] | None = None
+    note: Annotated[str, Field(max_length=2000)] | None = None
+    base: VersionNumber | Literal["none"] | None = None
+    promote: Literal["auto", "manual"] | None = None
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[dict[str, str], ...] = ()

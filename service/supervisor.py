@@ -1,0 +1,213 @@
+"""`everclass serve`: the service and the learner as two children, started again when they die, stopped together."""
+
+import http.client
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.guard import is_loopback
+from service.orphans import ask_kernel
+from service.settings import Settings, WrongSettings, child_environment
+
+SERVICE = "service.bento:Everclass"
+POLL_S = 0.1
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+STEADY_S = 60.0
+"""Up for so long, a child's earlier deaths are forgotten."""
+
+KILL_AFTER_S = 10.0
+"""Beyond the time for draining, a child that does not stop is killed."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Child:
+    """A process that is to be up, and when it may be started again."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    started_at: float = 0.0
+    due_at: float = field(default_factory=time.monotonic)
+
+    def look_after(self) -> None:
+        """Start it if it is due; if it died, note that and set when to start it again."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self.due_at:
+                self._start(now)
+        elif (code := self.process.poll()) is not None:
+            self._bury(code, now)
+
+    def stop(self, number: int) -> None:
+        """Send a signal, if it is up: SIGKILL to all it started as well."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        if number == signal.SIGKILL:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+
+    @property
+    def down(self) -> bool:
+        """Whether no process of it is left."""
+        return self.process is None or self.process.poll() is not None
+
+    def _start(self, now: float) -> None:
+        # ask_kernel runs between fork and exec; the thread that starts children must live as long as they do.
+        self.process = subprocess.Popen(
+            self.command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=ask_kernel,
+        )
+        self.started_at = now
+
+    def _bury(self, code: int, now: float) -> None:
+        if now - self.started_at > STEADY_S:
+            self.deaths = 0
+        self.deaths += 1
+        pause = min(FIRST_PAUSE_S * 2 ** (self.deaths - 1), LONGEST_PAUSE_S)
+        log.warning("the %s ended (%s); it starts again in %.1f s", self.name, _in_words(code), pause)
+        self.process, self.due_at = None, now + pause
+
+
+class Supervisor:
+    """Looks after its children until told to stop, then stops them in order."""
+
+    def __init__(self, children: list[Child], settings: Settings) -> None:
+        self.children = children
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._killing = threading.Event()
+
+    def request_stop(self, *_: object) -> None:
+        """The first time: let the children finish what they are at. The second time: end them now."""
+        (self._killing if self._stopping.is_set() else self._stopping).set()
+
+    def run(self) -> int:
+        """Block until stopped; 0 after a clean stop, 1 if a child had to be killed."""
+        announced = False
+        while not self._stopping.wait(POLL_S):
+            for child in self.children:
+                child.look_after()
+            announced = announced or self._announce()
+        return self._stop_all()
+
+    def _announce(self) -> bool:
+        if not is_live(self._settings.host, self._settings.port):
+            return False
+        print(f"Everclass listens on {address(self._settings)}", flush=True)
+        return True
+
+    def _stop_all(self) -> int:
+        for child in self.children:
+            child.stop(signal.SIGTERM)
+        end = time.monotonic() + self._settings.serve.drain_s + KILL_AFTER_S
+        while not all(child.down for child in self.children):
+            if self._killing.wait(POLL_S) or time.monotonic() > end:
+                return self._kill_all()
+        return 0
+
+    def _kill_all(self) -> int:
+        for child in self.children:
+            child.stop(signal.SIGKILL)
+        for child in self.children:
+            if child.process is not None:
+                child.process.wait()
+        return 1
+
+
+def serve(settings: Settings, learner: bool) -> int:
+    """Run the service, and the learner with it where `learner`, until SIGTERM or SIGINT.
+
+    0 after a clean stop, 1 if something had to be killed. Raises WrongSettings where the address cannot be served on.
+    Must be called from the main thread.
+    """
+    check_address(settings)
+    own = settings.model_copy(update={"supervisor": os.getpid()})
+    environment = child_environment(own)
+    children = [Child("service", service_command(settings), environment)]
+    if learner:
+        children.append(Child("learner", [sys.executable, "-m", "service.learner"], environment))
+    supervisor = Supervisor(children, settings)
+    with _signals(supervisor):
+        return supervisor.run()
+
+
+def service_command(settings: Settings) -> list[str]:
+    """How the service process is started: `bentoml serve` on the package that this module is part of."""
+    here = Path(__file__).resolve().parents[1]
+    where = ["--host", numeric(settings.host), "--port", str(settings.port), "--working-dir", str(here)]
+    return [sys.executable, "-m", "bentoml", "serve", SERVICE, *where]
+
+
+def check_address(settings: Settings) -> None:
+    """Raises WrongSettings where the server may not or cannot listen."""
+    refuse_open_host(settings)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((numeric(settings.host), settings.port))
+        except OSError as error:
+            raise WrongSettings(f"port: {settings.port} cannot be used: {error.strerror}") from None
+
+
+def refuse_open_host(settings: Settings) -> None:
+    """Raises WrongSettings where the server would be open to other machines without asking for keys."""
+    if settings.keys.admin_file is not None:
+        raise WrongSettings("keys.admin_file: this release has no keys yet, and serves on loopback only")
+    if not is_loopback(settings.host):
+        raise WrongSettings(f"host: without keys the server binds to loopback only, not to {settings.host}")
+
+
+def numeric(host: str) -> str:
+    """The host as an address, which is what BentoML takes."""
+    return "127.0.0.1" if host == "localhost" else host
+
+
+def address(settings: Settings) -> str:
+    """Where the server answers."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def is_live(host: str, port: int) -> bool:
+    """Whether the service answers there."""
+    connection = http.client.HTTPConnection(numeric(host), port, timeout=1)
+    try:
+        connection.request("GET", "/livez", headers={"Host": "localhost"})
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _in_words(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+
+@contextmanager
+def _signals(supervisor: Supervisor) -> Iterator[None]:
+    before = {number: signal.signal(number, supervisor.request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
