@@ -52,6 +52,13 @@ class DemoServer:
         if self._own_folder:
             shutil.rmtree(self.data_dir, ignore_errors=True)
 
+    @property
+    def pid(self) -> int:
+        """The process id of `everclass serve`. Raises NotStarted before there is one."""
+        if self._process is None:
+            raise NotStarted("the server has not been started")
+        return self._process.pid
+
     def wait(self) -> None:
         """Return when the server ends by itself."""
         if self._process is not None:
