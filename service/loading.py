@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 
-from model.runtime import available_runtimes, machine_type
-from model.served import ServedModel, open_served
-from model.spec import BackboneSpec
+from model.agreement import Choice
+from model.runtime import RuntimeKind, available_runtimes, machine_type
+from model.served import SERVED_PARTS, ServedModel, open_served
 from service.settings import ServeSettings
 from stream.blobs import Blobs
 from stream.ledger import Ledger
 from stream.manifest import Manifest, load_manifest, load_parts
 
-ROLES = ("graph", "backbone", "head", "novelty")
-"""The parts that predicting needs; the others are the learner's."""
-
-FALLBACK = "onnxruntime"
+FALLBACK: RuntimeKind = "onnxruntime"
 
 
 class NotServable(Exception):
@@ -26,9 +23,8 @@ class LoadedVersion:
 
     digest: str
     manifest: Manifest
-    spec: BackboneSpec
     model: ServedModel
-    runtime: str
+    runtime: RuntimeKind
 
     @property
     def kind(self) -> str:
@@ -53,19 +49,19 @@ class Loader:
             NotServable: the runtime cannot open it.
         """
         manifest = load_manifest(self._blobs, digest)
-        parts = load_parts(self._blobs, manifest, ROLES)
+        parts = load_parts(self._blobs, manifest, SERVED_PARTS)
         kind = self.runtime_for(manifest)
         try:
             model = open_served(parts, manifest.description, kind=kind, threads=self._settings.threads)
             model.warm()
         except Exception as error:
             raise NotServable(f"{type(error).__name__}: {error}") from error
-        return LoadedVersion(digest, manifest, BackboneSpec.from_json(manifest.description["spec"]), model, kind)
+        return LoadedVersion(digest, manifest, model, kind)
 
-    def runtime_for(self, manifest: Manifest) -> str:
+    def runtime_for(self, manifest: Manifest) -> RuntimeKind:
         """The kind that the settings name; with `auto` the one chosen for this machine type, once there is a choice."""
         if self._settings.runtime != "auto":
             return self._settings.runtime
-        choice = self._ledger.runtime_choice(manifest.description["graph_key"], machine_type())
-        kind = choice["kind"] if choice else FALLBACK
+        decided = self._ledger.runtime_choice(manifest.description["graph_key"], machine_type())
+        kind = FALLBACK if decided is None else Choice.from_json(decided).kind
         return kind if kind in available_runtimes() else FALLBACK

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from model.images import ImageError, ImageTooLarge, UnsupportedImage, decode
-from model.preprocess import evaluation_view
 from model.served import Prediction
 from service.batching import Batcher, Pixels
 from service.following import Follower, check_servable
@@ -148,7 +147,7 @@ class Predictor:
         decoded: list[Pixels | BadImage] = []
         for index, data in enumerate(images, start):
             try:
-                decoded.append(evaluation_view(decode(data, max_pixels=self._max_pixels), target.loaded.spec))
+                decoded.append(target.loaded.model.view(decode(data, max_pixels=self._max_pixels)))
             except ImageError as error:
                 decoded.append(BadImage(index, error))
         return decoded

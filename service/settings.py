@@ -41,6 +41,11 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class WrongSettings(ValueError):
     """Settings that cannot be used; says which one, where it came from and what is wrong with it."""
 
@@ -77,7 +82,7 @@ class ServeSettings(Group):
     runtime: Literal["auto", "onnxruntime", "openvino-bf16", "openvino-fp32"] = "auto"
     max_batch: Positive = 32
     max_loaded: Positive = 3
-    threads: Positive = Field(default_factory=lambda: cores())
+    threads: Positive = Field(default_factory=cores)
     decode_threads: Positive = Field(default_factory=lambda: max(2, cores()))
     queue_images: Positive = 1024
     drain_s: PositiveFloat = 30.0
@@ -278,11 +283,6 @@ def load_settings(flags: Mapping[str, object] | None = None) -> Loaded:
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment for a process that this one starts: as here, with exactly `settings`, and no word to outside."""
     return {**os.environ, **settings.to_environment(), "BENTOML_DO_NOT_TRACK": "True"}
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def variable(name: str) -> str:

@@ -95,5 +95,5 @@ def shown(prediction: Prediction, top_k: int) -> dict[str, object]:
         "label": prediction.label,
         "score": prediction.score,
         "known": prediction.known,
-        "top": [{"label": label, "score": score} for label, score in prediction.top[:top_k]],
+        "top": [{"label": one.label, "score": one.score} for one in prediction.top[:top_k]],
     }
