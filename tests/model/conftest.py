@@ -1,0 +1,36 @@
+"""What the tests of the serving side share: small architectures, exported once a session."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from model.export import export_graph
+from model.pretrained import default_spec
+from model.spec import BackboneSpec
+
+SMALL_ARCHITECTURES = ("test_vit", "test_efficientnet", "mobilenetv3_small_050")
+
+
+def small_spec(name: str) -> BackboneSpec:
+    """A small architecture at 64 pixels."""
+    return default_spec(name, image_size=64)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[BackboneSpec], bytes]:
+    """The graph of a spec, exported at the first call."""
+
+    @cache
+    def graph(spec: BackboneSpec) -> bytes:
+        folder: Path = tmp_path_factory.mktemp("graph")
+        return export_graph(spec, folder).read_bytes()
+
+    return graph
+
+
+@pytest.fixture(params=SMALL_ARCHITECTURES)
+def spec(request: pytest.FixtureRequest) -> BackboneSpec:
+    """Each small architecture: a transformer, and two convolutional nets with BatchNorm."""
+    return small_spec(request.param)
