@@ -1,6 +1,6 @@
 """Which runtime may serve: the fastest one whose answers are the learner's own. Pure figures, nothing is run here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -50,6 +50,12 @@ class Choice:
     def to_json(self) -> dict[str, Any]:
         """The choice as plain JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Choice":
+        """The choice that `to_json` wrote."""
+        agreements = tuple(Agreement(**one) for one in value["agreements"])
+        return cls(value["kind"], value["reason"], value["settled"], agreements)
 
 
 def judge(
