@@ -43,7 +43,7 @@ class Service:
             redoc_url=None,
             redirect_slashes=False,
         )
-        problems.install(self.app)
+        problems.install(self.app, [route for router in ROUTERS for route in router.routes])
         for router in ROUTERS:
             self.app.include_router(router)
         self.asgi: ASGIApp = Edge(LocalGuard(self.app), self._traffic, self._metrics)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from model.agreement import Choice
 from model.runtime import RuntimeKind, available_runtimes, machine_type
 from model.served import SERVED_PARTS, ServedModel, open_served
 from service.settings import ServeSettings
@@ -63,5 +62,5 @@ class Loader:
         if self._settings.runtime != "auto":
             return self._settings.runtime
         decided = self._ledger.runtime_choice(manifest.description["graph_key"], machine_type())
-        kind = FALLBACK if decided is None else Choice.from_json(decided).kind
+        kind = FALLBACK if decided is None else decided["kind"]
         return kind if kind in available_runtimes() else FALLBACK

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from stream.errors import (
     Conflict,
@@ -143,8 +143,9 @@ def answer(error: Exception) -> Response:
     return problem.response()
 
 
-def install(app: FastAPI) -> None:
-    """Have `app` answer every error, for every path and method, as a problem."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Have `app` answer every error, for every path and method, as a problem; `routes` are those that it has."""
+    app.state.known_routes = tuple(routes)
     handlers: dict[type[Exception], Callable[[Request, Exception], Response]] = {
         Problem: _raised,
         StreamError: _raised,
@@ -188,7 +189,7 @@ def _of_routing(request: Request, error: Exception) -> Response:
 
 def _allowed(request: Request) -> str:
     methods: set[str] = set()
-    for route in request.app.routes:
+    for route in request.app.state.known_routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             methods |= set(getattr(route, "methods", None) or ())
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -1,0 +1,48 @@
+"""The real application with real versions, in this process."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import make_app
+from service.settings import load_settings
+from tests.taught import Taught, teach
+
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
+    """A folder with three tasks learned; not to be changed."""
+    return teach(tmp_path_factory.mktemp("taught"))
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start the application on a folder (default: an empty one) with settings, and stop it after the test."""
+    with ExitStack() as stack:
+
+        def start(folder: Path | None = None, **flags: object) -> TestClient:
+            given = {"data_dir": folder or tmp_path / "empty", "serve.threads": 1, "serve.runtime": "onnxruntime"}
+            named = {name.replace("__", "."): value for name, value in flags.items()}
+            service = make_app(load_settings(given | named).settings)
+            client = TestClient(service.asgi, base_url="http://localhost", raise_server_exceptions=False)
+            client.app_state = service.app.state  # type: ignore[attr-defined]
+            return stack.enter_context(client)
+
+        yield start
+
+
+@pytest.fixture
+def folder(taught: Taught, tmp_path: Path) -> Path:
+    """A copy of the taught folder, for this test alone."""
+    return taught.copied(tmp_path / "data")
+
+
+@pytest.fixture
+def client(serve: Serve, folder: Path) -> TestClient:
+    """The application on a copy of the taught folder."""
+    return serve(folder)
