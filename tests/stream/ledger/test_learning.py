@@ -197,7 +197,9 @@ WRITES_WITHOUT_TASK: dict[str, Callable[[Ledger, Lease, str], Any]] = {
 }
 
 
-@pytest.mark.parametrize("write", [*WRITES.values(), *WRITES_WITHOUT_TASK.values()], ids=[*WRITES, *WRITES_WITHOUT_TASK])
+@pytest.mark.parametrize(
+    "write", [*WRITES.values(), *WRITES_WITHOUT_TASK.values()], ids=[*WRITES, *WRITES_WITHOUT_TASK]
+)
 def test_a_learner_that_lost_its_lease_writes_nothing(
     ledger: Ledger, clock: Clock, write: Callable[[Ledger, Lease, str], Any]
 ) -> None:

@@ -62,9 +62,7 @@ def test_anyone_sees_who_holds_a_lease_and_what_it_is_at(ledger: Ledger, clock: 
     assert not ledger.leases("learner")[0].alive
 
 
-def test_leases_of_many_instances_are_listed_and_forgotten_a_day_after_they_ended(
-    ledger: Ledger, clock: Clock
-) -> None:
+def test_leases_of_many_instances_are_listed_and_forgotten_a_day_after_they_ended(ledger: Ledger, clock: Clock) -> None:
     for name in ("service:a", "service:b", "learner"):
         ledger.acquire_lease(name, "someone", "here", 8.0)
     assert [view.name for view in ledger.leases("service:")] == ["service:a", "service:b"]
@@ -79,7 +77,7 @@ def test_another_host_is_refused_where_the_database_serves_one_machine(ledger: L
     if not ledger.is_sqlite:
         assert ledger.acquire_lease("learner", "learner-1", "there", 8.0) is not None
         return
-    with pytest.raises(Conflict, match="PostgreSQL.*S3"):
+    with pytest.raises(Conflict, match=r"PostgreSQL.*S3"):
         ledger.acquire_lease("learner", "learner-1", "there", 8.0)
     clock.forward(seconds=10)
     assert ledger.acquire_lease("learner", "learner-1", "there", 8.0) is not None

@@ -1,0 +1,109 @@
+"""The same request twice is one request."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stream.errors import Conflict, InvalidContent
+from stream.ledger import Ledger, Replay, Ticket
+from stream.tasks import NewTask, new_task_id
+from tests.stream.conftest import Clock
+from tests.stream.stories import drafts, learned, learner
+
+OWNER = "service:a"
+OPEN = Ticket("key-1", "admin", "POST /learn")
+TICKET = replace(OPEN, fingerprint="what was sent")
+
+
+@pytest.fixture(autouse=True)
+def living_service(ledger: Ledger) -> None:
+    ledger.acquire_lease(OWNER, "a", "here", 8.0)
+
+
+def test_a_completed_request_is_answered_with_its_resource(ledger: Ledger) -> None:
+    assert ledger.begin_request(OPEN, OWNER) is None
+    new = NewTask(new_task_id(), "ann")
+    ledger.add_batch(None, drafts("cat"), commit=True, new_task=new, ticket=TICKET)
+    assert ledger.begin_request(OPEN, OWNER) == Replay("what was sent", "task", new.id)
+    assert ledger.begin_request(replace(OPEN, key="key-2"), OWNER) is None
+    assert ledger.begin_request(replace(OPEN, scope="bob"), OWNER) is None
+    assert ledger.begin_request(replace(OPEN, route="POST /tasks"), OWNER) is None
+
+
+@pytest.mark.parametrize("owner", ["service:a", "a"])
+def test_a_request_in_flight_asks_to_come_back(ledger: Ledger, owner: str) -> None:
+    ledger.begin_request(OPEN, owner)
+    with pytest.raises(Conflict) as refused:
+        ledger.begin_request(OPEN, "service:b")
+    assert refused.value.retry_after_s == 1
+
+
+def test_a_refused_request_uses_up_no_key(ledger: Ledger) -> None:
+    ledger.begin_request(OPEN, OWNER)
+    with pytest.raises(InvalidContent):
+        ledger.add_batch(None, [], commit=True, new_task=NewTask(new_task_id(), "ann"), ticket=TICKET)
+    ledger.abandon_request(TICKET)
+    assert ledger.begin_request(OPEN, OWNER) is None
+
+
+def test_abandoning_does_not_forget_what_was_completed(ledger: Ledger) -> None:
+    ledger.begin_request(OPEN, OWNER)
+    task = ledger.create_task(by="ann", ticket=TICKET)
+    ledger.abandon_request(OPEN)
+    assert ledger.begin_request(OPEN, OWNER) == Replay("what was sent", "task", task.id)
+
+
+def test_a_request_of_a_dead_service_is_taken_over_and_completed_once(ledger: Ledger, clock: Clock) -> None:
+    ledger.begin_request(OPEN, OWNER)
+    clock.forward(seconds=60)
+    ledger.acquire_lease("service:b", "b", "here", 8.0)
+    assert ledger.begin_request(OPEN, "service:b") is None
+    with pytest.raises(Conflict):
+        ledger.begin_request(OPEN, OWNER)
+    task = ledger.create_task(by="ann", ticket=TICKET)
+    with pytest.raises(Conflict, match="elsewhere"):
+        ledger.create_task(by="ann", ticket=TICKET)
+    assert [known.id for known in ledger.tasks().items] == [task.id]
+
+
+def test_a_ticket_needs_its_fingerprint(ledger: Ledger) -> None:
+    ledger.begin_request(OPEN, OWNER)
+    with pytest.raises(ValueError, match="fingerprint"):
+        ledger.create_task(by="ann", ticket=OPEN)
+    assert ledger.tasks().items == ()
+
+
+def test_keys_are_kept_for_three_days(ledger: Ledger, clock: Clock) -> None:
+    ledger.begin_request(OPEN, OWNER)
+    ledger.create_task(by="ann", ticket=TICKET)
+    clock.forward(hours=71)
+    assert ledger.begin_request(OPEN, OWNER) is not None
+    clock.forward(hours=2)
+    assert ledger.begin_request(OPEN, OWNER) is None
+
+
+def test_every_write_of_a_client_completes_its_request(ledger: Ledger) -> None:
+    lease = learner(ledger)
+    learned(ledger, lease)
+    task = ledger.create_task(by="ann")
+    ledger.add_batch(task.id, drafts("cow"), commit=False)
+    number = 0
+
+    def completed(write: Any, **words: Any) -> tuple[str, str]:
+        nonlocal number
+        number += 1
+        ticket = replace(TICKET, key=f"write-{number}")
+        assert ledger.begin_request(ticket, OWNER) is None
+        write(**words, ticket=ticket)
+        replay = ledger.begin_request(ticket, OWNER)
+        assert replay is not None
+        return replay.resource_kind, replay.resource_id
+
+    assert completed(ledger.commit_task, task_id=task.id) == ("task", task.id)
+    assert completed(ledger.cancel, task_id=task.id, by="ann") == ("task", task.id)
+    assert completed(ledger.retry, task_id=task.id) == ("task", task.id)
+    ledger.cancel(task.id, by="ann")
+    assert completed(ledger.purge_images, task_id=task.id) == ("task", task.id)
+    assert completed(ledger.move_alias, name="canary", version=2, by="ann") == ("promotion", "3")
+    assert completed(ledger.delete_version, number=1) == ("version", "1")
