@@ -4,7 +4,6 @@ import hashlib
 
 from model.tuning_state import TuningState
 from service.learner.workshop import Workshop
-from stream.tasks import image_key
 
 
 class Checkpoints:
@@ -32,7 +31,7 @@ class Checkpoints:
             LeaseLost, TaskStopped: the task is no longer this learner's.
         """
         data = state.to_bytes()
-        key = image_key(self._task_id, hashlib.sha256(data).hexdigest())
+        key = f"checkpoints/{self._task_id}/{hashlib.sha256(data).hexdigest()}"
         self._blobs.put_bytes(key, data)
         info = {"epoch": state.epoch, "step": state.step, "epochs": state.epochs}
         before = self._ledger.save_checkpoint(self._lease, self._task_id, key, info)

@@ -5,11 +5,11 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from model.alignment import AlignmentPlan
+from model.backbone import Precision
 from model.methods import METHODS, Method
 from model.tuning import TuningPlan
 from service.learner.holdout import HoldoutRule
@@ -33,7 +33,7 @@ class LearnPlan:
     head_lr: float
     backbone_lr: float
     augmentation: str
-    precision: str
+    precision: Precision
     device: str
     threads: int
     max_minutes: float | None
@@ -78,10 +78,6 @@ class LearnPlan:
             max_minutes=self.max_minutes,
         )
 
-    def alignment(self) -> AlignmentPlan | None:
-        """Stage 2 of the method, if it has one."""
-        return self.composition.aligner
-
 
 def make_plan(settings: Settings, base_digest: str | None, pixel_digests: Sequence[str], method: str) -> LearnPlan:
     """The plan of a task claimed now on this machine."""
@@ -117,7 +113,7 @@ def _device(asked: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _precision(asked: str, device: str) -> str:
+def _precision(asked: Literal["auto", "fp32", "bf16"], device: str) -> Precision:
     if asked != "auto":
         return asked
     hardware = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()

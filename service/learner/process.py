@@ -18,13 +18,12 @@ from service.settings import Settings
 from stream.blobs import open_blobs
 from stream.errors import LeaseLost, StreamError, TaskStopped
 from stream.ledger import Lease, Ledger
-from stream.retention import sweep
+from stream.retention import Policy, sweep
 from stream.tasks import Task
 
 LEASE = "learner"
 IDLE_WAIT_S = 0.2
 LEASE_WAIT_S = 0.5
-SWEEP_EVERY_S = 60.0
 NICENESS = 10
 """Serving goes first where both share the cores."""
 
@@ -60,7 +59,9 @@ class LearnerProcess:
     def run(self) -> None:
         """Take the lease and work under it, again whenever it was lost, until told to stop."""
         while not self._stop.is_set():
-            lease = self._ledger.acquire_lease(LEASE, self._owner, socket.gethostname(), LEASE_TTL_S)
+            lease = self._ledger.acquire_lease(
+                LEASE, self._owner, socket.gethostname(), LEASE_TTL_S, one_machine=self._blobs.one_machine
+            )
             if lease is None:
                 self._stop.wait(LEASE_WAIT_S)
                 continue
@@ -110,9 +111,10 @@ class LearnerProcess:
     def _sweep_when_due(self, lease: Lease) -> None:
         if time.monotonic() < self._next_sweep:
             return
-        self._next_sweep = time.monotonic() + SWEEP_EVERY_S
+        kept = self._settings.retention
+        self._next_sweep = time.monotonic() + kept.sweep_minutes * 60
         try:
-            sweep(self._ledger, self._blobs, lease, self._settings.retention.policy())
+            sweep(self._ledger, self._blobs, lease, Policy(kept.keep, kept.task_days, kept.grace_hours * 3600))
         except (StreamError, OSError) as error:
             if isinstance(error, LeaseLost):
                 raise

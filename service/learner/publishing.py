@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 
-from model.agreement import agrees
+from model.agreement import FEWEST_IMAGES, WIDEST_FLIP
+from model.agreement import judge as compare
 from model.calibration import fitting_half
 from model.gate import GateLimits
 from model.learning import CalibrationReport, HeldOut, calibrated
+from model.runtime import RuntimeKind, machine_type
 from model.served import ServedModel, open_served
 from model.snapshot import Snapshot
 from service.learner.bases import Base
@@ -21,8 +23,9 @@ from service.learner.heldout import FeatureCache, HeldOutImage, balanced, held_o
 from service.learner.judging import Answers, Judgement, judge
 from service.learner.pictures import Pictures
 from service.learner.reporter import Reporter
-from service.learner.runtimes import FEWEST_IMAGES, Reference, runtime_for
+from service.learner.runtimes import Reference, runtime_for
 from service.learner.workshop import Workshop
+from stream.ledger import Wanted
 from stream.manifest import Manifest, Part, load_parts, store_version
 from stream.tasks import Phase, Task
 from stream.versions import TaskAccuracy, VersionClass, VersionDraft, VersionKind
@@ -97,14 +100,12 @@ class Publisher:
         snapshot, judgement = candidate.snapshot, candidate.judgement
         graph = graph_of(self.workshop, snapshot.spec)
         parts = snapshot.to_parts()
-        reference = self._reference(candidate) if candidate.kind == "final" else None
-        weights = load_arrays(parts["backbone"])
-        choice = runtime_for(self.workshop, graph, weights, reference, lambda: self.report.at(0.3))
+        runtime = self._runtime(candidate, graph, parts["backbone"])
         parts |= {"graph": graph.data, "judged": judgement.correct_bytes()}
         manifest = self._manifest(candidate, graph, parts)
         store_version(self.workshop.blobs, manifest, parts)
         self.report.at(0.6)
-        wanted, reason = self._verdict(candidate, manifest, choice.kind)
+        wanted, reason = self._verdict(candidate, manifest, runtime)
         draft = VersionDraft(
             kind=candidate.kind,
             digest=manifest.digest,
@@ -116,7 +117,7 @@ class Publisher:
             forgetting=judgement.forgetting,
             calibration_error=candidate.calibration.calibration_error,
             gate=judgement.report.to_json() | {"known_rate": candidate.calibration.known_rate},
-            runtime=choice.kind,
+            runtime=runtime,
             reason=reason,
             note=self.task.note,
         )
@@ -135,7 +136,7 @@ class Publisher:
             parts={role: Part.of(data) for role, data in parts.items()},
         )
 
-    def _verdict(self, candidate: "_Candidate", manifest: Manifest, runtime: str) -> tuple[str, str | None]:
+    def _verdict(self, candidate: "_Candidate", manifest: Manifest, runtime: RuntimeKind) -> tuple[Wanted, str | None]:
         """What shall become of the version, and why it shall not serve where it shall not."""
         trouble = self._trouble(candidate, manifest, runtime)
         if trouble is not None:
@@ -147,7 +148,7 @@ class Publisher:
             return "hold", "to be promoted by a person"
         return "serve", None
 
-    def _trouble(self, candidate: "_Candidate", manifest: Manifest, runtime: str) -> str | None:
+    def _trouble(self, candidate: "_Candidate", manifest: Manifest, runtime: RuntimeKind) -> str | None:
         """Why the version as it is stored cannot serve: read back, opened, warmed and asked; None where it can."""
         parts = load_parts(self.workshop.blobs, manifest, manifest.parts)
         try:
@@ -158,28 +159,33 @@ class Publisher:
             return f"it does not load: {error}"
         try:
             served.warm()
-            return self._disagreement(candidate, served)
+            return self._disagreement(candidate, served, runtime)
         finally:
             served.close()
 
-    def _disagreement(self, candidate: "_Candidate", served: ServedModel) -> str | None:
+    def _disagreement(self, candidate: "_Candidate", served: ServedModel, runtime: RuntimeKind) -> str | None:
         images, features_ND = candidate.some(self.trained, PROVEN_IMAGES)
         if not images:
             return None
         pixels_BHWC = np.stack(list(self.pictures_of(images).views(candidate.snapshot.spec)))
         right_NC = candidate.snapshot.aligned.logits(features_ND)
-        if agrees(right_NC, served.logits(pixels_BHWC)):
+        found = compare(runtime, right_NC, served.logits(pixels_BHWC), images_per_s=0.0)
+        if found.worst_margin_flip <= WIDEST_FLIP:
             return None
-        return f"the stored version answers otherwise than the learner on {len(images)} images"
+        return f"the stored version answers otherwise than the learner on some of {len(images)} images"
 
-    def _reference(self, candidate: "_Candidate") -> Callable[[], Reference]:
-        def made() -> Reference:
-            images, features_ND = candidate.some(self.trained, FEWEST_IMAGES)
-            views = list(self.pictures_of(images).views(candidate.snapshot.spec))
-            head = candidate.snapshot.aligned
-            return Reference(views, head.logits(features_ND), head)
+    def _runtime(self, candidate: "_Candidate", graph: Graph, backbone: bytes) -> RuntimeKind:
+        """What serves the version; decided by a final one, so that a provisional one need not wait for it."""
+        decided = self.workshop.ledger.runtime_choice(graph.key, machine_type()) is not None
+        may_decide = candidate.kind == "final" and not decided and self.workshop.settings.serve.runtime == "auto"
+        reference = self._reference(candidate) if may_decide else None
+        return runtime_for(self.workshop, graph, load_arrays(backbone), reference, lambda: self.report.at(0.3))
 
-        return made
+    def _reference(self, candidate: "_Candidate") -> Reference:
+        images, features_ND = candidate.some(self.trained, FEWEST_IMAGES)
+        views = list(self.pictures_of(images).views(candidate.snapshot.spec))
+        head = candidate.snapshot.aligned
+        return Reference(views, head.logits(features_ND), head)
 
     def _let_services_load(self, digest: str) -> None:
         """Name the candidate, and wait a moment until every living service has it warm, so that the swap is at once."""
@@ -187,7 +193,9 @@ class Publisher:
         end_s = time.monotonic() + PRELOAD_WAIT_S
         while time.monotonic() < end_s:
             services = [view for view in self.workshop.ledger.leases("service:") if view.alive]
-            if all(digest in view.info.get("loaded", ()) for view in services):
+            if all(
+                digest in view.info.get("loaded", ()) or digest in view.info.get("refused", ()) for view in services
+            ):
                 return
             self.report.at(0.8)
             time.sleep(0.02)

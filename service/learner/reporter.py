@@ -43,23 +43,32 @@ class Reporter:
         self._phase = phase
         self._begin = begin + (end - begin) * within[0]
         self._end = begin + (end - begin) * within[1]
-        self._tell(0.0, None, ())
+        self._tell(0.0, None, None)
 
-    def at(self, fraction: float, eta_s: float | None = None, epochs: Sequence[Epoch] = ()) -> None:
+    def at(
+        self,
+        fraction: float,
+        eta_s: float | None = None,
+        epochs: Sequence[Epoch] | None = None,
+        *,
+        at_once: bool = False,
+    ) -> None:
         """So much of the phase is done, in 0–1; `eta_s` seconds are left of the task, where that can be told.
+
+        Written down every half second, or `at_once`.
 
         Raises:
             Interrupted, LeaseLost, TaskStopped: the work is to stop.
         """
         self._workshop.check()
-        if time.monotonic() >= self._next_s:
+        if at_once or time.monotonic() >= self._next_s:
             self._tell(fraction, eta_s, epochs)
 
-    def _tell(self, fraction: float, eta_s: float | None, epochs: Sequence[Epoch]) -> None:
+    def _tell(self, fraction: float, eta_s: float | None, epochs: Sequence[Epoch] | None) -> None:
         self._workshop.check()
         self._progress = max(self._progress, self._begin + (self._end - self._begin) * min(1.0, fraction))
         lease = self._workshop.heartbeat.lease
-        self._workshop.ledger.report(lease, self._task_id, self._phase, self._progress, eta_s, tuple(epochs))
+        self._workshop.ledger.report(lease, self._task_id, self._phase, self._progress, eta_s, epochs)
         self._next_s = time.monotonic() + REPORT_EVERY_S
 
 
@@ -79,3 +88,7 @@ class TrainingProgress:
             self._first_step = progress.step - 1
         left_s = progress.seconds / max(1, progress.step - self._first_step) * (progress.steps - progress.step)
         self._report.at(progress.step / progress.steps, left_s, self._epochs)
+
+    def finish(self) -> None:
+        """Say the last epoch's figures, which `at` may have thought too soon to tell."""
+        self._report.at(1.0, None, self._epochs, at_once=True)

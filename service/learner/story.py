@@ -90,7 +90,7 @@ class TaskRun:
         held = tuple(item for item in items if item.split == "held_out")
         return Lesson(base, plan, trained, held, lay_out(base.snapshot, [item.label for item in trained]))
 
-    def _frozen(self, base: Base, items: Sequence[Item]) -> tuple[LearnPlan, Sequence[Item]]:
+    def _frozen(self, base: Base, items: list[Item]) -> tuple[LearnPlan, list[Item]]:
         """The plan and the split: as an earlier claim fixed them, else fixed now."""
         if self._task.frozen is not None:
             return LearnPlan.from_json(self._task.frozen), items
@@ -151,15 +151,18 @@ class TaskRun:
         self._backbone.load(base.backbone)
         lesson.plan.composition.tuner.prepare(self._backbone)
         images = TrainingPictures(self._pictures(lesson.trained), lesson.block.image_positions_N, base.spec)
-        return tune(
+        progress = TrainingProgress(self._report, resume)
+        state = tune(
             self._backbone,
             images,
             starting_head(base, lesson.block, lesson.plan.seed),
             lesson.plan.tuning(len(images)),
             resume=resume,
-            on_step=TrainingProgress(self._report, resume),
+            on_step=progress,
             on_checkpoint=checkpoints.save,
         )
+        progress.finish()
+        return state
 
     def _publish_final(self, state: TuningState, old_ND: Features) -> None:
         lesson = self._lesson

@@ -40,4 +40,4 @@ class Workshop:
         if self.stop.is_set():
             raise Interrupted
         if self.heartbeat.lost.is_set():
-            raise LeaseLost
+            raise LeaseLost(self.heartbeat.lease.name)

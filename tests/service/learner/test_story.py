@@ -1,0 +1,163 @@
+"""A learner turns tasks into versions: real digits through timm's tiny ViT, a real database and a real folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.snapshot import Snapshot
+from stream.manifest import load_manifest, load_parts, part_key
+from stream.versions import Version
+from tests.digits import labelled
+from tests.service.learner.world import World
+
+
+@pytest.fixture(scope="session")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = World.new(tmp_path_factory.mktemp("seed"))
+    world.get_ready()
+    world.close()
+    return world.settings.root
+
+
+@pytest.fixture
+def world(tmp_path: Path, seed: Path) -> Iterator[World]:
+    with_gate_off = World.new(tmp_path, seed)
+    yield with_gate_off
+    with_gate_off.close()
+
+
+def snapshot(world: World, version: Version) -> Snapshot:
+    manifest = load_manifest(world.blobs, version.digest)
+    return Snapshot.from_parts(load_parts(world.blobs, manifest, manifest.parts), manifest.description)
+
+
+def test_each_task_makes_a_provisional_and_a_final_version_on_the_one_before(world: World) -> None:
+    first, (provisional, final) = world.learn(labelled(0, 1, count=20))
+    assert (first.state, first.progress, first.attempts) == ("done", 1.0, 1)
+    assert [provisional.kind, final.kind] == ["provisional", "final"]
+    assert [provisional.parent, final.parent] == [None, None]
+    second, (again, last) = world.learn(labelled(2, 3, count=20))
+    assert second.base == final.version
+    assert [again.parent, last.parent] == [final.version, final.version]
+    assert last.labels == ("0", "1", "2", "3")
+    assert [(one.since, one.images) for one in last.classes] == [
+        (first.id, 18),
+        (first.id, 18),
+        (second.id, 18),
+        (second.id, 18),
+    ]
+    assert [row.task for row in last.accuracy_per_task] == [first.id, second.id]
+    assert (last.forgetting is not None and last.calibration_error is None) or last.calibration_error >= 0
+    serving = world.ledger.serving()
+    assert serving is not None and serving.version == last.version
+    assert [epoch.epoch for epoch in second.epochs] == [1, 2]
+
+
+def test_the_first_final_is_not_aligned_and_later_ones_keep_un_aligned_heads(world: World) -> None:
+    _, (_, final) = world.learn(labelled(0, 1, count=20))
+    _, (_, last) = world.learn(labelled(2, 3, count=20))
+    before, after = snapshot(world, final), snapshot(world, last)
+    assert np.array_equal(before.aligned.weight_CD, before.unaligned.weight_CD)
+    assert not np.array_equal(after.aligned.weight_CD, after.unaligned.weight_CD)
+    assert np.array_equal(after.unaligned.weight_CD[:2], before.unaligned.weight_CD)
+    assert np.array_equal(after.statistics.mean_CD[:2], before.statistics.mean_CD)
+    moved = [name for name, tensor in after.backbone.items() if not np.array_equal(tensor, before.backbone[name])]
+    assert moved
+
+
+def test_one_class_makes_one_final_version_on_the_backbone_as_it_is(world: World) -> None:
+    _, (_, base) = world.learn(labelled(0, 1, count=20))
+    task, versions = world.learn(labelled(5, count=12))
+    assert [version.kind for version in versions] == ["final"]
+    assert versions[0].labels == ("0", "1", "5")
+    assert task.epochs == ()
+    before, after = snapshot(world, base), snapshot(world, versions[0])
+    assert all(np.array_equal(tensor, before.backbone[name]) for name, tensor in after.backbone.items())
+
+
+def test_more_images_of_known_classes_join_their_columns(world: World) -> None:
+    world.learn(labelled(0, 1, count=20))
+    task, (_, final) = world.learn([*labelled(0, count=10, start=40), *labelled(7, count=10)])
+    assert final.labels == ("0", "1", "7")
+    assert [one.images for one in final.classes] == [27, 18, 9]
+    assert final.classes[0].since != task.id
+
+
+def test_a_class_of_one_image_is_learned_like_any_other(world: World) -> None:
+    _, (_, final) = world.learn([*labelled(0, count=10), *labelled(1, count=1)])
+    assert [one.images for one in final.classes] == [9, 1]
+    _, (_, after) = world.learn(labelled(2, 3, count=10))
+    assert np.isfinite(snapshot(world, after).aligned.weight_CD).all()
+
+
+def test_the_same_task_from_the_same_base_gives_the_same_bytes(tmp_path: Path, seed: Path) -> None:
+    digests = []
+    for name in ("one", "two"):
+        world = World.new(tmp_path / name, seed)
+        for images in (labelled(0, 1, count=12), labelled(2, 3, count=12)):
+            _, versions = world.learn(images)
+            parts = [load_manifest(world.blobs, version.digest).parts for version in versions]
+            digests.append([(role, part.sha256) for named in parts for role, part in sorted(named.items())])
+        world.close()
+    assert digests[:2] == digests[2:]
+
+
+def test_a_task_asked_for_by_hand_or_on_another_base_is_held(world: World) -> None:
+    _, (_, first) = world.learn(labelled(0, 1, count=10))
+    _, (_, second) = world.learn(labelled(2, 3, count=10))
+    _, manual = world.learn(labelled(4, 5, count=10), promote="manual")
+    assert {version.state for version in manual} == {"held"}
+    _, branch = world.learn(labelled(6, 7, count=10), base=first.version)
+    assert {(version.state, version.parent) for version in branch} == {("held", first.version)}
+    assert branch[-1].labels == ("0", "1", "6", "7")
+    serving = world.ledger.serving()
+    assert serving is not None and serving.version == second.version
+
+
+def test_learning_goes_on_from_where_serving_was_rolled_back_to(world: World) -> None:
+    _, (_, first) = world.learn(labelled(0, 1, count=10))
+    world.learn(labelled(2, 3, count=10))
+    world.ledger.move_alias("serving", first.version, by="test", reason=None)
+    task, (_, final) = world.learn(labelled(8, 9, count=10))
+    assert task.base == first.version
+    assert final.labels == ("0", "1", "8", "9")
+    assert final.state == "ready"
+
+
+def test_a_gate_that_refuses_holds_the_version_with_its_figures(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, gate__enabled=True, gate__strict=True)
+    task, versions = world.learn(labelled(0, 1, count=20))
+    assert {version.state for version in versions} == {"held"}
+    assert task.state == "done"
+    assert versions[0].gate["verdict"] == "not_judged"
+    assert "gate.strict" in versions[0].reason
+    assert world.ledger.serving() is None
+    world.close()
+
+
+def test_a_task_whose_base_is_damaged_fails_with_its_reason_and_its_images(world: World) -> None:
+    _, (_, base) = world.learn(labelled(0, 1, count=10))
+    part = load_manifest(world.blobs, base.digest).parts["statistics"]
+    path = world.blobs.path(part_key(part.sha256))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    task, versions = world.learn(labelled(2, 3, count=10))
+    assert (task.state, versions) == ("failed", [])
+    assert "damaged" in task.reason
+    assert all(world.blobs.exists(item.key(task.id)) for item in world.ledger.items(task.id))
+
+
+def test_images_that_were_learned_from_go_and_held_out_ones_stay(world: World) -> None:
+    task, _ = world.learn(labelled(0, 1, count=20))
+    world.learn_all()
+    kept = {item.split for item in world.ledger.items(task.id) if world.blobs.exists(item.key(task.id))}
+    assert "held_out" in kept
+
+
+def test_a_new_root_starts_from_the_settings(world: World) -> None:
+    world.learn(labelled(0, 1, count=10))
+    task, (_, final) = world.learn(labelled(2, 3, count=10), base="none")
+    assert (task.base, final.parent, final.labels) == (None, None, ("2", "3"))
+    assert final.state == "held"
