@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.assembly import Assembly
 from service.problems import Problem, not_valid
+from service.schemas import Base
 from service.uploads import read_body
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -45,7 +46,7 @@ class LearnQuery(Nothing):
 
     task: Annotated[str, Field(max_length=64)] | None = None
     commit: bool = True
-    base: Annotated[int, Field(ge=1, lt=2**31)] | Literal["none"] | None = None
+    base: Base = None
     promote: Literal["auto", "manual"] | None = None
 
 

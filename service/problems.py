@@ -174,7 +174,7 @@ def _field(location: Sequence[str | int]) -> str:
 def _message(found: Mapping[str, Any]) -> str:
     if found["type"] == "extra_forbidden":
         return "there is no such parameter"
-    return str(found["msg"])
+    return str(found["msg"]).removeprefix("Value error, ")
 
 
 def _of_routing(request: Request, error: Exception) -> Response:

@@ -1,9 +1,10 @@
 """What goes over the wire: the field names that clients rely on. None is ever renamed."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from stream.tasks import Task
 from stream.versions import Expected, Promotion, Version
@@ -14,6 +15,19 @@ Time = Annotated[datetime, PlainSerializer(lambda time: rfc3339(time), return_ty
 Rate = float | None
 MAX_VERSION = 2**31 - 1
 VersionNumber = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True)]
+
+
+def base_of(value: object) -> object:
+    """A version's number, written as one or given as one, or `none`. One error for what is neither."""
+    text = str(value)
+    if value is None or text == "none":
+        return value
+    if isinstance(value, bool) or not re.fullmatch("[1-9][0-9]{0,9}", text) or int(text) > MAX_VERSION:
+        raise ValueError("a version's number or none is expected")
+    return int(text)
+
+
+Base = Annotated[int | Literal["none"] | None, BeforeValidator(base_of)]
 
 
 def rfc3339(time: datetime) -> str:
@@ -191,19 +205,20 @@ class ExpectedRequest(Request):
     seq: Annotated[int, Field(ge=0, strict=True)] | None = None
 
 
+def belief_of(value: object) -> object:
+    """A bare number is a version."""
+    return {"version": value} if isinstance(value, int) else value
+
+
 class Move(Request):
     """What every move of an alias may say."""
 
     reason: Annotated[str, Field(max_length=2000)] | None = None
-    expected: VersionNumber | ExpectedRequest | None = None
+    expected: Annotated[ExpectedRequest | None, BeforeValidator(belief_of)] = None
 
     def expectation(self) -> Expected | None:
-        """The same for the ledger; a bare number is a version."""
-        if self.expected is None:
-            return None
-        if isinstance(self.expected, int):
-            return Expected(version=self.expected)
-        return Expected(version=self.expected.version, seq=self.expected.seq)
+        """The same for the ledger."""
+        return None if self.expected is None else Expected(version=self.expected.version, seq=self.expected.seq)
 
 
 class RollbackRequest(Move):
@@ -224,7 +239,7 @@ class NewTaskRequest(Request):
 
     name: Annotated[str, Field(max_length=200)] | None = None
     note: Annotated[str, Field(max_length=2000)] | None = None
-    base: VersionNumber | Literal["none"] | None = None
+    base: Base = None
     promote: Literal["auto", "manual"] | None = None
 
 

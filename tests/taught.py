@@ -1,4 +1,4 @@
-"""A data folder in which a tiny network has learned digits: made once for a test run, copied for each test that needs it."""
+"""A data folder in which a tiny network has learned digits: made once for a run, copied where a test changes it."""
 
 import shutil
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Taught:
 
 def teach(folder: Path) -> Taught:
     """Learn three tasks of two digits each."""
-    world = World.new(folder, folder)
+    world = World.new(folder)
     try:
         for block in BLOCKS:
             world.learn(digits.labelled(*block, count=IMAGES))

@@ -18,7 +18,9 @@ class Reply:
     chunks_taken: int = 0
 
 
-def scope(method: str = "GET", path: str = "/", headers: dict[str, str] | None = None, query: str = "") -> dict[str, Any]:
+def scope(
+    method: str = "GET", path: str = "/", headers: dict[str, str] | None = None, query: str = ""
+) -> dict[str, Any]:
     """A request's scope, on loopback."""
     named = {"host": "localhost:3000", **(headers or {})}
     return {

@@ -16,7 +16,9 @@ def test_this_machine_by_its_own_names_is_let_in(host: str) -> None:
     assert ask(OPEN, scope(headers={"host": host})).status == 200
 
 
-@pytest.mark.parametrize("host", ["", "example.org", "127.0.0.1.example.org", "localhost.", "[::2]:3000", "localhost:x"])
+@pytest.mark.parametrize(
+    "host", ["", "example.org", "127.0.0.1.example.org", "localhost.", "[::2]:3000", "localhost:x"]
+)
 def test_other_names_are_refused(host: str) -> None:
     reply = ask(OPEN, scope(headers={"host": host}))
     assert reply.status == 403
