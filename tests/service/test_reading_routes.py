@@ -26,10 +26,27 @@ def test_a_version_is_shown_with_the_fields_of_the_contract(client: TestClient) 
 def test_a_task_is_shown_with_the_fields_of_the_contract(client: TestClient) -> None:
     task = client.get("/tasks").json()["items"][0]
     assert (task["state"], task["base"], task["versions"]) == ("done", 4, [5, 6])
-    assert set(task) >= set(
-        "id kind state position phase progress eta_s images labels base versions attempts reason name note "
-        "created_at started_at finished_at epochs".split()
-    )
+    assert set(task) >= {
+        "id",
+        "kind",
+        "state",
+        "position",
+        "phase",
+        "progress",
+        "eta_s",
+        "images",
+        "labels",
+        "base",
+        "versions",
+        "attempts",
+        "reason",
+        "name",
+        "note",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "epochs",
+    }
     assert {"epoch", "loss", "accuracy"} == set(task["epochs"][0])
 
 

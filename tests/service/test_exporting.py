@@ -1,0 +1,93 @@
+"""An exported version runs without Everclass, and answers as it does."""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load
+from starlette.testclient import TestClient
+
+from service.zipping import Entry, stream_zip
+from tests import digits
+from tests.service.pictures import NOISE, encoded, files
+
+
+def unpacked(client: TestClient, place: Path, form: str, version: int = 6) -> Path:
+    reply = client.get(f"/versions/{version}/export?format={form}")
+    name = f"everclass-version-{version}-{form}"
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "application/zip"
+    assert f'filename="{name}.zip"' in reply.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+        assert archive.testzip() is None
+        archive.extractall(place)
+    return place / name
+
+
+def test_the_onnx_archive_runs_on_its_own_and_gives_the_same_scores(client: TestClient, tmp_path: Path) -> None:
+    folder = unpacked(client, tmp_path, "onnx")
+    wide = Image.fromarray(np.asarray(NOISE).repeat(2, axis=1))
+    pictures = {"digit.png": digits.pngs(4)[3], "wide.jpg": encoded(wide, "JPEG")}
+    for name, data in pictures.items():
+        (folder / name).write_bytes(data)
+    command = [sys.executable, "-I", "-W", "error", "run.py", *pictures]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=120)
+    answers = client.post("/predict?top_k=5", files=files(*pictures.values())).json()["predictions"]
+    for line, (name, answer) in zip(run.stdout.splitlines(), zip(pictures, answers, strict=True), strict=True):
+        shown, *top = line.split("\t")
+        assert shown == name
+        for word, expected in zip(top, answer["top"], strict=True):
+            label, score = word.split(" ")
+            assert (label, float(score)) == (expected["label"], pytest.approx(expected["score"], abs=2e-4))
+
+
+def test_the_script_needs_nothing_but_three_packages() -> None:
+    script = Path(sys.modules["service"].__path__[0]) / "export" / "run.py"
+    lines = script.read_text().splitlines()
+    imports = [line.split()[1].partition(".")[0] for line in lines if line.startswith(("import ", "from "))]
+    assert set(imports) == {"json", "sys", "pathlib", "numpy", "onnxruntime", "PIL"}
+
+
+def test_the_safetensors_archive_holds_every_part_and_the_manifest(client: TestClient, tmp_path: Path) -> None:
+    folder = unpacked(client, tmp_path, "safetensors", version=4)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    assert {path.name for path in folder.iterdir()} >= {
+        "manifest.json",
+        "README.md",
+        "labels.json",
+        "graph.onnx",
+        "backbone.safetensors",
+        "head.safetensors",
+        "learner.safetensors",
+        "statistics.safetensors",
+    }
+    assert len(list(folder.iterdir())) == len(manifest["parts"]) + 3
+    head = load((folder / "head.safetensors").read_bytes())
+    assert head["weight_CD"].shape[0] == len(json.loads((folder / "labels.json").read_bytes())) == 4
+
+
+def test_the_same_version_gives_the_same_archive(client: TestClient) -> None:
+    one = client.get("/versions/6/export").content
+    assert client.get("/versions/6/export?format=onnx").content == one
+
+
+@pytest.mark.parametrize(("path", "status"), [("99/export", 404), ("1/export", 409), ("6/export?format=pickle", 422)])
+def test_what_cannot_be_exported_is_refused(client: TestClient, path: str, status: int) -> None:
+    assert client.get(f"/versions/{path}").status_code == status
+
+
+def test_a_large_file_goes_out_in_pieces(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(5 << 20))
+    pieces = list(stream_zip("folder", [Entry("a", b"short"), Entry("b", large), Entry("empty", b"")]))
+    assert max(map(len, pieces)) < 2 << 20
+    with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
+        assert archive.read("folder/a") == b"short"
+        assert archive.read("folder/b") == bytes(5 << 20)
+        assert archive.read("folder/empty") == b""
