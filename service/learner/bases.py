@@ -24,9 +24,11 @@ class Base:
     manifest: Manifest | None = None
 
     @property
-    def digest(self) -> str | None:
-        """The digest of the version's manifest."""
-        return self.version.digest if self.version else None
+    def content(self) -> str | None:
+        """What the base knows, whatever its tasks are called: the digests of its parts; None for a root."""
+        if self.manifest is None:
+            return None
+        return " ".join(self.manifest.parts[role].sha256 for role in ("backbone", "learner", "statistics"))
 
     @property
     def lineage(self) -> tuple[str, ...]:

@@ -79,13 +79,13 @@ class LearnPlan:
         )
 
 
-def make_plan(settings: Settings, base_digest: str | None, pixel_digests: Sequence[str], method: str) -> LearnPlan:
+def make_plan(settings: Settings, base_content: str | None, pixel_digests: Sequence[str], method: str) -> LearnPlan:
     """The plan of a task claimed now on this machine."""
     learn = settings.learn
     device = _device(learn.device)
     return LearnPlan(
         method=method,
-        seed=task_seed(learn.seed, base_digest, pixel_digests),
+        seed=task_seed(learn.seed, base_content, pixel_digests),
         epochs=learn.epochs,
         min_steps=learn.min_steps,
         batch_size=learn.batch_size,
@@ -101,9 +101,9 @@ def make_plan(settings: Settings, base_digest: str | None, pixel_digests: Sequen
     )
 
 
-def task_seed(seed: int, base_digest: str | None, pixel_digests: Sequence[str]) -> int:
+def task_seed(seed: int, base_content: str | None, pixel_digests: Sequence[str]) -> int:
     """A seed from the setting, the base and the images in order, never from time or ids; below 2³¹."""
-    told = "\n".join([str(seed), base_digest or "none", *pixel_digests])
+    told = "\n".join([str(seed), base_content or "none", *pixel_digests])
     return int.from_bytes(hashlib.sha256(told.encode()).digest()[:4], "big") >> 1
 
 

@@ -95,7 +95,7 @@ class TaskRun:
         if self._task.frozen is not None:
             return LearnPlan.from_json(self._task.frozen), items
         digests = [item.pixel_digest for item in items]
-        plan = make_plan(self._workshop.settings, base.digest, digests, base.snapshot.method)
+        plan = make_plan(self._workshop.settings, base.content, digests, base.snapshot.method)
         parts = split(items, self._held_before(base), plan.holdout, plan.seed)
         splits = {item.id: part for item, part in zip(items, parts, strict=True)}
         self._ledger.freeze(self._workshop.heartbeat.lease, self._task.id, plan.to_json(), splits)
