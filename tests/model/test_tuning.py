@@ -1,0 +1,242 @@
+"""The slow learner against a plain loop, and that it can stop anywhere and go on with the same bytes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model.augmentation import training_view
+from model.backbone import PixelBackbone, build
+from model.head import Head
+from model.methods import FrozenTuner, FullTuner
+from model.spec import BackboneSpec
+from model.tuning import TuningPlan, TuningProgress, tune
+from model.tuning_state import EpochRecord, TuningState
+from tests.model.pictures import Pictures, made
+
+VIT = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
+CONVOLUTIONAL = BackboneSpec("test_efficientnet", 32, (0.5,) * 3, (0.5,) * 3)
+PLAN = TuningPlan(epochs=3, batch_size=8, micro_batch=4, milestones=(2,), seed=5, threads=1)
+
+
+def fresh(spec: BackboneSpec = VIT) -> PixelBackbone:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build(spec)
+
+
+def some_head(backbone: PixelBackbone, classes: int = 3) -> Head:
+    rng = np.random.default_rng(0)
+    return Head(rng.standard_normal((classes, backbone.feature_dim)) * 0.02, np.zeros(classes))
+
+
+@pytest.fixture
+def images() -> Pictures:
+    pictures, labels = made(range(3), 6)
+    return Pictures(pictures, np.array([int(label[1:]) for label in labels]))
+
+
+@pytest.fixture
+def backbone() -> Iterator[PixelBackbone]:
+    one = fresh()
+    FullTuner().prepare(one)
+    yield one
+
+
+class Stop(Exception):
+    pass
+
+
+def plain_loop(backbone: PixelBackbone, images: Pictures, head: Head, plan: TuningPlan) -> tuple[PixelBackbone, Head]:
+    layer = nn.Linear(backbone.feature_dim, head.class_count)
+    layer.load_state_dict({"weight": torch.tensor(head.weight_CD), "bias": torch.tensor(head.bias_C)})
+    groups = [{"params": layer.parameters()}, {"params": backbone.parameters(), "lr": plan.backbone_lr}]
+    optimiser = torch.optim.SGD(groups, lr=plan.head_lr, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(plan.milestones), gamma=0.1)
+    backbone.train()
+    for epoch in range(plan.epochs):
+        order_N = np.random.default_rng([plan.seed, epoch]).permutation(len(images))
+        for start in range(0, len(images), plan.batch_size):
+            batch = order_N[start : start + plan.batch_size]
+            views = [
+                training_view(
+                    images.pixels(i), backbone.spec, np.random.default_rng([plan.seed, epoch, i]), plan.augmentation
+                )
+                for i in batch
+            ]
+            optimiser.zero_grad()
+            logits = layer(backbone(torch.from_numpy(np.stack(views))))
+            nn.functional.cross_entropy(logits, torch.tensor(images.columns_N[batch])).backward()
+            optimiser.step()
+        schedule.step()
+    return backbone, Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+
+
+@pytest.mark.parametrize("micro_batch", [8, 3])
+def test_it_learns_what_a_plain_loop_of_sgd_learns(backbone: PixelBackbone, images: Pictures, micro_batch: int) -> None:
+    plan = replace(PLAN, micro_batch=micro_batch, backbone_lr=1e-3)
+    expected, expected_head = plain_loop(fresh(), images, some_head(backbone), plan)
+    state = tune(backbone, images, some_head(backbone), plan)
+    np.testing.assert_allclose(state.head.weight_CD, expected_head.weight_CD, atol=2e-5)
+    moved = 0.0
+    for name, value in expected.state().items():
+        torch.testing.assert_close(state.backbone[name], value, atol=2e-5, rtol=1e-3)
+        moved = max(moved, float((value - fresh().state()[name]).abs().max()))
+    assert moved > 1e-4
+
+
+def test_the_block_becomes_known_and_the_epochs_are_told(backbone: PixelBackbone, images: Pictures) -> None:
+    plan = replace(PLAN, epochs=12, milestones=(10,), backbone_lr=0.01, head_lr=0.05, augmentation="none")
+    state = tune(backbone, images, some_head(backbone), plan)
+    assert state.done and len(state.history) == 12
+    assert state.history[-1].accuracy > 0.9 > state.history[0].accuracy
+    assert state.history[-1].loss < state.history[0].loss
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 5, 6, 8])
+def test_a_stopped_run_goes_on_with_the_bytes_of_an_uninterrupted_one(
+    backbone: PixelBackbone, images: Pictures, stop_after: int
+) -> None:
+    expected = tune(backbone, images, some_head(backbone), PLAN).to_bytes()
+    saved: list[bytes] = []
+    seconds = iter(range(0, 100_000, 61))
+
+    def stop(progress: TuningProgress) -> None:
+        if progress.step > stop_after:
+            raise Stop
+
+    again = fresh()
+    FullTuner().prepare(again)
+    with pytest.raises(Stop):
+        tune(
+            again,
+            images,
+            some_head(backbone),
+            PLAN,
+            on_step=stop,
+            on_checkpoint=lambda state: saved.append(state.to_bytes()),
+            clock=lambda: float(next(seconds)),
+        )
+    other = fresh()
+    FullTuner().prepare(other)
+    resumed = tune(other, images, some_head(backbone), PLAN, resume=TuningState.from_bytes(saved[-1]))
+    assert resumed.to_bytes() == expected
+
+
+def test_a_finished_state_is_given_back_as_it_is(backbone: PixelBackbone, images: Pictures) -> None:
+    done = tune(backbone, images, some_head(backbone), PLAN)
+    assert tune(backbone, images, some_head(backbone), PLAN, resume=done).to_bytes() == done.to_bytes()
+
+
+def test_a_frozen_backbone_gets_no_gradient_at_all(images: Pictures) -> None:
+    backbone = fresh()
+    FrozenTuner().prepare(backbone)
+    state = tune(backbone, images, some_head(backbone), PLAN)
+    assert all(parameter.grad is None for parameter in backbone.parameters())
+    for name, value in fresh().state().items():
+        assert torch.equal(state.backbone[name], value), name
+    assert not np.array_equal(state.head.weight_CD, some_head(backbone).weight_CD)
+    assert set(state.momentum) == {"head.weight_CD", "head.bias_C"}
+
+
+def test_running_statistics_of_batch_norm_stay(images: Pictures) -> None:
+    backbone = fresh(CONVOLUTIONAL)
+    FullTuner().prepare(backbone)
+    state = tune(backbone, images, some_head(backbone), replace(PLAN, backbone_lr=0.01))
+    before = fresh(CONVOLUTIONAL).state()
+    assert any("running_mean" in name for name in before)
+    for name, value in before.items():
+        if "running" in name:
+            assert torch.equal(state.backbone[name], value), name
+    assert any(not torch.equal(state.backbone[name], value) for name, value in before.items())
+
+
+def test_half_precision_learns_nearly_the_same(backbone: PixelBackbone, images: Pictures) -> None:
+    state = tune(backbone, images, some_head(backbone), replace(PLAN, precision="bf16"))
+    full = fresh()
+    FullTuner().prepare(full)
+    exact = tune(full, images, some_head(backbone), PLAN)
+    assert all(value.dtype == torch.float32 for value in state.backbone.values())
+    np.testing.assert_allclose(state.head.weight_CD, exact.head.weight_CD, atol=5e-3)
+
+
+def test_progress_counts_micro_batches_and_steps(backbone: PixelBackbone, images: Pictures) -> None:
+    told: list[TuningProgress] = []
+    tune(backbone, images, some_head(backbone), PLAN, on_step=told.append)
+    assert [progress.step for progress in told[:5]] == [1, 1, 2, 2, 3]
+    assert told[-1].step == told[-1].steps == 9
+    assert {progress.epoch for progress in told} == {0, 1, 2}
+    assert all(progress.seconds >= 0 for progress in told)
+
+
+def test_a_limit_in_minutes_becomes_a_number_of_epochs_before_the_second(
+    backbone: PixelBackbone, images: Pictures
+) -> None:
+    now = [0.0]
+    saved: list[TuningState] = []
+
+    def slow(progress: TuningProgress) -> None:
+        now[0] += 10.0
+
+    plan = replace(PLAN, epochs=20, milestones=(18,), max_minutes=3.0)
+    state = tune(
+        backbone, images, some_head(backbone), plan, on_step=slow, on_checkpoint=saved.append, clock=lambda: now[0]
+    )
+    first = next(one for one in saved if one.epoch == 1 and one.step == 0)
+    assert first.epochs == 3
+    assert len(state.history) == 3
+    rest = tune(fresh(), images, some_head(backbone), plan, resume=first)
+    assert rest.epochs == 3
+
+
+def test_one_epoch_is_learned_however_short_the_time() -> None:
+    plan = TuningPlan(epochs=10, max_minutes=0.001)
+    assert plan.epochs_within(500.0) == 1
+    assert TuningPlan(epochs=10, max_minutes=1e6).epochs_within(1.0) == 10
+    assert TuningPlan(epochs=10).epochs_within(1e9) == 10
+
+
+def test_rates_fall_at_the_milestones_and_where_they_move_to() -> None:
+    plan = TuningPlan(epochs=20, milestones=(10, 18))
+    assert [plan.rate_factor(epoch, 20) for epoch in (0, 9, 10, 17, 18)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    assert [plan.rate_factor(epoch, 4) for epoch in (0, 1, 2, 3)] == pytest.approx([1, 1, 0.1, 0.01])
+    assert plan.rate_factor(0, 1) == 1
+
+
+def test_torchs_own_randomness_and_threads_are_left_alone(backbone: PixelBackbone, images: Pictures) -> None:
+    torch.manual_seed(3)
+    expected, threads = torch.rand(3), torch.get_num_threads()
+    torch.manual_seed(3)
+    tune(backbone, images, some_head(backbone), replace(PLAN, epochs=1, threads=2))
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_nothing_to_learn_from_is_refused(backbone: PixelBackbone) -> None:
+    with pytest.raises(ValueError, match="no images"):
+        tune(backbone, Pictures([], np.zeros(0, np.int64)), some_head(backbone), PLAN)
+
+
+def test_a_state_reads_back_with_all_that_it_held(backbone: PixelBackbone, images: Pictures) -> None:
+    state = tune(backbone, images, some_head(backbone), replace(PLAN, epochs=1))
+    back = TuningState.from_bytes(state.to_bytes())
+    assert (back.epoch, back.step, back.epochs, back.done) == (1, 0, 1, True)
+    assert back.history == state.history and isinstance(back.history[0], EpochRecord)
+    assert back.momentum.keys() == state.momentum.keys()
+    assert back.backbone.keys() == state.backbone.keys()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00" * 40, b"not a state at all, but long enough to be read"])
+def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not a tuning state"):
+        TuningState.from_bytes(data)
+
+
+def test_tensors_without_the_numbers_are_no_state() -> None:
+    from safetensors.torch import save
+
+    with pytest.raises(ValueError, match="not a tuning state"):
+        TuningState.from_bytes(save({"weight_CD": torch.zeros(1, 1), "bias_C": torch.zeros(1)}))
