@@ -22,10 +22,18 @@ from model.statistics import ClassStatistics
 LARGEST_DRAW_BYTES = 256 * 2**20
 """Features held at once; an epoch of more is drawn in parts, each with equally many features of every class."""
 
+LARGEST_FIRST_STEP = 1.0
+"""How far the first steps may move the logits, relative to their norm; the paper's own runs lie near 0.7."""
+
 
 @dataclass(frozen=True)
 class AlignmentPlan:
-    """The settings of stage 2; the defaults are the paper's, but for classes of few images, which it does not know."""
+    """The settings of stage 2; the defaults are the paper's, but for two cases which it does not know.
+
+    Classes of few images borrow covariance. And a head whose logits are small beside its features, as after a short
+    stage 1, is first scaled up until `largest_first_step` holds: the normalised loss does not see the scale, but its
+    gradient grows as the scale shrinks, and the first steps would throw the head away.
+    """
 
     epochs: int = paper.ALIGNMENT_EPOCHS
     samples_per_class: int = paper.SAMPLES_PER_CLASS
@@ -37,6 +45,7 @@ class AlignmentPlan:
     logit_norm: bool = True
     mean_decay: bool = True
     ridge: float = paper.RIDGE
+    largest_first_step: float | None = LARGEST_FIRST_STEP
     few_images: FewImages | None = FEW_IMAGES
 
 
@@ -62,6 +71,8 @@ def align(
     generator = torch.Generator(device).manual_seed(seed)
     scale_C = decayed_scale(order_C, current) if plan.mean_decay else np.ones(len(order_C))
     sampler = GaussianSampler(statistics, scale_C, plan.ridge, plan.few_images, generator)
+    if plan.logit_norm and plan.largest_first_step is not None:
+        head = steadied(head, statistics, order_C, plan, plan.largest_first_step)
     trainer = _HeadTrainer(head, order_C if plan.logit_norm else None, plan, device)
     for epoch in range(plan.epochs):
         trainer.lr = plan.lr * (1 + cos(pi * epoch / plan.epochs)) / 2
@@ -80,6 +91,24 @@ def dense_blocks(blocks_C: NDArray[np.int64]) -> NDArray[np.int64]:
 def decayed_scale(order_C: NDArray[np.int64], current: int) -> NDArray[np.float64]:
     """s_c = 0.9 + 0.1·t(c)/k: what the mean of each class is scaled by; 1 for the current block."""
     return np.asarray(1 - paper.MEAN_DECAY + paper.MEAN_DECAY * order_C / current)
+
+
+def steadied(
+    head: Head, statistics: ClassStatistics, order_C: NDArray[np.int64], plan: AlignmentPlan, largest: float
+) -> Head:
+    """The head times one number ≥ 1, so that lr·‖x‖²/(n̄²·τ) is at most `largest`; decisions stay.
+
+    That ratio is how far a step for one feature x moves its logits relative to their norm n̄; both are taken as means
+    over the classes.
+    """
+    energy_C = (statistics.mean_CD.astype(np.float64) ** 2).sum(axis=1)
+    energy_C += [float((factor_RD.astype(np.float64) ** 2).sum()) for factor_RD in statistics.factors]
+    logits_CC = head.logits(statistics.mean_CD).astype(np.float64)
+    square_CT = (logits_CC**2) @ (order_C[:, None] == np.arange(1, order_C.max() + 1))
+    norm = max(float(np.sqrt(square_CT).mean()), paper.NORM_FLOOR)
+    ratio = plan.lr * float(energy_C.mean()) / (norm**2 * plan.tau)
+    factor = np.sqrt(max(1.0, ratio / largest))
+    return Head(head.weight_CD * factor, head.bias_C * factor)
 
 
 class _HeadTrainer:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.alignment import AlignmentPlan, _HeadTrainer, align, decayed_scale, dense_blocks
+from model.alignment import AlignmentPlan, _HeadTrainer, align, decayed_scale, dense_blocks, steadied
 from model.head import Head
 from model.statistics import ClassStatistics
 
@@ -145,3 +145,40 @@ def test_what_does_not_fit_together_is_refused() -> None:
         align(some_head(7), statistics.merged(ClassStatistics.empty(D, 7)), np.array([*BLOCKS_C, 4]), 4, PLAN, seed=0)
     with pytest.raises(ValueError, match="no class belongs"):
         align(some_head(), statistics, BLOCKS_C, 9, PLAN, seed=0)
+
+
+def first_step_ratio(head: Head, statistics: ClassStatistics, plan: AlignmentPlan) -> float:
+    blocks = [block == BLOCKS_C for block in (1, 2, 3)]
+    energy = np.mean(
+        [mean_D @ mean_D + np.trace(statistics.covariance(c)) for c, mean_D in enumerate(statistics.mean_CD)]
+    )
+    logits_CC = head.logits(statistics.mean_CD)
+    norm = np.mean([np.linalg.norm(logits_CC[:, block], axis=1) for block in blocks])
+    return float(plan.lr * energy / (norm**2 * plan.tau))
+
+
+def test_a_head_of_tiny_logits_is_scaled_up_until_its_first_steps_are_small() -> None:
+    head, statistics = some_head(), some_statistics()
+    tiny = Head(head.weight_CD / 1_000, head.bias_C / 1_000)
+    steady = steadied(tiny, statistics, BLOCKS_C, PLAN, 0.5)
+    assert first_step_ratio(steady, statistics, PLAN) == pytest.approx(0.5, rel=1e-3)
+    np.testing.assert_allclose(
+        steady.weight_CD / steady.weight_CD[0, 0], head.weight_CD / head.weight_CD[0, 0], rtol=1e-4
+    )
+
+
+def test_a_head_of_large_logits_is_left_as_it_is() -> None:
+    head, statistics = some_head(), some_statistics()
+    large = Head(head.weight_CD * 100, head.bias_C * 100)
+    np.testing.assert_array_equal(steadied(large, statistics, BLOCKS_C, PLAN, 1.0).weight_CD, large.weight_CD)
+
+
+def test_a_head_of_tiny_logits_is_aligned_as_well_as_another() -> None:
+    statistics, head = some_statistics(), some_head()
+    tiny = Head(head.weight_CD / 1_000, head.bias_C / 1_000)
+    features_ND, columns_N = statistics.sample(100, np.random.default_rng(5), 1e-4)
+    plan = AlignmentPlan(samples_per_class=256, batch=32)
+    aligned = align(tiny, statistics, BLOCKS_C, 3, plan, seed=0)
+    thrown = align(tiny, statistics, BLOCKS_C, 3, replace(plan, largest_first_step=None), seed=0)
+    assert (aligned.logits(features_ND).argmax(axis=1) == columns_N).mean() > 0.9
+    assert (thrown.logits(features_ND).argmax(axis=1) == columns_N).mean() < 0.7

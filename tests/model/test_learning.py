@@ -1,0 +1,268 @@
+"""The story of a task, told with a real (tiny) network on small made pictures."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.alignment import AlignmentPlan
+from model.backbone import PixelBackbone, build, extract_features
+from model.block import Block, lay_out, starting_head
+from model.closed_form import linear_discriminant
+from model.learning import (
+    HeldOut,
+    PairedFeatures,
+    calibrated,
+    carried,
+    final,
+    provisional,
+    tuned_backbone,
+)
+from model.methods import METHODS, Averaging, FullTuner, Method, RidgeDrift
+from model.preprocess import evaluation_view
+from model.snapshot import Snapshot
+from model.spec import BackboneSpec
+from model.statistics import ClassStatistics
+from model.tuning import TuningPlan, tune
+from model.tuning_state import TuningState
+from tests.model.pictures import Pictures, made
+
+SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
+PLAN = TuningPlan(epochs=2, batch_size=8, micro_batch=8, milestones=(1,), backbone_lr=1e-3, threads=1)
+SLCA = METHODS["slca"]
+
+
+class Learner:
+    """A lineage of versions, learned the way that the learner process does it."""
+
+    def __init__(self, method: Method = SLCA) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.backbone: PixelBackbone = build(SPEC)
+        method.tuner.prepare(self.backbone)
+        self.method = method
+        self.version = Snapshot.root(SPEC, self.backbone.state(), self.backbone.feature_dim, "slca")
+
+    def features(self, pictures: list[np.ndarray], weights: Mapping[str, Tensor]) -> np.ndarray:
+        self.backbone.load(weights)
+        return extract_features(self.backbone, (evaluation_view(one, SPEC) for one in pictures), batch_size=16)
+
+    def provisional(self, pictures: list[np.ndarray], labels: list[str], task: str = "t") -> tuple[Block, Snapshot]:
+        block = lay_out(self.version, labels)
+        return block, provisional(self.version, self.features(pictures, self.version.backbone), block, task=task)
+
+    def learn(self, pictures: list[np.ndarray], labels: list[str], task: str, seed: int = 1) -> Snapshot:
+        base, block = self.version, lay_out(self.version, labels)
+        old_ND = self.features(pictures, base.backbone)
+        if not block.needs_tuning:
+            self.version = provisional(base, old_ND, block, task=task)
+            return self.version
+        state = self.tuned(pictures, block, seed)
+        weights = tuned_backbone(base, state, self.method)
+        pair = PairedFeatures(old_ND, self.features(pictures, weights))
+        self.version = final(base, weights, state.head, pair, block, task=task, method=self.method, seed=seed)
+        return self.version
+
+    def tuned(self, pictures: list[np.ndarray], block: Block, seed: int) -> TuningState:
+        images = Pictures(pictures, block.image_positions_N)
+        return tune(self.backbone, images, starting_head(self.version, block, seed), PLAN)
+
+    def accuracy(self, classes: range | list[int], version: Snapshot) -> float:
+        pictures, labels = made(classes, 10, seed=77)
+        answers = version.aligned.logits(self.features(pictures, version.backbone)).argmax(axis=1)
+        return float(np.mean([version.labels[column] == label for column, label in zip(answers, labels, strict=True)]))
+
+
+@pytest.fixture
+def two_tasks() -> Learner:
+    learner = Learner()
+    learner.learn(*made(range(3), 12), task="first")
+    learner.learn(*made(range(3, 5), 12), task="second")
+    return learner
+
+
+def test_a_provisional_version_knows_the_new_classes_at_once_and_forgets_none(two_tasks: Learner) -> None:
+    _, version = two_tasks.provisional(*made(range(5, 8), 12))
+    assert version.labels == tuple(f"c{number}" for number in range(8))
+    assert version.backbone is two_tasks.version.backbone
+    assert two_tasks.accuracy(range(5, 8), version) > 0.8
+    assert two_tasks.accuracy(range(5), version) > 0.8
+
+
+def test_a_provisional_version_keeps_the_un_aligned_rows_of_its_base(two_tasks: Learner) -> None:
+    block, version = two_tasks.provisional(*made([2, 6], 12))
+    before = two_tasks.version.unaligned
+    np.testing.assert_array_equal(version.unaligned.weight_CD[:5], before.weight_CD)
+    expected = linear_discriminant(version.statistics).weight_CD[5]
+    row_D = version.unaligned.weight_CD[5]
+    assert row_D @ expected / (np.linalg.norm(row_D) * np.linalg.norm(expected)) == pytest.approx(1, abs=1e-5)
+    assert block.known_columns.tolist() == [2]
+
+
+def test_a_provisional_version_can_be_learned_on_from(two_tasks: Learner) -> None:
+    _, two_tasks.version = two_tasks.provisional(*made([5], 12))
+    version = two_tasks.learn(*made([6, 7], 12), task="later")
+    assert len(version.classes) == 8 and version.classes[5].block == 3 and version.classes[7].block == 4
+
+
+def test_the_first_final_version_is_not_aligned_and_later_ones_are() -> None:
+    learner = Learner()
+    first = learner.learn(*made(range(3), 12), task="first")
+    np.testing.assert_array_equal(first.aligned.weight_CD, first.unaligned.weight_CD)
+    second = learner.learn(*made(range(3, 5), 12), task="second")
+    assert not np.array_equal(second.aligned.weight_CD, second.unaligned.weight_CD)
+
+
+def test_alignment_after_a_task_makes_old_and_new_classes_comparable() -> None:
+    learner = Learner(Method(FullTuner(), AlignmentPlan(batch=16)))
+    learner.learn(*made(range(3), 12), task="first")
+    version = learner.learn(*made(range(3, 5), 12), task="second")
+    before = replace(version, aligned=version.unaligned)
+    assert learner.accuracy(range(5), before) < 0.7 < 0.9 < learner.accuracy(range(5), version)
+
+
+def test_the_next_task_starts_from_un_aligned_rows(two_tasks: Learner) -> None:
+    before = two_tasks.version
+    after = two_tasks.learn(*made([5, 6], 12), task="third")
+    np.testing.assert_array_equal(after.unaligned.weight_CD[:5], before.unaligned.weight_CD)
+    np.testing.assert_array_equal(after.unaligned.bias_C[:5], before.unaligned.bias_C)
+
+
+def test_the_papers_method_leaves_old_statistics_as_they_were(two_tasks: Learner) -> None:
+    before = two_tasks.version.statistics
+    after = two_tasks.learn(*made([5, 6], 12), task="third").statistics
+    np.testing.assert_array_equal(after.mean_CD[:5], before.mean_CD)
+    np.testing.assert_allclose(after.covariance(0), before.covariance(0), rtol=1e-4, atol=1e-6)
+
+
+def test_new_statistics_are_those_of_the_new_backbones_features(two_tasks: Learner) -> None:
+    pictures, labels = made([5, 6], 12)
+    version = two_tasks.learn(pictures, labels, task="third")
+    features_ND = two_tasks.features(pictures, version.backbone)
+    np.testing.assert_allclose(version.statistics.mean_CD[5], features_ND[:12].mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        version.statistics.covariance(6), np.cov(features_ND[12:], rowvar=False), rtol=1e-2, atol=1e-4
+    )
+
+
+def test_a_class_that_comes_again_keeps_its_column_and_counts_all_its_images(two_tasks: Learner) -> None:
+    version = two_tasks.learn(*made([1, 6], 7, seed=9), task="again")
+    again, fresh = version.classes[1], version.classes[5]
+    assert (again.label, again.since, again.block, again.images) == ("c1", "first", 3, 19)
+    assert (fresh.label, fresh.since, fresh.block, fresh.images) == ("c6", "again", 3, 7)
+    assert version.classes[0].block == 1
+
+
+def some_pair() -> PairedFeatures:
+    rng = np.random.default_rng(0)
+    old_ND = rng.standard_normal((30, 6)).astype(np.float32)
+    return PairedFeatures(old_ND, (old_ND @ (np.eye(6) + 0.3 * rng.standard_normal((6, 6)))).astype(np.float32))
+
+
+def test_known_classes_are_carried_before_they_are_merged_and_others_only_on_request() -> None:
+    features_ND = np.random.default_rng(1).standard_normal((20, 6)).astype(np.float32)
+    statistics = ClassStatistics.from_features(features_ND, np.repeat([0, 1], 10), 2)
+    everywhere = RidgeDrift().fit(some_pair().old_ND, some_pair().new_ND).carry(statistics)
+    chosen = carried(statistics, some_pair(), np.array([1]), None)
+    np.testing.assert_array_equal(chosen.mean_CD, [statistics.mean_CD[0], everywhere.mean_CD[1]])
+    np.testing.assert_array_equal(chosen.factors[0], statistics.factors[0])
+    np.testing.assert_array_equal(chosen.factors[1], everywhere.factors[1])
+    full = carried(statistics, some_pair(), np.zeros(0, np.int64), RidgeDrift())
+    np.testing.assert_array_equal(full.mean_CD, everywhere.mean_CD)
+    assert carried(statistics, some_pair(), np.zeros(0, np.int64), None) is statistics
+
+
+def test_a_method_with_drift_moves_every_old_mean() -> None:
+    learner = Learner(METHODS["slca+drift"])
+    before = learner.learn(*made(range(3), 12), task="first").statistics
+    after = learner.learn(*made([3, 4], 12), task="second").statistics
+    assert (np.abs(after.mean_CD[:3] - before.mean_CD) > 0).any(axis=1).all()
+
+
+def test_a_method_without_alignment_serves_the_slow_learners_head() -> None:
+    learner = Learner(METHODS["sl"])
+    learner.learn(*made(range(3), 12), task="first")
+    version = learner.learn(*made([3, 4], 12), task="second")
+    np.testing.assert_array_equal(version.aligned.weight_CD, version.unaligned.weight_CD)
+
+
+def test_averaging_takes_the_backbone_half_way() -> None:
+    learner = Learner(Method(FullTuner(), averaging=Averaging(0.5)))
+    base = learner.version
+    pictures, labels = made(range(2), 8)
+    state = learner.tuned(pictures, lay_out(base, labels), 1)
+    name = "network.patch_embed.proj.weight"
+    expected = (base.backbone[name] + state.backbone[name]) / 2
+    torch.testing.assert_close(tuned_backbone(base, state, learner.method)[name], expected)
+    assert tuned_backbone(base, state, SLCA) is state.backbone
+
+
+def test_a_task_of_one_class_makes_a_version_on_the_same_backbone(two_tasks: Learner) -> None:
+    before = two_tasks.version
+    version = two_tasks.learn(*made([9], 12), task="single")
+    assert version.backbone is before.backbone
+    assert two_tasks.accuracy([9], version) > 0.8 and two_tasks.accuracy(range(5), version) > 0.8
+
+
+def test_one_image_of_a_class_is_an_ordinary_task(two_tasks: Learner) -> None:
+    version = two_tasks.learn(*made([7, 8], 1), task="tiny")
+    assert np.isfinite(version.aligned.weight_CD).all()
+    assert version.classes[-1].images == 1
+    assert two_tasks.accuracy(range(5), version) > 0.6
+
+
+def test_a_first_task_of_one_class_and_one_image_serves() -> None:
+    learner = Learner()
+    version = learner.learn(*made([0], 1), task="one")
+    assert learner.accuracy([0], version) == 1.0
+    assert learner.learn(*made([1, 2], 6), task="two").labels == ("c0", "c1", "c2")
+
+
+def test_the_same_task_from_the_same_base_gives_the_same_bytes() -> None:
+    parts = []
+    for _ in range(2):
+        learner = Learner()
+        learner.learn(*made(range(3), 8), task="first")
+        parts.append(learner.learn(*made(range(2, 5), 8), task="second").to_parts())
+    assert parts[0] == parts[1]
+
+
+def held_out(learner: Learner, classes: range, per_class: int) -> HeldOut:
+    pictures, labels = made(classes, per_class, seed=5)
+    columns_N = np.array([learner.version.labels.index(label) for label in labels])
+    features_ND = learner.features(pictures, learner.version.backbone)
+    return HeldOut(features_ND, columns_N, np.arange(len(labels)) % 2 == 0)
+
+
+def test_scores_and_the_known_rule_are_fitted_on_one_half_and_reported_on_the_other(two_tasks: Learner) -> None:
+    version, report = calibrated(two_tasks.version, held_out(two_tasks, range(5), 20), seed=0)
+    assert version.temperature == report.temperature != 1.0
+    assert report.images == 50
+    assert report.calibration_error is not None and report.calibration_error < 0.2
+    assert report.known_rate is not None and report.known_rate > 0.7
+    unknown, _ = made(range(20, 26), 5)
+    assert version.novelty is not None
+    assert version.novelty.known(two_tasks.features(unknown, version.backbone)).mean() < 0.5
+
+
+@pytest.mark.parametrize("per_class", [0, 3])
+def test_with_too_few_held_out_images_the_statistics_are_sampled(two_tasks: Learner, per_class: int) -> None:
+    few = (
+        held_out(two_tasks, range(5), per_class)
+        if per_class
+        else HeldOut(
+            np.zeros((0, two_tasks.backbone.feature_dim), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
+        )
+    )
+    version, report = calibrated(two_tasks.version, few, seed=0)
+    assert 0 < version.temperature < 1_000 and version.novelty is not None
+    assert (report.calibration_error is None) is (per_class == 0)
+    assert calibrated(two_tasks.version, few, seed=0)[1] == report
+
+
+def test_versions_with_another_head_lose_their_rule(two_tasks: Learner) -> None:
+    two_tasks.version, _ = calibrated(two_tasks.version, held_out(two_tasks, range(5), 20), seed=0)
+    assert two_tasks.provisional(*made([5], 6))[1].novelty is None
