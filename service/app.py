@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version as installed_version
 from types import FrameType
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from fastapi import FastAPI
 
 from service import problems
+from service.asgi import ASGIApp
 from service.assembly import Assembly
 from service.edge import Edge, Traffic
-from service.guard import ASGIApp, LocalGuard
+from service.guard import LocalGuard
 from service.metrics import Metrics
 from service.routes import ROUTERS
 from service.settings import Settings
@@ -47,6 +48,10 @@ class Service:
         for router in ROUTERS:
             self.app.include_router(router)
         self.asgi: ASGIApp = Edge(LocalGuard(self.app), self._traffic, self._metrics)
+
+    def running(self) -> AbstractAsyncContextManager[object]:
+        """Inside the block the parts are together and `asgi` answers, for who does not send ASGI's lifespan events."""
+        return self.app.router.lifespan_context(self.app)
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:

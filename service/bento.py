@@ -1,19 +1,23 @@
 """The BentoML service: Everclass's application in front of all that BentoML would answer by itself.
 
 `bentoml serve service.bento:Everclass` is `everclass serve --no-learner`: it reads the same file and environment.
+BentoML loads this module in its main process too, which only looks after the worker: so the application is imported
+where it starts.
 """
 
 import logging
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import bentoml
 from bentoml._internal.utils.analytics import usage_stats
+from starlette.applications import Starlette
 
-from service.app import make_app
-from service.guard import ASGIApp, Receive, Scope, Send
+from service.address import numeric, refuse_open_host
+from service.asgi import ASGIApp, Receive, Scope, Send
 from service.orphans import die_with_parent
-from service.settings import load_settings
-from service.supervisor import numeric, refuse_open_host
+from service.settings import Settings, load_settings
 
 LONGEST_REQUEST_S = 24 * 3600.0
 """BentoML answers 504 after this; uploads, exports and event streams take their time."""
@@ -25,16 +29,38 @@ def forbid_tracking() -> None:
     usage_stats.do_not_track.cache_clear()
 
 
-class Front:
-    """Sends HTTP to Everclass; what concerns the life of the process goes on to BentoML, which passes it on."""
+class Shell(Starlette):
+    """What BentoML mounts: starts the application and stops it with the worker; `inside` is it while it runs."""
 
-    def __init__(self, inner: ASGIApp, everclass: ASGIApp) -> None:
-        self._inner = inner
-        self._everclass = everclass
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(lifespan=self._run)
+        self._settings = settings
+        self.inside: ASGIApp | None = None
+
+    @asynccontextmanager
+    async def _run(self, _: Starlette) -> AsyncIterator[None]:
+        from service.app import make_app
+
+        logging.getLogger("service").setLevel(logging.INFO)
+        service = make_app(self._settings)
+        async with service.running():
+            self.inside = service.asgi
+            yield
+
+
+class Front:
+    """Sends HTTP to the application; what concerns the life of the process goes to BentoML, which passes it on."""
+
+    def __init__(self, app: ASGIApp, shell: Shell) -> None:
+        self._bentoml = app
+        self._shell = shell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        await (self._everclass if scope["type"] == "http" else self._inner)(scope, receive, send)
+        if scope["type"] == "http" and self._shell.inside is not None:
+            await self._shell.inside(scope, receive, send)
+        else:
+            await self._bentoml(scope, receive, send)
 
 
 def make_service() -> "bentoml.Service[object]":
@@ -45,16 +71,15 @@ def make_service() -> "bentoml.Service[object]":
     forbid_tracking()
     settings = load_settings().settings
     refuse_open_host(settings)
-    application = make_app(settings)
+    shell = Shell(settings)
 
-    @bentoml.asgi_app(application.app, path="/")
+    @bentoml.asgi_app(shell, path="/")
     class Everclass:
         """Learns new image classes, predicts all the while, rolls back to any version."""
 
         @bentoml.on_startup  # type: ignore[untyped-decorator]
         def started(self) -> None:
-            """In the worker: write its log, and never outlive BentoML's main process."""
-            logging.getLogger("service").setLevel(logging.INFO)
+            """In the worker: never outlive BentoML's main process."""
             die_with_parent(os.getppid())
 
     service = bentoml.service(
@@ -66,7 +91,7 @@ def make_service() -> "bentoml.Service[object]":
         logging={"access": {"enabled": False}},
         tracing={"excluded_urls": ".*"},
     )(Everclass)
-    service.add_asgi_middleware(Front, everclass=application.asgi)
+    service.add_asgi_middleware(Front, shell=shell)
     return service
 
 

@@ -1,17 +1,10 @@
 """Who may talk to a server without keys: this machine only, and no web page of another origin."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from ipaddress import ip_address
-from typing import Any
 from urllib.parse import urlsplit
 
+from service.address import is_loopback
+from service.asgi import ASGIApp, Receive, Scope, Send
 from service.problems import Problem
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OWN_SITES = frozenset({"same-origin", "none"})
@@ -57,13 +50,3 @@ def host_name(host: str) -> str:
     """The name in a Host header, without the port, lower case."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdecimal() else host).lower()
-
-
-def is_loopback(address: str) -> bool:
-    """Whether a server address is one of this machine's own; a socket file is."""
-    if address == "localhost":
-        return True
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address.startswith("/")

@@ -4,7 +4,6 @@ import http.client
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,9 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.guard import is_loopback
+import psutil  # type: ignore[import-untyped]
+
+from service.address import address, check_address, numeric
 from service.orphans import ask_kernel
-from service.settings import Settings, WrongSettings, child_environment
+from service.settings import Settings, child_environment
 
 SERVICE = "service.bento:Everclass"
 POLL_S = 0.1
@@ -33,15 +34,21 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Child:
-    """A process that is to be up, and when it may be started again."""
+    """A process that is to be up, and when it may be started again.
+
+    `works_through_a_child`: what it does is done by a process that it starts. BentoML's main process looks every ten
+    seconds whether that one lives; here it is looked at in every round.
+    """
 
     name: str
     command: list[str]
     environment: dict[str, str]
+    works_through_a_child: bool = False
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
     started_at: float = 0.0
     due_at: float = field(default_factory=time.monotonic)
+    _had_a_child: bool = False
 
     def look_after(self) -> None:
         """Start it if it is due; if it died, note that and set when to start it again."""
@@ -50,7 +57,11 @@ class Child:
             if now >= self.due_at:
                 self._start(now)
         elif (code := self.process.poll()) is not None:
-            self._bury(code, now)
+            self._bury(_in_words(code), now)
+        elif self.works_through_a_child and self._lost_its_child(self.process.pid):
+            self.stop(signal.SIGKILL)
+            self.process.wait()
+            self._bury("its worker died", now)
 
     def stop(self, number: int) -> None:
         """Send a signal, if it is up: SIGKILL to all it started as well."""
@@ -77,12 +88,22 @@ class Child:
         )
         self.started_at = now
 
-    def _bury(self, code: int, now: float) -> None:
+    def _lost_its_child(self, pid: int) -> bool:
+        """Whether it had a child and has none now."""
+        try:
+            living = [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+        except psutil.Error:
+            return False
+        lost = self._had_a_child and not living
+        self._had_a_child = bool(living)
+        return lost
+
+    def _bury(self, cause: str, now: float) -> None:
         if now - self.started_at > STEADY_S:
             self.deaths = 0
         self.deaths += 1
         pause = min(FIRST_PAUSE_S * 2 ** (self.deaths - 1), LONGEST_PAUSE_S)
-        log.warning("the %s ended (%s); it starts again in %.1f s", self.name, _in_words(code), pause)
+        log.warning("the %s ended (%s); it starts again in %.1f s", self.name, cause, pause)
         self.process, self.due_at = None, now + pause
 
 
@@ -141,7 +162,7 @@ def serve(settings: Settings, learner: bool) -> int:
     check_address(settings)
     own = settings.model_copy(update={"supervisor": os.getpid()})
     environment = child_environment(own)
-    children = [Child("service", service_command(settings), environment)]
+    children = [Child("service", service_command(settings), environment, works_through_a_child=True)]
     if learner:
         children.append(Child("learner", [sys.executable, "-m", "service.learner"], environment))
     supervisor = Supervisor(children, settings)
@@ -154,37 +175,6 @@ def service_command(settings: Settings) -> list[str]:
     here = Path(__file__).resolve().parents[1]
     where = ["--host", numeric(settings.host), "--port", str(settings.port), "--working-dir", str(here)]
     return [sys.executable, "-m", "bentoml", "serve", SERVICE, *where]
-
-
-def check_address(settings: Settings) -> None:
-    """Raises WrongSettings where the server may not or cannot listen."""
-    refuse_open_host(settings)
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((numeric(settings.host), settings.port))
-        except OSError as error:
-            raise WrongSettings(f"port: {settings.port} cannot be used: {error.strerror}") from None
-
-
-def refuse_open_host(settings: Settings) -> None:
-    """Raises WrongSettings where the server would be open to other machines without asking for keys."""
-    if settings.keys.admin_file is not None:
-        raise WrongSettings("keys.admin_file: this release has no keys yet, and serves on loopback only")
-    if not is_loopback(settings.host):
-        raise WrongSettings(f"host: without keys the server binds to loopback only, not to {settings.host}")
-
-
-def numeric(host: str) -> str:
-    """The host as an address, which is what BentoML takes."""
-    return "127.0.0.1" if host == "localhost" else host
-
-
-def address(settings: Settings) -> str:
-    """Where the server answers."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
 
 
 def is_live(host: str, port: int) -> bool:

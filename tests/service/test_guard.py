@@ -5,7 +5,8 @@ import json
 import pytest
 from starlette.responses import PlainTextResponse
 
-from service.guard import LocalGuard, host_name, is_loopback
+from service.address import is_loopback
+from service.guard import LocalGuard, host_name
 from tests.service.asgi import ask, scope
 
 OPEN = LocalGuard(PlainTextResponse("in"))  # type: ignore[arg-type]
