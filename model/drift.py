@@ -15,8 +15,12 @@ from model.statistics import ClassStatistics
 
 Floats = NDArray[np.floating]
 
-STRENGTH = 0.01
-"""Weight of the identity, as a part of the mean feature energy (trace of FᵀF over D)."""
+STRENGTH = 1.0
+"""Weight of the identity, in units of the mean feature energy (trace of FᵀF over D).
+
+Chosen on training images alone: of 0.001 to 10 it is where a map, fitted without one class of a task, moves that class
+best, on Split CIFAR-100 (D = 192, 450 images; flat from 1 to 3) and near best on digits (D = 1,280, 120 images).
+"""
 
 
 class DriftMap(Protocol):

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from benchmarks.accuracy.protocol import read_cifar100
-from benchmarks.accuracy.report import write
-from benchmarks.accuracy.run import Outcome, Recipe, SeedRun
+from benchmarks.accuracy.report import add
+from benchmarks.accuracy.run import Recipe, SeedRun
 from model import paper
 from model.backbone import Precision
 from model.pretrained import load_pretrained
@@ -22,7 +22,7 @@ HALF = (0.5, 0.5, 0.5)
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--seeds", default=3, show_default=True, help="How many of the paper's seeds 1993, 1996, 1997.")
-@click.option("--seed", type=int, multiple=True, help="This seed instead; may be repeated.")
+@click.option("--seed", type=int, multiple=True, help="This one instead, beside those in OUT already.")
 @click.option("--tasks", default=10, show_default=True)
 @click.option("--train-per-class", default=50, show_default=True)
 @click.option("--test-per-class", default=50, show_default=True)
@@ -60,13 +60,12 @@ def main(
         augmentation="crop_flip",
         threads=threads,
     )
-    recipe = Recipe(spec, load_pretrained(spec, weights), plan)
     protocol = read_cifar100(data, train_per_class=train_per_class, test_per_class=test_per_class, tasks=tasks)
+    recipe = Recipe(spec, load_pretrained(spec, weights), plan, tasks, len(protocol.train), len(protocol.test))
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *sys.argv[1:]])
-    outcomes: dict[int, Outcome] = {}
     for one in seed or paper.SEEDS[:seeds]:
-        outcomes[one] = SeedRun(protocol, recipe, one, click.echo, features).run()
-        write(outcomes, recipe, command, out)
+        add(SeedRun(protocol, recipe, one, click.echo, features).run(), one, recipe, command, out)
+    click.echo(out.with_suffix(".md").read_text())
 
 
 if __name__ == "__main__":

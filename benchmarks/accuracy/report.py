@@ -1,4 +1,4 @@
-"""The figures of all seeds as JSON and as a table in Markdown."""
+"""The figures of all seeds as JSON, and as a table in Markdown made from it."""
 
 import json
 import platform
@@ -12,67 +12,93 @@ import numpy as np
 from benchmarks.accuracy.run import Outcome, Recipe
 from model.evaluation import AccuracyMatrix
 
-REFERENCE = {"slow learner alone": (58.1, 67.4), "SLCA": (68.4, 75.0), "linear discriminant": (66.9, 75.3)}
+REFERENCE = {
+    "slow learner alone": (58.1, 67.4),
+    "SLCA": (68.4, 75.0),
+    "linear discriminant": (66.9, 75.3),
+    "nearest mean": (65.1, 73.5),
+}
 """Last-Acc and Inc-Acc in percent of an independent implementation with this recipe, means of the three seeds."""
 
+Results = dict[str, Any]
 
-def as_json(outcomes: dict[int, Outcome], recipe: Recipe, command: str) -> dict[str, Any]:
-    """Everything that was measured, with what made it."""
-    return {
+
+def add(outcome: Outcome, seed: int, recipe: Recipe, command: str, out: Path) -> Results:
+    """Writes `OUT.json` and `OUT.md` with this seed's figures beside those of other seeds of the same recipe."""
+    results = _blank(recipe)
+    before = _read(out.with_suffix(".json"))
+    if before is not None and before["recipe"] == results["recipe"]:
+        results["seeds"] = before["seeds"]
+    results["seeds"][str(seed)] = {
         "command": command,
-        "spec": recipe.spec.to_json(),
-        "plan": asdict(recipe.plan),
-        "machine": {"processor": platform.machine(), "python": platform.python_version()},
-        "packages": {name: version(name) for name in ("torch", "timm", "numpy", "scipy")},
-        "seeds": {
-            str(seed): {
-                "seconds": {phase: round(value, 1) for phase, value in outcome.seconds.items()},
-                "heads": {name: _matrix(matrix) for name, matrix in outcome.matrices.items()},
-            }
-            for seed, outcome in outcomes.items()
-        },
+        "seconds": {phase: round(value, 1) for phase, value in outcome.seconds.items()},
+        "heads": {name: _matrix(matrix) for name, matrix in outcome.matrices.items()},
     }
+    results["seeds"] = dict(sorted(results["seeds"].items()))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    out.with_suffix(".md").write_text(as_markdown(results))
+    return results
 
 
-def as_markdown(outcomes: dict[int, Outcome], recipe: Recipe, command: str) -> str:
+def as_markdown(results: Results) -> str:
     """One row a head: Last-Acc and Inc-Acc of every seed and their means, beside the reference where there is one."""
-    seeds = list(outcomes)
+    seeds, recipe = results["seeds"], results["recipe"]
+    spec, plan = recipe["spec"], recipe["plan"]
+    first = next(iter(seeds.values()))
     head = ["head", *(f"{seed} Last / Inc" for seed in seeds), "mean Last / Inc", "forgetting", "reference"]
     lines = [
         "# Split CIFAR-100, small size",
         "",
-        f"    {command}",
+        *dict.fromkeys(f"    {one['command']}" for one in seeds.values()),
         "",
-        f"{recipe.spec.name} at {recipe.spec.image_size} px, 50 training and 50 test images a class, "
-        f"{recipe.plan.epochs} epochs, batch {recipe.plan.batch_size}, {recipe.plan.precision}. Figures in percent.",
+        f"{spec['name']} at {spec['image_size']} px, {recipe['train_images']} training images, {recipe['test_images']} "
+        f"test images, {recipe['tasks']} tasks, {plan['epochs']} epochs, batch {plan['batch_size']}, "
+        f"{plan['precision']}. Figures in percent.",
         "",
         _row(head),
         _row(["---"] * len(head)),
-        *(_row(_cells(name, outcomes)) for name in outcomes[seeds[0]].matrices),
+        *(_row(_cells(name, list(seeds.values()))) for name in first["heads"]),
         "",
-        "Provisional heads are judged before the task's slow learner, on the backbone that the task found.",
+        "Provisional heads are judged before the task's slow learner, on the backbone that the task found. "
+        "`carried` heads move the statistics of old classes along with the backbone (`model/drift.py`).",
         "",
-        _row(["seed", *outcomes[seeds[0]].seconds, "total"]),
-        _row(["---"] * (2 + len(outcomes[seeds[0]].seconds))),
-        *(_row(_times(seed, outcome)) for seed, outcome in outcomes.items()),
+        _row(["seed", *first["seconds"], "total"]),
+        _row(["---"] * (2 + len(first["seconds"]))),
+        *(_row(_times(seed, one["seconds"])) for seed, one in seeds.items()),
         "",
-        "Times in seconds.",
+        "Times in seconds; they depend on what else the machine does.",
         "",
     ]
     return "\n".join(lines)
 
 
-def write(outcomes: dict[int, Outcome], recipe: Recipe, command: str, out: Path) -> None:
-    """`OUT.json` and `OUT.md`."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(as_json(outcomes, recipe, command), indent=1) + "\n")
-    out.with_suffix(".md").write_text(as_markdown(outcomes, recipe, command))
+def _blank(recipe: Recipe) -> Results:
+    return {
+        "recipe": {
+            "spec": json.loads(json.dumps(recipe.spec.to_json())),
+            "plan": json.loads(json.dumps(asdict(recipe.plan))),
+            "tasks": recipe.tasks,
+            "train_images": recipe.train_images,
+            "test_images": recipe.test_images,
+        },
+        "machine": {"processor": platform.machine(), "python": platform.python_version()},
+        "packages": {name: version(name) for name in ("torch", "timm", "numpy", "scipy")},
+        "seeds": {},
+    }
 
 
-def _cells(name: str, outcomes: dict[int, Outcome]) -> list[str]:
-    matrices = [outcome.matrices[name] for outcome in outcomes.values()]
-    pairs = [(100 * matrix.last, 100 * matrix.incremental) for matrix in matrices]
-    falls = [matrix.forgetting for matrix in matrices if matrix.forgetting is not None]
+def _read(path: Path) -> Results | None:
+    if not path.is_file():
+        return None
+    results: Results = json.loads(path.read_text())
+    return results
+
+
+def _cells(name: str, seeds: list[dict[str, Any]]) -> list[str]:
+    heads = [one["heads"][name] for one in seeds]
+    pairs = [(100 * head["last"], 100 * head["inc"]) for head in heads]
+    falls = [head["forgetting"] for head in heads if head["forgetting"] is not None]
     last, incremental = np.mean(pairs, axis=0)
     return [
         name,
@@ -83,8 +109,8 @@ def _cells(name: str, outcomes: dict[int, Outcome]) -> list[str]:
     ]
 
 
-def _times(seed: int, outcome: Outcome) -> list[str]:
-    return [str(seed), *(f"{value:.0f}" for value in outcome.seconds.values()), f"{sum(outcome.seconds.values()):.0f}"]
+def _times(seed: str, seconds: dict[str, float]) -> list[str]:
+    return [seed, *(f"{value:.0f}" for value in seconds.values()), f"{sum(seconds.values()):.0f}"]
 
 
 def _matrix(matrix: AccuracyMatrix) -> dict[str, Any]:

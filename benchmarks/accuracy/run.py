@@ -38,6 +38,9 @@ class Recipe:
     spec: BackboneSpec
     weights: dict[str, Tensor]
     plan: TuningPlan
+    tasks: int
+    train_images: int
+    test_images: int
 
 
 @dataclass
