@@ -104,7 +104,7 @@ class Child:
         self.deaths += 1
         pause = min(FIRST_PAUSE_S * 2 ** (self.deaths - 1), LONGEST_PAUSE_S)
         log.warning("the %s ended (%s); it starts again in %.1f s", self.name, cause, pause)
-        self.process, self.due_at = None, now + pause
+        self.process, self.due_at, self._had_a_child = None, now + pause, False
 
 
 class Supervisor:
