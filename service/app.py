@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import version as installed_version
 from types import FrameType
 from typing import Any
 
@@ -16,6 +15,7 @@ from service.assembly import Assembly
 from service.edge import Edge, Traffic
 from service.guard import LocalGuard
 from service.metrics import Metrics
+from service.release import release
 from service.routes import ROUTERS
 from service.settings import Settings
 
@@ -38,7 +38,7 @@ class Service:
         self.app = FastAPI(
             title="Everclass",
             summary="A model server that keeps learning new image classes and never stops serving.",
-            version=installed_version("everclass"),
+            version=release(),
             lifespan=self._lifespan,
             docs_url=None,
             redoc_url=None,

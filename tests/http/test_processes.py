@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -144,7 +145,7 @@ def test_bentoml_serve_alone_reads_the_same_settings_and_keeps_to_loopback(folde
     with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-                assert _until(lambda: client.get("/readyz").status_code == 200)
+                assert until(lambda: client.get("/readyz").status_code == 200)
                 assert client.post("/predict", files=files(DIGIT)).json()["version"] == 6
             listening = {
                 connection.laddr.ip
@@ -157,11 +158,12 @@ def test_bentoml_serve_alone_reads_the_same_settings_and_keeps_to_loopback(folde
             process.terminate()
 
 
-def _until(condition: "object", timeout_s: float = 60) -> bool:
+def until(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
+    """Whether the condition comes true in time; no answer counts as false."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         try:
-            if condition():  # type: ignore[operator]
+            if condition():
                 return True
         except httpx.TransportError:
             pass

@@ -1,4 +1,4 @@
-"""Under load, over the real server: every answer names its version and is that version's, whatever happens meanwhile."""
+"""Under load, over the real server: every answer names its version and is that version's, whatever happens."""
 
 import threading
 import time
@@ -164,9 +164,7 @@ def test_a_task_is_learned_while_predictions_go_on(tmp_path: Path) -> None:
         assert_own_answers(crowd, _known(crowd, truth(server, (2, 4))))
 
 
-def _known(
-    crowd: Crowd, expected: dict[tuple[int, int], dict[str, float]]
-) -> dict[tuple[int, int], dict[str, float]]:
+def _known(crowd: Crowd, expected: dict[tuple[int, int], dict[str, float]]) -> dict[tuple[int, int], dict[str, float]]:
     """A provisional version is swept once its final is in force: its answers are held against each other."""
     others = {asked: tops[0] for asked, tops in crowd.scores.items() if asked not in expected}
     return expected | others
