@@ -111,6 +111,14 @@ def test_a_bomb_is_refused_without_a_warning_or_the_memory(side: int) -> None:
         inspect(bomb, max_pixels=LIMIT)
 
 
+def test_a_jpeg_without_rows_is_broken() -> None:
+    data = bytearray(encoded(scene(), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 7] = b"\x00\x00"
+    with pytest.raises(BrokenImage):
+        inspect(bytes(data), max_pixels=LIMIT)
+
+
 def test_an_image_without_pixels_is_broken() -> None:
     header = struct.pack(">IIBBBBB", 0, 5, 8, 2, 0, 0, 0)
     with pytest.raises(BrokenImage):
@@ -173,11 +181,10 @@ def test_exif_turns_the_picture_upright(kind: str, orientation: int) -> None:
     assert np.abs(pixels[[2, 2, 13], [2, 29, 29]].astype(int) - upright[[2, 2, 13], [2, 29, 29]]).max() < 40
 
 
-@pytest.mark.parametrize(
-    "exif", [b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff", b"Exif\x00\x00nonsense", b"Exif\x00\x00"]
-)
-def test_unreadable_exif_leaves_the_picture_as_it_is_stored(exif: bytes) -> None:
-    assert decode(encoded(scene(), "JPEG", exif=exif), max_pixels=LIMIT).shape == (8, 12, 3)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff", b"Exif\x00\x00nonsense", b"nonsense"])
+def test_unreadable_exif_leaves_the_picture_as_it_is_stored(kind: str, exif: bytes) -> None:
+    assert decode(encoded(scene(), kind, exif=exif), max_pixels=LIMIT).shape == (8, 12, 3)
 
 
 def test_alpha_lies_over_white() -> None:
