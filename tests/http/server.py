@@ -25,8 +25,8 @@ LEARNER = "service.learner"
 class RunningServer:
     """`everclass serve` with settings of its own; stopped, and its stderr looked at, when the block is left.
 
-    `settings` are dotted names (`learn.epochs`). `learner` False starts only the service. `noise` are patterns of lines
-    that a test expects on stderr; every other line there fails it.
+    `settings` are dotted names (`learn.epochs`), `environment` are further variables. `learner` False starts only the
+    service. `noise` are patterns of lines that a test expects on stderr; every other line there fails it.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class RunningServer:
         *,
         learner: bool = False,
         settings: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
         noise: tuple[str, ...] = (),
         port: int | None = None,
     ) -> None:
@@ -44,6 +45,7 @@ class RunningServer:
         self.client = httpx.Client(base_url=self.url, timeout=60)
         self._learner = learner
         self._settings = {"data_dir": data_dir, "port": self.port, **(settings or {})}
+        self._others = dict(environment or {})
         self._noise = noise
         self._logs = data_dir.parent / f"{data_dir.name}-logs"
         self._starts = 0
@@ -153,7 +155,7 @@ class RunningServer:
 
     def _environment(self) -> dict[str, str]:
         others = {name: value for name, value in os.environ.items() if not name.startswith("EVERCLASS_")}
-        return others | {variable(name): str(value) for name, value in self._settings.items()}
+        return others | self._others | {variable(name): str(value) for name, value in self._settings.items()}
 
 
 def variable(name: str) -> str:

@@ -152,10 +152,10 @@ def test_a_task_is_learned_while_predictions_go_on(tmp_path: Path) -> None:
         "serve.runtime": "onnxruntime",
     }
     with RunningServer(tmp_path / "data", learner=True, settings=settings) as server:
-        first = _learn(server, 0, 1)
+        first = learn(server, 0, 1)
         assert (first["state"], first["versions"]) == ("done", [1, 2])
         with Crowd(server.url).asking(2) as crowd:
-            second = _learn(server, 2, 3)
+            second = learn(server, 2, 3)
         assert second["state"] == "done", second["reason"]
         assert server.client.get("/readyz").json()["version"] == 4
         assert set(crowd.answered) <= {2, 3, 4}
@@ -176,7 +176,7 @@ def _weights(place: Path) -> Path:
     return tiny_weights.make("test_vit", place)
 
 
-def _learn(server: RunningServer, *labels: int) -> dict[str, object]:
+def learn(server: RunningServer, *labels: int) -> dict[str, object]:
     images = digits.labelled(*labels, count=12)
     reply = server.client.post(
         "/learn",
