@@ -1,7 +1,7 @@
 """`python -m benchmarks.speed.serving`: what each runtime does bare, on decoded arrays, side by side in one run.
 
-Images per second of a batch, the milliseconds of one image, the seconds from a version's weights to its first answer, and
-the seconds of a fresh export that a version does not need. Rounds alternate between the runtimes, so that a machine
+Images per second of a batch, the milliseconds of one image, the seconds from a version's weights to its first answer,
+and the seconds of a fresh export that a version does not need. Rounds alternate between the runtimes, so that a machine
 that slows down slows them all.
 """
 
