@@ -25,7 +25,7 @@ LEASE = "learner"
 IDLE_WAIT_S = 0.2
 LEASE_WAIT_S = 0.5
 NICENESS = 4
-"""Serving goes first where both share the cores: against a service that never rests the learner keeps over a quarter."""
+"""Serving goes first where both share the cores; beside a service that never rests the learner keeps a quarter."""
 
 log = logging.getLogger(__name__)
 
