@@ -58,15 +58,14 @@ class Publisher:
             Interrupted, LeaseLost, TaskStopped: the work is to stop.
             StorageFull: there is no room for the version.
         """
-        self.report.enter(Phase.EVALUATION, self._share(kind))
+        # What a provisional version needs happens early in the whole, whatever the phases are called.
+        early = Phase.PROVISIONAL if kind == "provisional" else None
+        self.report.enter(Phase.EVALUATION, share_of=early)
         images, held_ND = self._held_out(snapshot)
         snapshot, calibration = calibrated(snapshot, _half(snapshot, images, held_ND), seed=self.seed)
         judgement = self._judged(snapshot, images, held_ND, kind)
-        self.report.enter(Phase.PUBLISHING, self._share(kind))
+        self.report.enter(Phase.PUBLISHING, share_of=early)
         self._store_and_publish(_Candidate(snapshot, kind, judgement, calibration, images, held_ND, trained_ND))
-
-    def _share(self, kind: VersionKind) -> tuple[float, float]:
-        return (0.0, 0.0) if kind == "provisional" else (0.0, 1.0)
 
     def _held_out(self, snapshot: Snapshot) -> tuple[list[HeldOutImage], Features]:
         known = set(snapshot.labels)

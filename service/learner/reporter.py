@@ -33,16 +33,14 @@ class Reporter:
         self._progress = 0.0
         self._next_s = 0.0
 
-    def enter(self, phase: Phase, within: tuple[float, float] = (0.0, 1.0)) -> None:
-        """A phase begins; `within` is the part of its share that this piece of work fills.
+    def enter(self, phase: Phase, *, share_of: Phase | None = None) -> None:
+        """A phase begins; `share_of` names another one in whose share of the whole it takes place.
 
         Raises:
             Interrupted, LeaseLost, TaskStopped: the work is to stop.
         """
-        begin, end = SHARES[phase]
         self._phase = phase
-        self._begin = begin + (end - begin) * within[0]
-        self._end = begin + (end - begin) * within[1]
+        self._begin, self._end = SHARES[share_of or phase]
         self._tell(0.0, None, None)
 
     def at(
