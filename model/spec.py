@@ -11,9 +11,9 @@ Interpolation = Literal["bicubic", "bilinear"]
 class BackboneSpec:
     """An architecture and how pixels reach it; fixed for a root version and all its descendants.
 
-    `name` is a timm model name, `image_size` the side in pixels of the square input, `mean` and `std` the normalisation of
-    RGB values in 0–1, `crop_fraction` the part of the resized short side that the central crop keeps. `norm` is `pretrained`
-    (the weights' own last normalisation) or `fresh` (a new LayerNorm, as the SLCA reference has it).
+    `name` is a timm model name, `image_size` the side in pixels of the square input, `mean` and `std` the normalisation
+    of RGB values in 0–1, `crop_fraction` the part of the resized short side that the central crop keeps. `norm` is
+    `pretrained` (the weights' own last normalisation) or `fresh` (a new LayerNorm, as the SLCA reference has it).
     """
 
     name: str
