@@ -171,7 +171,8 @@ def test_a_second_learner_waits_for_the_lease_and_takes_over_when_the_first_is_k
 
 
 def test_a_task_whose_learner_dies_three_times_is_failed_and_the_queue_goes_on(folder: Path) -> None:
-    with RunningServer(folder, learner=True, settings=SLOW, noise=(RESTARTED,)) as server:
+    endless = SLOW | {"learn.min_steps": 5000}
+    with RunningServer(folder, learner=True, settings=endless, noise=(RESTARTED,)) as server:
         poison, good = send(server), None
         for death in range(1, 4):
             server.wait_for(lambda wanted=death: _trains(task(server, poison), wanted), LEARN_S, "it is not taken up")
