@@ -1,6 +1,7 @@
 """The connection to SQLite or PostgreSQL: one writer at a time, durable commits, errors in the stream's words."""
 
 import contextlib
+import json
 import sqlite3
 import threading
 import time
@@ -148,10 +149,15 @@ def _complete(url: URL) -> URL:
 def _engine(url: URL) -> Engine:
     pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "pool_timeout": BUSY_TIMEOUT_S}
     if url.get_backend_name() != "sqlite":
-        return sqlalchemy.create_engine(url, pool_pre_ping=True, **pool)
-    engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
+        return sqlalchemy.create_engine(url, pool_pre_ping=True, json_serializer=_as_json, **pool)
+    engine = sqlalchemy.create_engine(url, json_serializer=_as_json, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _as_json(value: Any) -> str:
+    """PostgreSQL refuses a NaN in JSON, and so does every reader of an answer: SQLite has to refuse it as well."""
+    return json.dumps(value, allow_nan=False)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

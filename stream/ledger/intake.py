@@ -8,11 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from stream.errors import Conflict, FieldError, InvalidContent, QuotaFull, TooLarge
+from stream.errors import Conflict, FieldError, InvalidContent, NotFound, QuotaFull, TooLarge
 from stream.ledger.database import Database
 from stream.ledger.requests import Ticket, complete
-from stream.ledger.schema import batches, items, tasks, versions
+from stream.ledger.schema import batches, items, tasks
 from stream.ledger.task_rows import change_state, next_ordinal, next_seq, task_row, task_value, to_column
+from stream.ledger.version_rows import version_row
+from stream.ledger.words import made_storable, storable
 from stream.tasks import ItemDraft, NewTask, Promote, RequestedBase, Task, TaskKind, TaskState, new_task_id
 from stream.versions import VersionState
 
@@ -58,8 +60,8 @@ class Intake:
         """An open task without images.
 
         Raises:
-            InvalidContent, Conflict: `requested_base` is no version that can be learned on from.
-            QuotaFull: too many tasks are open.
+            InvalidContent, Conflict: `requested_base` is no version that can be learned on from, words cannot be
+            stored. QuotaFull: too many tasks are open.
         """
         new = NewTask(new_task_id(), by, kind, name, note, requested_base, promote)
         with self._database.write() as connection:
@@ -133,8 +135,8 @@ class Intake:
                 kind=new.kind,
                 state=TaskState.OPEN,
                 by=new.by,
-                name=new.name,
-                note=new.note,
+                name=storable(new.name, "name"),
+                note=storable(new.note, "note"),
                 requested_base=to_column(new.requested_base),
                 promote=new.promote,
                 images=0,
@@ -192,9 +194,10 @@ def _count(connection: Connection, state: TaskState) -> int:
 def _check_base(connection: Connection, requested: RequestedBase) -> None:
     if requested is None or requested == "none":
         return
-    state = connection.execute(select(versions.c.state).where(versions.c.version == requested)).scalar()
-    if state is None:
-        raise InvalidContent.of("base", f"there is no version {requested}")
+    try:
+        state = version_row(connection, requested).state
+    except NotFound as error:
+        raise InvalidContent.of("base", str(error)) from None
     if not VersionState(state).servable:
         raise Conflict(f"version {requested} is {state}", field="base")
 
@@ -237,6 +240,6 @@ def _item_values(row: Row[Any], batch: int, place: int, draft: ItemDraft) -> dic
         "label": draft.label,
         "split": draft.split,
         "size_bytes": draft.size_bytes,
-        "name": draft.name,
+        "name": made_storable(draft.name),
         "purged": False,
     }

@@ -1,12 +1,13 @@
 """The learner's side of a task: claimed, frozen, reported on, finished. Every write stands behind the lease's fence."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
-from stream.errors import LeaseLost, NotFound, TaskStopped
+from stream.errors import LeaseLost, TaskStopped
 from stream.ledger.cancelling import WITHOUT_CHECKPOINT
 from stream.ledger.database import Database
 from stream.ledger.leases import Lease, check_held, fenced_update, held
@@ -70,7 +71,8 @@ class Learning:
         Raises:
             LeaseLost, TaskStopped: nothing was written; the learner stops.
         """
-        values: dict[str, Any] = {"phase": phase, "progress": progress, "eta_s": eta_s}
+        known = eta_s is not None and math.isfinite(eta_s)
+        values: dict[str, Any] = {"phase": phase, "progress": progress, "eta_s": eta_s if known else None}
         if epochs is not None:
             values["epochs"] = [asdict(epoch) for epoch in epochs]
         with self._database.write() as connection:
@@ -179,10 +181,9 @@ def learning_row(connection: Connection, lease: Lease, task_id: str) -> Row[Any]
 
 
 def _update(connection: Connection, lease: Lease, task_id: str, values: Mapping[str, Any]) -> None:
+    learning_row(connection, lease, task_id)
     mine = (tasks.c.id == task_id) & (tasks.c.state == TaskState.LEARNING) & (tasks.c.claim_token == lease.token)
-    if fenced_update(connection, lease, update(tasks).where(mine).values(**values)) == 0:
-        learning_row(connection, lease, task_id)
-        raise NotFound("task", task_id)
+    fenced_update(connection, lease, update(tasks).where(mine).values(**values))
 
 
 def _set_splits(connection: Connection, lease: Lease, task_id: str, splits: Mapping[int, Split]) -> None:

@@ -159,7 +159,8 @@ def fenced_insert(connection: Connection, lease: Lease, table: Table, values: Ma
     """
     columns: list[Column[Any]] = [table.c[name] for name in values]
     row = select(*(literal(values[column.name], column.type) for column in columns)).where(held(lease))
-    if connection.execute(insert(table).from_select(columns, row)).rowcount == 0:
+    statement = insert(table).from_select(columns, row).execution_options(preserve_rowcount=True)
+    if connection.execute(statement).rowcount != 1:
         raise LeaseLost(lease.name)
 
 

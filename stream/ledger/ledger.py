@@ -1,5 +1,7 @@
 """The ledger as one thing: every call on it is one transaction, and may come from any thread or process."""
 
+from datetime import timedelta
+
 from stream.ledger.cancelling import Cancelling
 from stream.ledger.database import Clock, Database, utc_now
 from stream.ledger.intake import Intake, Quota
@@ -10,7 +12,7 @@ from stream.ledger.promotions import Promotions
 from stream.ledger.publishing import Publishing
 from stream.ledger.reading import Reading
 from stream.ledger.removing import Removing
-from stream.ledger.requests import Requests
+from stream.ledger.requests import KEPT_H, Requests
 from stream.ledger.runtimes import Runtimes
 
 
@@ -20,11 +22,11 @@ class Ledger:
     Any call may raise Unavailable or StorageFull; nothing is changed then.
     """
 
-    def __init__(self, database: Database, quota: Quota) -> None:
+    def __init__(self, database: Database, quota: Quota, keys_kept_h: float) -> None:
         self._database = database
         self.is_sqlite = database.is_sqlite
 
-        requests = Requests(database)
+        requests = Requests(database, timedelta(hours=keys_kept_h))
         self.begin_request = requests.begin
         self.abandon_request = requests.abandon
 
@@ -94,11 +96,13 @@ class Ledger:
         self.record_runtime_choice = runtimes.record_runtime_choice
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock = utc_now, quota: Quota | None = None) -> "Ledger":
+    def open(
+        cls, url: str, *, clock: Clock = utc_now, quota: Quota | None = None, keys_kept_h: float = KEPT_H
+    ) -> "Ledger":
         """The ledger in the database at `url`: `sqlite:///FILE` or `postgresql://…`.
 
         Its tables are made or brought up to date first; of several processes that open it at once, one does so and the
-        others wait.
+        others wait. `keys_kept_h`: hours that an idempotency key is remembered.
 
         Raises:
             ValueError: a URL of another kind.
@@ -111,7 +115,7 @@ class Ledger:
         except BaseException:
             database.close()
             raise
-        return cls(database, quota or Quota())
+        return cls(database, quota or Quota(), keys_kept_h)
 
     def close(self) -> None:
         """Let go of the database."""

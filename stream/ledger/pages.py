@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, Select
 
 from stream.errors import InvalidContent
+from stream.ledger.words import LARGEST_NUMBER
 
 Value = TypeVar("Value")
 
@@ -42,4 +43,4 @@ def page_of_rows(
 def _number(cursor: str) -> int:
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise InvalidContent.of("cursor", "this is not a cursor of this list")
-    return int(cursor)
+    return min(int(cursor), LARGEST_NUMBER)

@@ -11,8 +11,10 @@ from stream.errors import Conflict, InvalidContent, NotFound
 from stream.ledger.database import Database
 from stream.ledger.pages import Page, page_of_rows
 from stream.ledger.requests import Ticket, complete
-from stream.ledger.schema import aliases, promotions, tasks, versions
+from stream.ledger.schema import aliases, in_rfc3339, promotions, versions
+from stream.ledger.task_rows import task_row
 from stream.ledger.version_rows import labels_of, version_row, version_value
+from stream.ledger.words import is_number, storable
 from stream.versions import (
     SERVING,
     Expected,
@@ -60,14 +62,20 @@ class Promotions:
 
     def one(self, seq: int) -> Promotion:
         """The move with that number. Raises NotFound."""
+        query = select(promotions).where(promotions.c.seq == seq)
         with self._database.read() as connection:
-            row = connection.execute(select(promotions).where(promotions.c.seq == seq)).one_or_none()
-        if row is None:
+            found = is_number(seq) and connection.execute(query).one_or_none()
+        if not found:
             raise NotFound("promotion", seq)
-        return promotion_value(row)
+        return promotion_value(found)
 
     def at(self, moment: datetime) -> Promotion | None:
-        """The move that decided what served at `moment`; None before the first."""
+        """The move that decided what served at `moment`; None before the first.
+
+        Raises:
+            InvalidContent: a time without a zone, or one beyond the calendar.
+        """
+        _check_moment(moment)
         query = select(promotions).where(promotions.c.alias == SERVING, promotions.c.at <= moment)
         with self._database.read() as connection:
             row = connection.execute(query.order_by(promotions.c.seq.desc()).limit(1)).one_or_none()
@@ -88,7 +96,7 @@ class Promotions:
         `expected` is what the caller believes in force (a bare number: the version).
 
         Raises:
-            InvalidContent: `name` cannot be an alias.
+            InvalidContent: `name` cannot be an alias, or `reason` cannot be stored.
             NotFound: no such version.
             Conflict: the version is damaged or deleted, or something else than `expected` is in force.
         """
@@ -96,6 +104,7 @@ class Promotions:
             raise InvalidContent.of(
                 "alias", "an alias has up to 64 of a–z, 0–9, '.', '_', '-' and starts with a letter"
             )
+        storable(reason, "reason")
         with self._database.write() as connection:
             target = version_row(connection, version)
             _check_expected(connection, name, expected)
@@ -184,6 +193,15 @@ def _promotion_values(promotion: Promotion) -> Mapping[str, Any]:
     return {**vars(promotion), "lost": list(promotion.lost), "won": list(promotion.won)}
 
 
+def _check_moment(moment: datetime) -> None:
+    try:
+        in_rfc3339(moment)
+    except OverflowError:
+        raise InvalidContent.of("at", "this time lies beyond the calendar") from None
+    if moment.tzinfo is None:
+        raise InvalidContent.of("at", "the time needs its zone")
+
+
 def _check_expected(connection: Connection, alias: str, expected: Expected | int | None) -> None:
     if expected is None:
         return
@@ -194,9 +212,7 @@ def _check_expected(connection: Connection, alias: str, expected: Expected | int
 
 
 def _base_of_task(connection: Connection, task_id: str) -> int:
-    row = connection.execute(select(tasks.c.base).where(tasks.c.id == task_id)).one_or_none()
-    if row is None:
-        raise NotFound("task", task_id)
+    row = task_row(connection, task_id)
     if row.base is None:
         raise Conflict(f"task {task_id} was not learned on from any version", field="task")
     return int(row.base)

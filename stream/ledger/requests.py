@@ -5,12 +5,14 @@ from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from stream.errors import Conflict
+from stream.errors import Conflict, InvalidContent
 from stream.ledger.database import Database
 from stream.ledger.leases import owner_alive
 from stream.ledger.schema import requests
 
-KEPT = timedelta(hours=72)
+KEPT_H = 72.0
+
+MAX_KEY_CHARACTERS = 255
 RETRY_AFTER_S = 1
 
 
@@ -43,8 +45,9 @@ class Replay:
 class Requests:
     """Begins and abandons requests; a write that is given the ticket completes it in its own transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kept: timedelta) -> None:
         self._database = database
+        self._kept = kept
 
     def begin(self, ticket: Ticket, owner: str) -> Replay | None:
         """None: go on, the key is yours. A Replay: it was answered before.
@@ -53,10 +56,15 @@ class Requests:
 
         Raises:
             Conflict: the first request is still in flight; `retry_after_s` is set.
+            InvalidContent: the key is empty, too long, or not plain ASCII.
         """
+        if not (ticket.key.isascii() and ticket.key.isprintable() and 1 <= len(ticket.key) <= MAX_KEY_CHARACTERS):
+            raise InvalidContent.of(
+                "Idempotency-Key", f"a key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
+            )
         now = self._database.now()
         with self._database.write() as connection:
-            connection.execute(delete(requests).where(requests.c.at < now - KEPT))
+            connection.execute(delete(requests).where(requests.c.at < now - self._kept))
             row = connection.execute(select(requests).where(_named(ticket))).one_or_none()
             if row is None:
                 connection.execute(

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 from stream.errors import Conflict, NotFound
 from stream.ledger.leases import Lease, fenced_update
 from stream.ledger.schema import tasks, versions
+from stream.ledger.words import is_id
 from stream.tasks import Epoch, Phase, RequestedBase, Task, TaskState
 
 NEW_ROOT = 0
@@ -17,10 +18,10 @@ NEW_ROOT = 0
 
 def task_row(connection: Connection, task_id: str) -> Row[Any]:
     """The task's row. Raises NotFound."""
-    row = connection.execute(select(tasks).where(tasks.c.id == task_id)).one_or_none()
-    if row is None:
+    found = is_id(task_id) and connection.execute(select(tasks).where(tasks.c.id == task_id)).one_or_none()
+    if not found:
         raise NotFound("task", task_id)
-    return row
+    return found
 
 
 def task_value(connection: Connection, task_id: str) -> Task:

@@ -7,15 +7,16 @@ from sqlalchemy import Connection, Row, select
 
 from stream.errors import NotFound
 from stream.ledger.schema import versions
+from stream.ledger.words import is_number
 from stream.versions import TaskAccuracy, Version, VersionClass, VersionDraft, VersionState
 
 
 def version_row(connection: Connection, number: int) -> Row[Any]:
     """The version's row. Raises NotFound."""
-    row = connection.execute(select(versions).where(versions.c.version == number)).one_or_none()
-    if row is None:
+    found = is_number(number) and connection.execute(select(versions).where(versions.c.version == number)).one_or_none()
+    if not found:
         raise NotFound("version", number)
-    return row
+    return found
 
 
 def labels_of(connection: Connection, number: int | None) -> tuple[str, ...]:

@@ -2,9 +2,11 @@
 
 import bz2
 import contextlib
+import errno
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -28,7 +30,8 @@ OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
 
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError, struct.error)
+"""What the standard library says of damaged archives."""
 
 
 def read_archive(path: Path, limits: SourceLimits | None = None) -> Iterator[SourceItem]:
@@ -46,7 +49,16 @@ def read_archive(path: Path, limits: SourceLimits | None = None) -> Iterator[Sou
     try:
         yield from members(path, Tally(bounds))
     except BROKEN as error:
-        raise InvalidContent.of(FIELD, f"this is not a zip or tar archive, or it is damaged: {error}") from error
+        raise _damaged(error) from error
+    except OSError as error:
+        # A zip whose directory names places before its beginning.
+        if error.errno != errno.EINVAL:
+            raise
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> InvalidContent:
+    return InvalidContent.of(FIELD, f"this is not a zip or tar archive, or it is damaged: {error}")
 
 
 def _is_zip(path: Path) -> bool:
@@ -73,11 +85,8 @@ def _is_plain(member: zipfile.ZipInfo) -> bool:
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most_bytes: int) -> bytes:
-    try:
-        with archive.open(member) as stream:
-            return stream.read(most_bytes + 1)
-    except NotImplementedError as error:
-        raise InvalidContent.of(member.filename, f"the file is packed in a way that is not known: {error}") from error
+    with archive.open(member) as stream:
+        return stream.read(most_bytes + 1)
 
 
 def _tar_members(path: Path, tally: Tally) -> Iterator[SourceItem]:
@@ -102,6 +111,13 @@ def _check_end(stream: IO[bytes], offset: int) -> None:
     stream.seek(offset)
     if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("the archive is cut short")
+    _drain(stream)
+
+
+def _drain(stream: IO[bytes]) -> None:
+    """Read to the end, which is where the packing's checksum is compared."""
+    while stream.read(tarfile.RECORDSIZE):
+        pass
 
 
 def _unpacked(raw: IO[bytes]) -> IO[bytes]:
@@ -122,7 +138,7 @@ def _unpacking_errors() -> Iterator[None]:
         raise tarfile.ReadError(str(error)) from error
 
 
-class _Bounded(io.RawIOBase):
+class _Bounded:
     """The unpacked tar, of which no more can be read than the limits allow: its headers could ask for any amount."""
 
     def __init__(self, stream: IO[bytes], limits: SourceLimits) -> None:
@@ -144,14 +160,6 @@ class _Bounded(io.RawIOBase):
 
     def tell(self) -> int:
         return self._stream.tell()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def _checked(name: str) -> PurePosixPath:

@@ -1,0 +1,68 @@
+"""What may be the name of a class."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.errors import InvalidContent
+from stream.labels import clean_label
+
+
+@pytest.mark.parametrize(
+    ("raw", "label"),
+    [
+        ("cat", "cat"),
+        ("  Cat \t", "Cat"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("猫", "猫"),
+        ("can't / 50 %", "can't / 50 %"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+        ("x" * 200, "x" * 200),
+    ],
+)
+def test_labels_are_normalised_and_trimmed(raw: str, label: str) -> None:
+    assert clean_label(raw) == label
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "  ",
+        "\u200b",
+        "a\x00b",
+        "a\nb",
+        "a\x7fb",
+        "\u202ecat",
+        "a\u2066b",
+        "a\u2028b",
+        "a\ufeffb",
+        "\ud800",
+        "x" * 201,
+    ],
+)
+def test_labels_that_are_empty_hidden_or_too_long_are_refused_by_name(raw: str) -> None:
+    with pytest.raises(InvalidContent) as refused:
+        clean_label(raw, "labels[3]")
+    assert refused.value.errors[0].field == "labels[3]"
+
+
+def test_the_longest_label_can_be_shorter() -> None:
+    with pytest.raises(InvalidContent, match="4 characters, 3 are allowed"):
+        clean_label("four", max_characters=3)
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_taken_is_clean_and_stays_as_it_is(raw: str) -> None:
+    try:
+        label = clean_label(raw)
+    except InvalidContent:
+        return
+    assert clean_label(label) == label
+    assert 1 <= len(label) <= 200
+    assert unicodedata.is_normalized("NFC", label)
+    assert not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label)
+    label.encode()

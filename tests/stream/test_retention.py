@@ -1,0 +1,189 @@
+"""One sweep removes what nothing needs, and nothing else."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stream.blobs import Blobs
+from stream.errors import LeaseLost
+from stream.ledger import Lease, Ledger
+from stream.manifest import Manifest, Part, load_manifest, load_parts, manifest_key, part_key, store_version
+from stream.retention import Policy, Swept, sweep
+from stream.tasks import ItemDraft, NewTask, Task, image_key, new_task_id
+from stream.versions import VersionClass, VersionDraft, VersionKind
+from tests.stream.conftest import Clock
+from tests.stream.stories import in_force, learner
+
+POLICY = Policy(grace_s=3600)
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+"""Tests cannot wait for a grace time to pass, and S3 lets nobody set an age: the sweep is told that it is tomorrow."""
+
+
+def upload(ledger: Ledger, blobs: Blobs, *labels: str) -> Task:
+    """A queued task whose images are stored."""
+    new = NewTask(new_task_id(), "ann")
+    drafts = []
+    for label in labels:
+        data = f"{new.id} {label}".encode()
+        digest = hashlib.sha256(data).hexdigest()
+        blobs.put_bytes(image_key(new.id, digest), data)
+        drafts.append(ItemDraft(digest, label, len(data), digest))
+    return ledger.add_batch(None, drafts, commit=True, new_task=new)
+
+
+def claim(ledger: Ledger, blobs: Blobs, lease: Lease, *labels: str) -> Task:
+    """A task under way whose first image only judges."""
+    upload(ledger, blobs, *labels)
+    task = ledger.claim(lease)
+    assert task is not None
+    return ledger.freeze(lease, task.id, {}, {0: "held_out", **dict.fromkeys(range(1, len(labels)), "train")})
+
+
+def publish(ledger: Ledger, blobs: Blobs, lease: Lease, task: Task, kind: VersionKind) -> Manifest:
+    """A version with real parts; provisional and final of a task share their backbone."""
+    parts = {"backbone": f"backbone of {task.id}".encode(), "head": f"{kind} head of {task.id}".encode()}
+    manifest = Manifest(
+        kind=kind,
+        task=task.id,
+        lineage=(task.id,),
+        classes=tuple(VersionClass(label, task.id, 1) for label in task.labels),
+        description={},
+        parts={role: Part.of(data) for role, data in parts.items()},
+    )
+    store_version(blobs, manifest, parts)
+    digests = tuple(part.sha256 for part in manifest.parts.values())
+    draft = VersionDraft(kind, manifest.digest, manifest.size_bytes, digests, manifest.classes)
+    ledger.publish(lease, task.id, draft, wanted="serve")
+    return manifest
+
+
+def learn(ledger: Ledger, blobs: Blobs, lease: Lease, *labels: str) -> tuple[Manifest, Manifest]:
+    """A task learned to its end."""
+    task = claim(ledger, blobs, lease, *labels)
+    provisional = publish(ledger, blobs, lease, task, "provisional")
+    final = publish(ledger, blobs, lease, task, "final")
+    ledger.finish(lease, task.id)
+    return provisional, final
+
+
+def everything(blobs: Blobs) -> set[str]:
+    return {blob.key for prefix in ("tasks/", "parts/", "manifests/", "checkpoints/") for blob in blobs.list(prefix)}
+
+
+def test_after_a_task_is_done_its_final_version_and_judging_images_remain(ledger: Ledger, blobs: Blobs) -> None:
+    lease = learner(ledger)
+    provisional, final = learn(ledger, blobs, lease, "cat", "dog", "cow")
+    swept = sweep(ledger, blobs, lease, POLICY, now=TOMORROW)
+    assert (swept.versions, swept.images, swept.blobs) == ((1,), 2, 4)
+    assert swept.size_bytes >= provisional.parts["head"].size_bytes
+    held_out = [item.key(task) for task, item in ledger.held_out(2)]
+    assert len(held_out) == 1
+    assert everything(blobs) == {
+        manifest_key(final.digest),
+        *(part.key for part in final.parts.values()),
+        *held_out,
+    }
+    loaded = load_manifest(blobs, final.digest)
+    assert set(load_parts(blobs, loaded, ["backbone", "head"])) == {"backbone", "head"}
+    assert in_force(ledger) == 2
+    assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW) == Swept((), 0, 0, 0)
+
+
+def test_what_is_young_stays_even_if_nothing_names_it(ledger: Ledger, blobs: Blobs) -> None:
+    lease = learner(ledger)
+    provisional, _ = learn(ledger, blobs, lease, "cat")
+    blobs.put_bytes("tasks/unknown/image", b"about to be committed")
+    swept = sweep(ledger, blobs, lease, POLICY)
+    assert (swept.versions, swept.blobs) == ((1,), 0)
+    assert blobs.exists(provisional.parts["head"].key)
+    assert blobs.exists("tasks/unknown/image")
+
+
+def test_a_part_whose_grace_was_renewed_while_it_was_listed_stays(
+    ledger: Ledger, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publish renews the grace of a part after the sweep has found it old, and before it comes to delete it."""
+    key = part_key(hashlib.sha256(b"shared").hexdigest())
+    blobs.put_bytes(key, b"shared")
+    (listed,) = blobs.list("parts/")
+    lease = learner(ledger)
+    soon = listed.modified_at + timedelta(seconds=POLICY.grace_s + 2)
+    real = ledger.references
+
+    def renewed() -> object:
+        found = real()
+        monkeypatch.setattr(type(blobs), "info", lambda self, key: listed.__class__(key, 6, soon))
+        return found
+
+    monkeypatch.setattr(ledger, "references", renewed)
+    assert sweep(ledger, blobs, lease, POLICY, now=soon).blobs == 0
+    assert blobs.exists(key)
+
+
+def test_an_unfinished_task_loses_nothing(ledger: Ledger, blobs: Blobs) -> None:
+    lease = learner(ledger)
+    task = claim(ledger, blobs, lease, "cat", "dog")
+    publish(ledger, blobs, lease, task, "provisional")
+    for place in ("tasks", "checkpoints"):
+        blobs.put_bytes(f"{place}/{task.id}/old", b"state")
+        blobs.put_bytes(f"{place}/{task.id}/new", b"state")
+        ledger.save_checkpoint(lease, task.id, f"{place}/{task.id}/new", {})
+        before = everything(blobs)
+        sweep(ledger, blobs, lease, POLICY, now=TOMORROW)
+        assert before - everything(blobs) == {f"{place}/{task.id}/old"}
+        blobs.delete(f"{place}/{task.id}/new")
+    ledger.fail(lease, task.id, "no memory")
+    assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 0
+    assert len(ledger.image_keys(task.id)) == 2
+    ledger.retry(task.id)
+    assert ledger.claim(lease) is not None
+
+
+def test_a_checkpoint_goes_with_the_end_of_its_task(ledger: Ledger, blobs: Blobs) -> None:
+    lease = learner(ledger)
+    task = claim(ledger, blobs, lease, "cat")
+    blobs.put_bytes(f"tasks/{task.id}/state", b"state")
+    ledger.save_checkpoint(lease, task.id, f"tasks/{task.id}/state", {})
+    ledger.cancel(task.id, by="ann")
+    sweep(ledger, blobs, lease, POLICY, now=TOMORROW)
+    assert not blobs.exists(f"tasks/{task.id}/state")
+    assert len(ledger.image_keys(task.id)) == 1
+
+
+def test_images_of_a_cancelled_task_go_after_their_days(ledger: Ledger, blobs: Blobs, clock: Clock) -> None:
+    task = upload(ledger, blobs, "cat", "dog")
+    ledger.cancel(task.id, by="ann")
+    assert sweep(ledger, blobs, learner(ledger), POLICY, now=TOMORROW).images == 0
+    clock.forward(days=31)
+    assert sweep(ledger, blobs, learner(ledger), POLICY, now=TOMORROW).images == 2
+    assert everything(blobs) == set()
+
+
+def test_images_that_a_crash_left_behind_are_swept(ledger: Ledger, blobs: Blobs) -> None:
+    task = upload(ledger, blobs, "cat", "dog")
+    ledger.cancel(task.id, by="ann")
+    ledger.purge_images(task.id)
+    assert len(everything(blobs)) == 2
+    sweep(ledger, blobs, learner(ledger), POLICY, now=TOMORROW)
+    assert everything(blobs) == set()
+
+
+def test_an_exported_graph_stays(ledger: Ledger, blobs: Blobs) -> None:
+    lease = learner(ledger)
+    digest = hashlib.sha256(b"graph").hexdigest()
+    blobs.put_bytes(part_key(digest), b"graph")
+    ledger.record_graph(lease, "key", digest)
+    assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 0
+
+
+def test_only_the_learner_sweeps(ledger: Ledger, blobs: Blobs, clock: Clock) -> None:
+    lease = learner(ledger)
+    learn(ledger, blobs, lease, "cat", "dog")
+    clock.forward(minutes=5)
+    learner(ledger, "learner-2")
+    before = everything(blobs)
+    with pytest.raises(LeaseLost):
+        sweep(ledger, blobs, lease, POLICY, now=TOMORROW)
+    assert everything(blobs) == before
