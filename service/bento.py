@@ -9,8 +9,10 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import bentoml
+from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.applications import Starlette
 
@@ -18,9 +20,6 @@ from service.address import numeric, refuse_open_host
 from service.asgi import ASGIApp, Receive, Scope, Send
 from service.orphans import die_with_parent
 from service.settings import Settings, load_settings
-
-LONGEST_REQUEST_S = 24 * 3600.0
-"""BentoML answers 504 after this; uploads, exports and event streams take their time."""
 
 
 def forbid_tracking() -> None:
@@ -49,7 +48,11 @@ class Shell(Starlette):
 
 
 class Front:
-    """Sends HTTP to the application; what concerns the life of the process goes to BentoML, which passes it on."""
+    """Sends HTTP to the application; what concerns the life of the process goes to BentoML, which passes it on.
+
+    It stands before BentoML's own layers, which would answer 504 after a minute, and keep a timer for every request
+    until then: uploads, exports and event streams take their time.
+    """
 
     def __init__(self, app: ASGIApp, shell: Shell) -> None:
         self._bentoml = app
@@ -63,7 +66,17 @@ class Front:
             await self._bentoml(scope, receive, send)
 
 
-def make_service() -> "bentoml.Service[object]":
+class FrontedService(Service[Any]):  # type: ignore[misc]
+    """A BentoML service whose requests the mounted shell answers."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """What BentoML's worker serves."""
+        [(shell, _, _)] = self.mount_apps
+        assert isinstance(shell, Shell)
+        return Front(super().to_asgi(is_main), shell)
+
+
+def make_service() -> FrontedService:
     """The service with the settings of file and environment.
 
     Raises WrongSettings where they cannot be used.
@@ -84,14 +97,13 @@ def make_service() -> "bentoml.Service[object]":
 
     service = bentoml.service(
         name="everclass",
+        service_class=FrontedService,
         workers=1,
-        traffic={"timeout": LONGEST_REQUEST_S},
         http={"host": numeric(settings.host), "port": settings.port},
         metrics={"enabled": False},
         logging={"access": {"enabled": False}},
-        tracing={"excluded_urls": ".*"},
     )(Everclass)
-    service.add_asgi_middleware(Front, shell=shell)
+    assert isinstance(service, FrontedService)
     return service
 
 
