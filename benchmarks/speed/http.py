@@ -125,7 +125,7 @@ class Bench:
         assert serving is not None
         loader = Loader(ledger, open_blobs(str(folder / "blobs"), folder / "cache" / "blobs"), ServeSettings())
         loaded = loader.load(serving.digest)
-        views = [evaluation_view(decode(data, max_pixels=10**7), loaded.spec) for data in self._bytes[:BATCH]]
+        views = [evaluation_view(decode(data, max_pixels=10**7), loaded.model.spec) for data in self._bytes[:BATCH]]
         return loaded.model, np.stack(views)
 
     def _until_provisional(self, round_: int) -> float:
