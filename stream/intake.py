@@ -5,6 +5,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from stream.ledger import Ledger, Ticket
 from stream.tasks import ItemDraft, NewTask, Split, Task, image_key, new_task_id
 
 CHECKING_THREADS = 2
+
+LEFT_OVER_AFTER_S = 24 * 3600.0
 
 MAX_ERRORS = 1000
 """So many errors of one batch are named; the client has enough to go on with."""
@@ -78,6 +81,7 @@ class Intake:
         self.blobs = blobs
         self.limits = limits or IntakeLimits()
         self._incoming_dir = incoming_dir
+        clear_leftovers(incoming_dir)
         self._checkers = ThreadPoolExecutor(threads, thread_name_prefix="check-image")
 
     @contextlib.contextmanager
@@ -218,6 +222,15 @@ class Staging:
         with contextlib.suppress(StreamError, OSError):
             for key in keys - self.intake.ledger.image_keys(self.task_id):
                 self.intake.blobs.delete(key)
+
+
+def clear_leftovers(incoming_dir: Path) -> None:
+    """Remove what processes that were killed left among the uploads; what another one may be at work on is younger."""
+    oldest = time.time() - LEFT_OVER_AFTER_S
+    for entry in incoming_dir.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if entry.stat().st_mtime < oldest:
+                shutil.rmtree(entry, ignore_errors=True)
 
 
 def check_image(path: Path, limits: IntakeLimits) -> Checked:

@@ -117,9 +117,11 @@ class FolderBlobs:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
+    try:
+        entries = sorted(folder.iterdir())
+    except FileNotFoundError:
         return
-    for entry in sorted(folder.iterdir()):
+    for entry in entries:
         if entry.is_dir():
             yield from _files_below(entry)
         elif not entry.name.startswith("."):

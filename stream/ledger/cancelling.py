@@ -44,6 +44,9 @@ class Cancelling:
         """Cancel every open task that was opened longer ago; their ids."""
         limit = self._database.now() - timedelta(seconds=older_than_s)
         query = select(tasks).where(tasks.c.state == TaskState.OPEN, tasks.c.created_at < limit)
+        with self._database.read() as connection:
+            if connection.execute(query.limit(1)).first() is None:
+                return []
         with self._database.write() as connection:
             rows = connection.execute(query.order_by(tasks.c.ordinal)).all()
             for row in rows:
@@ -94,9 +97,14 @@ class Cancelling:
             connection, row, TaskState.CANCELLED, reason=reason, finished_at=now, eta_s=None, **WITHOUT_CHECKPOINT
         )
         if _last_move_was_own(connection, row):
-            back = servable_ancestor(connection, row.base)
-            record_move(connection, SERVING, back, by=by, reason=f"task {row.id} was cancelled", at=now, task=row.id)
+            self._put_back(connection, row, by)
         _hold_versions(connection, row.id)
+
+    def _put_back(self, connection: Connection, row: Row[Any], by: str) -> None:
+        back = servable_ancestor(connection, row.base)
+        if current_version(connection, SERVING) != back:
+            reason, now = f"task {row.id} was cancelled", self._database.now()
+            record_move(connection, SERVING, back, by=by, reason=reason, at=now, task=row.id)
 
 
 WITHOUT_CHECKPOINT: dict[str, Any] = {"checkpoint_key": None, "checkpoint_info": None, "checkpoint_at": None}

@@ -1,7 +1,10 @@
 """A batch is taken whole or not at all."""
 
 import hashlib
+import os
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -274,6 +277,20 @@ def test_batches_come_in_from_many_threads(intake: Intake) -> None:
         thread.join()
     assert len(set(ids)) == 5
     assert len(stored(intake)) == 15
+
+
+def test_what_a_killed_process_left_is_cleared_after_a_day(
+    ledger: Ledger, make_intake: Callable[..., Intake], tmp_path: Path
+) -> None:
+    for name, age_h in (("batch-old", 25), ("upload-old", 25), ("batch-young", 23)):
+        folder = tmp_path / "incoming" / name
+        folder.mkdir(parents=True)
+        (folder / "0").write_bytes(b"half an image")
+        then = time.time() - age_h * 3600
+        os.utime(folder, (then, then))
+    make_intake(ledger)
+    assert [folder.name for folder in (tmp_path / "incoming").iterdir()] == ["batch-young"]
+    shutil.rmtree(tmp_path / "incoming" / "batch-young")
 
 
 def test_a_batch_that_is_given_up_leaves_nothing(intake: Intake) -> None:

@@ -164,6 +164,14 @@ def test_the_copies_of_a_bucket_stay_within_their_bound(tmp_path: Path, s3_url: 
     assert all(blobs.path(part(data)).read_bytes() == data for data in contents)
 
 
+def test_a_copy_is_fetched_once(tmp_path: Path, s3_url: str) -> None:
+    blobs, others = S3Blobs(s3_url, tmp_path / "cache"), S3Blobs(s3_url, tmp_path / "elsewhere")
+    blobs.put_bytes(part(b"one"), b"one")
+    blobs.path(part(b"one"))
+    others.delete(part(b"one"))
+    assert blobs.path(part(b"one")).read_bytes() == b"one"
+
+
 def test_a_damaged_copy_is_fetched_again(tmp_path: Path, s3_url: str) -> None:
     blobs = S3Blobs(s3_url, tmp_path / "cache")
     blobs.put_bytes(part(b"one"), b"one")

@@ -99,6 +99,19 @@ def test_a_base_that_is_damaged_by_now_is_not_put_back_in_force(ledger: Ledger) 
     assert in_force(ledger) == 2
 
 
+def test_a_task_that_is_cancelled_twice_is_put_back_once(ledger: Ledger) -> None:
+    lease = learner(ledger)
+    learned(ledger, lease)
+    task = claimed(ledger, lease, "dog")
+    publish(ledger, lease, task, "provisional")
+    ledger.cancel(task.id, by="bob")
+    ledger.retry(task.id)
+    ledger.claim(lease)
+    before = ledger.serving()
+    ledger.cancel(task.id, by="bob")
+    assert ledger.serving() == before
+
+
 @pytest.mark.parametrize("end", ["fail", "cancel"])
 def test_a_task_is_tried_again_from_its_first_base_and_may_take_over(ledger: Ledger, end: str) -> None:
     lease = learner(ledger)
