@@ -1,13 +1,19 @@
 """From a manifest's digest to a version that predicts: every part checked, the runtime chosen, warm."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from model.runtime import RuntimeKind, available_runtimes, machine_type
+from model.runtime import RuntimeKind, RuntimeUnavailable, available_runtimes, best_device, machine_type
 from model.served import SERVED_PARTS, ServedModel, open_served
 from service.settings import ServeSettings
 from stream.blobs import Blobs
 from stream.ledger import Ledger
 from stream.manifest import Manifest, load_manifest, load_parts
+
+log = logging.getLogger(__name__)
 
 FALLBACK: RuntimeKind = "onnxruntime"
 
@@ -51,11 +57,21 @@ class Loader:
         parts = load_parts(self._blobs, manifest, SERVED_PARTS)
         kind = self.runtime_for(manifest)
         try:
-            model = open_served(parts, manifest.description, kind=kind, threads=self._settings.threads)
+            model = self._opened(parts, manifest.description, kind)
             model.warm()
         except Exception as error:
             raise NotServable(f"{type(error).__name__}: {error}") from error
         return LoadedVersion(digest, manifest, model, kind)
+
+    def _opened(self, parts: Mapping[str, bytes], description: Mapping[str, Any], kind: RuntimeKind) -> ServedModel:
+        """On the GPU where ONNX Runtime can use one; on the CPU where it cannot after all."""
+        open_on = partial(open_served, parts, description, kind=kind, threads=self._settings.threads)
+        if kind == "onnxruntime" and best_device() == "cuda":
+            try:
+                return open_on(device="cuda")
+            except RuntimeUnavailable as error:
+                log.warning("serving from the CPU: %s", error)
+        return open_on()
 
     def runtime_for(self, manifest: Manifest) -> RuntimeKind:
         """The kind that the settings name; with `auto` the one chosen for this machine type, once there is a choice."""
