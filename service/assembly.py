@@ -41,7 +41,7 @@ class Assembly:
             StreamError: the database or the blobs cannot be used from here.
         """
         quota = Quota(queued_tasks=settings.limits.queue_tasks, images_per_task=settings.limits.images_per_task)
-        ledger = Ledger.open(settings.database, quota=quota)
+        ledger = Ledger.open(settings.database, quota=quota, keys_kept_h=settings.retention.idempotency_hours)
         blobs = open_blobs(settings.blobs, settings.cache / "blobs")
         lease = ServiceLease(ledger, one_machine=blobs.one_machine)
         shelf = Shelf(Loader(ledger, blobs, settings.serve).load, settings.serve.max_loaded)

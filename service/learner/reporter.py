@@ -1,5 +1,6 @@
 """How far a task is, told to the ledger often enough to be of use and seldom enough to cost nothing."""
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -70,6 +71,10 @@ class Reporter:
         self._next_s = time.monotonic() + REPORT_EVERY_S
 
 
+class Diverged(Exception):
+    """The loss is no number any more."""
+
+
 class TrainingProgress:
     """Tells a reporter how stage 1 goes: the epochs so far, the one in progress as the last line, and the time left."""
 
@@ -80,6 +85,8 @@ class TrainingProgress:
         self._first_step: int | None = None
 
     def __call__(self, progress: TuningProgress) -> None:
+        if not math.isfinite(progress.loss):
+            raise Diverged(f"the loss is no number any more in epoch {progress.epoch + 1}; a lower rate may help")
         line = Epoch(progress.epoch + 1, progress.loss, progress.accuracy)
         self._epochs[progress.epoch :] = [line]
         if self._first_step is None:

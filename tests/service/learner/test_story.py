@@ -55,7 +55,17 @@ def test_each_task_makes_a_provisional_and_a_final_version_on_the_one_before(wor
     assert [epoch.epoch for epoch in second.epochs] == [1, 2]
 
 
-def test_the_first_final_is_not_aligned_and_later_ones_keep_un_aligned_heads(world: World) -> None:
+def test_a_task_whose_loss_runs_away_fails_and_says_so(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, learn__head_lr=1e30)
+    task, versions = world.learn(labelled(0, 1, count=10))
+    assert task.state == "failed"
+    assert "a lower rate may help" in task.reason
+    assert [version.kind for version in versions] == ["provisional"]
+    world.close()
+
+
+def test_the_first_final_is_not_aligned_and_later_ones_keep_un_aligned_heads(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, method="slca")
     _, (_, final) = world.learn(labelled(0, 1, count=20))
     _, (_, last) = world.learn(labelled(2, 3, count=20))
     before, after = snapshot(world, final), snapshot(world, last)
@@ -63,6 +73,7 @@ def test_the_first_final_is_not_aligned_and_later_ones_keep_un_aligned_heads(wor
     assert not np.array_equal(after.aligned.weight_CD, after.unaligned.weight_CD)
     assert np.array_equal(after.unaligned.weight_CD[:2], before.unaligned.weight_CD)
     assert np.array_equal(after.statistics.mean_CD[:2], before.statistics.mean_CD)
+    world.close()
     moved = [name for name, tensor in after.backbone.items() if not np.array_equal(tensor, before.backbone[name])]
     assert moved
 
