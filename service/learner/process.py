@@ -18,7 +18,7 @@ from service.settings import Settings
 from stream.blobs import open_blobs
 from stream.errors import LeaseLost, StreamError, TaskStopped
 from stream.ledger import Lease, Ledger
-from stream.retention import Policy, sweep
+from stream.retention import sweep
 from stream.tasks import Task
 
 LEASE = "learner"
@@ -35,7 +35,7 @@ def run(settings: Settings) -> int:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    die_with_parent()
+    die_with_parent(settings.supervisor)
     os.nice(NICENESS)
     ledger = Ledger.open(settings.database)
     try:
@@ -114,7 +114,7 @@ class LearnerProcess:
         kept = self._settings.retention
         self._next_sweep = time.monotonic() + kept.sweep_minutes * 60
         try:
-            sweep(self._ledger, self._blobs, lease, Policy(kept.keep, kept.task_days, kept.grace_hours * 3600))
+            sweep(self._ledger, self._blobs, lease, kept.policy())
         except (StreamError, OSError) as error:
             if isinstance(error, LeaseLost):
                 raise
