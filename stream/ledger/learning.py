@@ -154,7 +154,12 @@ class Learning:
         if deaths[phase] >= MAX_DEATHS:
             self._give_up(connection, lease, row, f"the learner died {deaths[phase]} times in phase {phase}")
             return False
-        values = {"claim_token": lease.token, "deaths": deaths, "attempts": row.attempts + 1}
+        values = {
+            "claim_token": lease.token,
+            "deaths": deaths,
+            "attempts": row.attempts + 1,
+            "phase": Phase.FEATURES,
+        }
         fenced_update(connection, lease, update(tasks).where(tasks.c.id == row.id).values(**values))
         return True
 

@@ -51,7 +51,8 @@ def test_fewer_than_twenty_images_are_not_judged() -> None:
         (60, None, 2, "refused"),
         (70, None, 2, "passed"),
         (100, None, 2, "passed"),
-        (10, None, 10, "passed"),
+        (10, None, 10, "refused"),
+        (15, None, 10, "passed"),
         (2, None, 10, "refused"),
     ],
 )
