@@ -70,13 +70,18 @@ class LearnPlan:
             micro_batch=batch if self.device == "cuda" else min(batch, MICRO_BATCH_CPU),
             head_lr=self.head_lr,
             backbone_lr=self.backbone_lr,
-            milestones=(math.ceil(MILESTONE * epochs),),
+            milestones=(milestone(epochs),),
             augmentation=self.augmentation,
             precision=self.precision,
             seed=self.seed,
             threads=self.threads,
             max_minutes=self.max_minutes,
         )
+
+
+def milestone(epochs: int) -> int:
+    """The first epoch at lower rates, counted from 0: at least the last one, unless it is the only one."""
+    return max(1, min(epochs - 1, math.ceil(MILESTONE * epochs)))
 
 
 def make_plan(settings: Settings, base_content: str | None, pixel_digests: Sequence[str], method: str) -> LearnPlan:

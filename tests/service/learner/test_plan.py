@@ -1,0 +1,47 @@
+"""A task's plan: enough steps, rates that drop in the end, and a seed that knows nothing of time or names."""
+
+import pytest
+
+from service.learner.plan import LearnPlan, make_plan, milestone, task_seed
+from service.settings import load_settings
+
+
+def plan(**flags: object) -> LearnPlan:
+    given = {f"learn.{name}": value for name, value in flags.items()}
+    return make_plan(load_settings(given).settings, None, ["a", "b"], "slca")
+
+
+@pytest.mark.parametrize(("epochs", "first"), [(1, 1), (2, 1), (4, 3), (10, 9), (20, 18), (50, 45)])
+def test_the_rates_drop_in_the_last_tenth_of_the_epochs(epochs: int, first: int) -> None:
+    assert milestone(epochs) == first
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "epochs"), [(4, 1, 25), (40, 10, 25), (400, 100, 25), (5_000, 128, 10), (50_000, 128, 10)]
+)
+def test_a_small_task_gets_small_batches_and_a_hundred_steps(images: int, batch: int, epochs: int) -> None:
+    tuning = plan(epochs=10, min_steps=100).tuning(images)
+    assert (tuning.batch_size, tuning.epochs) == (batch, epochs)
+
+
+def test_a_cpu_works_in_parts_that_a_cancel_need_not_wait_for() -> None:
+    assert plan(device="cpu").tuning(5_000).micro_batch == 16
+    assert plan(device="cuda").tuning(5_000).micro_batch == 128
+
+
+def test_the_seed_follows_from_setting_base_and_images_in_order() -> None:
+    seeds = {
+        task_seed(1, None, ["a", "b"]),
+        task_seed(2, None, ["a", "b"]),
+        task_seed(1, "base", ["a", "b"]),
+        task_seed(1, None, ["b", "a"]),
+    }
+    assert len(seeds) == 4
+    assert task_seed(1, "base", ["a"]) == task_seed(1, "base", ["a"])
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_a_plan_is_stored_whole() -> None:
+    made = plan(max_minutes=3, precision="bf16")
+    assert LearnPlan.from_json(made.to_json()) == made
+    assert (made.precision, made.max_minutes) == ("bf16", 3)
