@@ -1,7 +1,7 @@
 """How a task becomes versions: the story of one step, without reading or writing anything.
 
 block = lay_out(base, labels)                          which classes, which columns
-provisional(base, features, block, …)                  seconds: the backbone as it is, heads in closed form
+provisional(base, features, block, …)                  seconds: the backbone as it is, new rows in closed form
 state = tune(backbone, images, starting_head(…), …)    stage 1, the slow learner
 weights = tuned_backbone(base, state, method)
 final(base, weights, state.head, features, …)          statistics carried and merged, stage 2 over all classes
@@ -34,11 +34,21 @@ FEWEST_FITTING = 20
 """Fewer held-out images than this are no ground for a temperature or a threshold."""
 
 
-def provisional(base: Snapshot, features_ND: Floats, block: Block, *, task: str) -> Snapshot:
+def provisional(
+    base: Snapshot,
+    features_ND: Floats,
+    block: Block,
+    *,
+    task: str,
+    method: Method,
+    seed: int,
+    device: str = "cpu",
+) -> Snapshot:
     """A version on the base's backbone that knows the block's classes, and can be learned on from.
 
     `features_ND` are the block's training images through that backbone. Un-aligned rows of new classes are those of the
-    linear discriminant over all classes, brought to the length of the others; the serving head is that discriminant.
+    linear discriminant over all classes, brought to the length of the others. The serving head is aligned over all
+    classes; after the first task, or where the method has no aligner, it is that discriminant.
     """
     new = ClassStatistics.from_features(features_ND, block.image_columns_N, block.class_count)
     statistics = base.statistics.merged(new)
@@ -46,7 +56,7 @@ def provisional(base: Snapshot, features_ND: Floats, block: Block, *, task: str)
     unaligned = _grown(base.unaligned, block.class_count).with_rows(
         block.new_columns, discriminant.rows(block.new_columns)
     )
-    return replace(
+    snapshot = replace(
         base,
         classes=_classes(base, block, statistics, task),
         unaligned=unaligned,
@@ -54,6 +64,7 @@ def provisional(base: Snapshot, features_ND: Floats, block: Block, *, task: str)
         statistics=statistics,
         novelty=None,
     )
+    return _aligned(snapshot, base, block, method, seed, device)
 
 
 def tuned_backbone(base: Snapshot, state: TuningState, method: Method) -> Mapping[str, Tensor]:
@@ -99,10 +110,7 @@ def final(
         statistics=statistics,
         novelty=None,
     )
-    if method.aligner is None or not base.classes:
-        return snapshot
-    head = align(unaligned, statistics, snapshot.blocks_C, block.number, method.aligner, seed=seed, device=device)
-    return replace(snapshot, aligned=head)
+    return _aligned(snapshot, base, block, method, seed, device)
 
 
 def carried(
@@ -159,6 +167,17 @@ def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Sna
         len(report_N),
     )
     return snapshot.calibrated(temperature, novelty), report
+
+
+def _aligned(snapshot: Snapshot, base: Snapshot, block: Block, method: Method, seed: int, device: str) -> Snapshot:
+    """Stage 2, which a first task and a method without aligner do not have."""
+    if method.aligner is None or not base.classes:
+        return snapshot
+    blocks_C = snapshot.blocks_C
+    head = align(
+        snapshot.unaligned, snapshot.statistics, blocks_C, block.number, method.aligner, seed=seed, device=device
+    )
+    return replace(snapshot, aligned=head)
 
 
 def _classes(base: Snapshot, block: Block, statistics: ClassStatistics, task: str) -> tuple[SnapshotClass, ...]:

@@ -60,7 +60,7 @@ def as_markdown(results: Results) -> str:
         _row(["---"] * len(head)),
         *(_row(_cells(name, list(seeds.values()))) for name in first["heads"]),
         "",
-        "Provisional heads are judged before the task's slow learner, on the backbone that the task found. "
+        "The discriminant before tuning is judged on the backbone that the task found. "
         "`carried` heads move the statistics of old classes along with the backbone (`model/drift.py`).",
         "",
         _row(["seed", *first["seconds"], "total"]),

@@ -127,8 +127,11 @@ class SeedRun:
         """The closed-form head on the base's backbone, which serves until the slow learner is done."""
         with self._timed("evaluation"):
             test = [*self._test, self._features(self._protocol.test.of(self._tasks[number]))]
-        for name, base in (("provisional", self._slca), ("provisional, statistics carried", self._carried)):
-            version = provisional(base, old_ND, block, task=str(number))
+        for name, base in (
+            ("discriminant before tuning", self._slca),
+            ("discriminant before tuning, carried", self._carried),
+        ):
+            version = provisional(base, old_ND, block, task=str(number), method=METHODS["sl"], seed=0)
             self._score(name, version.aligned, test, version.labels)
 
     def _judge(self, number: int, features: PairedFeatures) -> None:

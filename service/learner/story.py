@@ -137,7 +137,15 @@ class TaskRun:
     def _publish_on_standing_backbone(self, old_ND: Features, kind: VersionKind) -> None:
         lesson = self._lesson
         self._report.enter(Phase.PROVISIONAL)
-        snapshot = learning.provisional(lesson.base.snapshot, old_ND, lesson.block, task=self._task.id)
+        snapshot = learning.provisional(
+            lesson.base.snapshot,
+            old_ND,
+            lesson.block,
+            task=self._task.id,
+            method=lesson.plan.composition,
+            seed=lesson.plan.seed,
+            device=lesson.plan.device,
+        )
         self._publish(snapshot, old_ND, kind)
 
     def _tuned(self) -> TuningState:

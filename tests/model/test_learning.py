@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.alignment import AlignmentPlan
+from model.alignment import AlignmentPlan, align
 from model.backbone import PixelBackbone, build, extract_features
 from model.block import Block, lay_out, starting_head
 from model.closed_form import linear_discriminant
@@ -52,13 +52,14 @@ class Learner:
 
     def provisional(self, pictures: list[np.ndarray], labels: list[str], task: str = "t") -> tuple[Block, Snapshot]:
         block = lay_out(self.version, labels)
-        return block, provisional(self.version, self.features(pictures, self.version.backbone), block, task=task)
+        old_ND = self.features(pictures, self.version.backbone)
+        return block, provisional(self.version, old_ND, block, task=task, method=self.method, seed=1)
 
     def learn(self, pictures: list[np.ndarray], labels: list[str], task: str, seed: int = 1) -> Snapshot:
         base, block = self.version, lay_out(self.version, labels)
         old_ND = self.features(pictures, base.backbone)
         if not block.needs_tuning:
-            self.version = provisional(base, old_ND, block, task=task)
+            self.version = provisional(base, old_ND, block, task=task, method=self.method, seed=seed)
             return self.version
         state = self.tuned(pictures, block, seed)
         weights = tuned_backbone(base, state, self.method)
@@ -100,6 +101,20 @@ def test_a_provisional_version_keeps_the_un_aligned_rows_of_its_base(two_tasks: 
     row_D = version.unaligned.weight_CD[5]
     assert row_D @ expected / (np.linalg.norm(row_D) * np.linalg.norm(expected)) == pytest.approx(1, abs=1e-5)
     assert block.known_columns.tolist() == [2]
+
+
+def test_a_provisional_head_is_aligned_where_there_are_old_classes_and_the_method_aligns() -> None:
+    learner = Learner()
+    _, first = learner.provisional(*made(range(3), 12))
+    expected = linear_discriminant(first.statistics).weight_CD
+    cosine_C = (first.aligned.weight_CD * expected).sum(1) / np.linalg.norm(expected, axis=1)
+    np.testing.assert_allclose(cosine_C / np.linalg.norm(first.aligned.weight_CD, axis=1), 1, atol=1e-5)
+    learner.learn(*made(range(3), 12), task="first")
+    block, second = learner.provisional(*made(range(3, 5), 12))
+    plan = learner.method.aligner
+    assert plan is not None
+    head = align(second.unaligned, second.statistics, second.blocks_C, block.number, plan, seed=1)
+    np.testing.assert_array_equal(second.aligned.weight_CD, head.weight_CD)
 
 
 def test_a_provisional_version_can_be_learned_on_from(two_tasks: Learner) -> None:
