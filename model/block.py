@@ -49,17 +49,19 @@ class Block:
         return self.columns_B[~self.known_B]
 
 
-def lay_out(base: Snapshot, labels_N: Sequence[str]) -> Block:
+def lay_out(base: Snapshot, labels_N: Sequence[str], arrival: Sequence[str] = ()) -> Block:
     """The block of a task whose images have these labels: known classes keep their columns, new ones follow as they
-    come.
+    come, in `arrival` first where that tells of more than the images that are learned from.
 
     Raises ValueError without images.
     """
     if not labels_N:
         raise ValueError("a task without images has no block")
     column = {label: c for c, label in enumerate(base.labels)}
-    for label in labels_N:
-        column.setdefault(label, len(column))
+    present = set(labels_N)
+    for label in (*arrival, *labels_N):
+        if label in present:
+            column.setdefault(label, len(column))
     labels = tuple(sorted(set(labels_N), key=column.__getitem__))
     columns_B = np.array([column[label] for label in labels], dtype=np.int64)
     image_columns_N = np.array([column[label] for label in labels_N], dtype=np.int64)

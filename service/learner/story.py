@@ -44,12 +44,11 @@ class NothingToLearn(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What the claim fixed: the base, the plan, and which image is for what."""
+    """What the claim fixed: the base, the plan, the images to learn from and their classes."""
 
     base: Base
     plan: LearnPlan
     trained: tuple[Item, ...]
-    held: tuple[Item, ...]
     block: Block
 
 
@@ -87,8 +86,8 @@ class TaskRun:
         trained = tuple(item for item in items if item.split != "held_out")
         if not trained:
             raise NothingToLearn("every image of the task is held out; nothing is left to learn from")
-        held = tuple(item for item in items if item.split == "held_out")
-        return Lesson(base, plan, trained, held, lay_out(base.snapshot, [item.label for item in trained]))
+        block = lay_out(base.snapshot, [item.label for item in trained], [item.label for item in items])
+        return Lesson(base, plan, trained, block)
 
     def _frozen(self, base: Base, items: list[Item]) -> tuple[LearnPlan, list[Item]]:
         """The plan and the split: as an earlier claim fixed them, else fixed now."""

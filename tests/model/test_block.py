@@ -55,3 +55,8 @@ def test_known_rows_start_un_aligned_and_new_ones_as_the_reference_has_them() ->
     assert head.weight_CD[1:].std() == pytest.approx(0.0176, abs=2e-4)
     np.testing.assert_array_equal(starting_head(before, block, seed=4).weight_CD, head.weight_CD)
     assert not np.array_equal(starting_head(before, block, seed=5).weight_CD[1:], head.weight_CD[1:])
+
+
+def test_new_classes_come_in_the_order_in_which_they_arrived() -> None:
+    block = lay_out(base("a"), ["c", "b", "c"], arrival=["d", "b", "c", "a"])
+    assert (block.labels, block.columns_B.tolist(), block.class_count) == (("b", "c"), [1, 2], 3)
