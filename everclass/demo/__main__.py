@@ -23,8 +23,8 @@ DIGIT_SETTINGS: dict[str, object] = {
 }
 """Digits have 8 × 8 pixels and are easily told apart: a small input and few steps make the demonstration quick.
 
-At this size the operators are so short that bf16 costs more than it saves on a CPU, and that threads of the learner spend
-their time waiting for each other while predictions take the cores.
+At this size the operators are so short that bf16 costs more than it saves on a CPU, and that threads of the learner
+spend their time waiting for each other while predictions take the cores.
 """
 
 
