@@ -26,6 +26,12 @@ LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0
 """Up for so long, a child's earlier deaths are forgotten."""
 
+THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+"""How the children's libraries wait and thread, unless the environment says otherwise. Both share the cores: OpenMP
+threads that spin at barriers cost the learner several times its work beside a busy service, and threads of OpenBLAS
+cost more than the small products after a prediction.
+"""
+
 KILL_AFTER_S = 10.0
 """Beyond the time for draining, a child that does not stop is killed."""
 
@@ -161,7 +167,7 @@ def serve(settings: Settings, learner: bool) -> int:
     """
     check_address(settings)
     own = settings.model_copy(update={"supervisor": os.getpid()})
-    environment = child_environment(own)
+    environment = THREADS | child_environment(own)
     children = [Child("service", service_command(settings), environment, works_through_a_child=True)]
     if learner:
         children.append(Child("learner", [sys.executable, "-m", "service.learner"], environment))
