@@ -9,7 +9,7 @@ from service.asking import NOBODY, LearnQuery
 from service.assembly import Assembly
 from service.idempotency import HEADER, Attempt
 from service.problems import wrong
-from service.settings import LimitSettings
+from service.setting_groups import LimitSettings
 from service.uploads import Form, Part
 from stream.intake import Staging
 from stream.sources import SourceItem, SourceLimits, read_archive, read_parquet

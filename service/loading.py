@@ -8,7 +8,7 @@ from typing import Any
 
 from model.runtime import RuntimeKind, RuntimeUnavailable, available_runtimes, best_device, machine_type
 from model.served import SERVED_PARTS, ServedModel, open_served
-from service.settings import ServeSettings
+from service.setting_groups import ServeSettings
 from stream.blobs import Blobs
 from stream.ledger import Ledger
 from stream.manifest import Manifest, load_manifest, load_parts

@@ -24,7 +24,7 @@ from model.images import decode
 from model.preprocess import evaluation_view
 from model.served import ServedModel
 from service.loading import Loader
-from service.settings import ServeSettings
+from service.setting_groups import ServeSettings
 from stream.blobs import open_blobs
 from stream.ledger import Ledger
 

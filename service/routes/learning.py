@@ -12,7 +12,7 @@ from service.intaking import Lesson, take_in
 from service.problems import wrong
 from service.routes.tasks import accepted
 from service.schemas import TaskBody
-from service.settings import BYTES_PER_MB
+from service.setting_groups import BYTES_PER_MB
 from service.uploads import read_form, spool
 from stream.errors import Conflict
 from stream.tasks import TaskState

@@ -10,7 +10,7 @@ from service.asking import Parts, PredictQuery, media_type
 from service.predictor import Answered, Wanted
 from service.problems import Problem, unreadable, wrong
 from service.schemas import PredictBody
-from service.settings import BYTES_PER_MB, LimitSettings
+from service.setting_groups import BYTES_PER_MB, LimitSettings
 from service.uploads import Part, read_body, read_form
 
 router = APIRouter(tags=["predict"])

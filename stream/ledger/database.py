@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
@@ -92,14 +92,17 @@ class Database:
         self._engine.dispose()
 
 
-class _HotRead:
+class _HotRead(Protocol):
+    """What is in force, read as fast as the database allows; one for each kind of database."""
+
     def serving(self) -> tuple[int, int, str] | None:
-        raise NotImplementedError
+        """Promotion, version and digest."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of what it holds open."""
 
 
-class _SqliteHotRead(_HotRead):
+class _SqliteHotRead:
     """One connection of its own under a lock: a read takes some microseconds, less than fetching one from a pool."""
 
     def __init__(self, url: URL) -> None:
@@ -123,7 +126,12 @@ class _SqliteHotRead(_HotRead):
                 self._connection = None
 
 
-class _EngineHotRead(_HotRead):
+class _EngineHotRead:
+    """A connection of the pool, which the engine closes."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -125,7 +126,7 @@ def test_kill_9_of_the_service_does_not_disturb_the_learner(folder: Path) -> Non
 def _answers(server: RunningServer) -> bool:
     try:
         return server.client.get("/readyz", timeout=5).status_code == 200
-    except Exception:
+    except httpx.TransportError:
         return False
 
 

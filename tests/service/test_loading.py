@@ -6,7 +6,7 @@ import pytest
 
 from model.runtime import machine_type
 from service.loading import Loader
-from service.settings import ServeSettings
+from service.setting_groups import ServeSettings
 from stream.blobs import open_blobs
 from stream.ledger import Ledger
 from stream.manifest import load_manifest

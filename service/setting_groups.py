@@ -1,0 +1,140 @@
+"""The groups of settings, each with its defaults: how to learn, to serve, to limit, to judge and to keep."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+if TYPE_CHECKING:
+    from stream.intake import IntakeLimits
+    from stream.retention import Policy
+    from stream.sources import SourceLimits
+
+BYTES_PER_MB = 1 << 20
+S_PER_HOUR = 3600.0
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Group(BaseModel):
+    """A table of settings; unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LearnSettings(Group):
+    """How the learner trains. What a base's manifest says otherwise wins over this (design, invariant 11)."""
+
+    epochs: Positive = 10
+    max_minutes: PositiveFloat | None = None
+    min_steps: Annotated[int, Field(ge=0)] = 100
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1993
+    head_lr: PositiveFloat = 0.01
+    backbone_lr: Annotated[float, Field(ge=0)] = 1e-4
+    batch_size: Positive = 128
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    augmentation: Name = "crop_flip"
+    threads: Positive | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    held_out: Rate = 0.1
+    held_out_per_class: Positive = 50
+    commit_images: Positive | None = None
+    commit_minutes: PositiveFloat | None = None
+
+
+class ServeSettings(Group):
+    """How predictions are made. `queue_images` is how many images may wait or be under way before 429."""
+
+    runtime: Literal["auto", "onnxruntime", "openvino-bf16", "openvino-fp32"] = "auto"
+    max_batch: Positive = 32
+    max_loaded: Positive = 3
+    threads: Positive = Field(default_factory=cores)
+    decode_threads: Positive = Field(default_factory=lambda: max(2, cores()))
+    queue_images: Positive = 1024
+    drain_s: PositiveFloat = 30.0
+    metrics: bool = True
+
+
+class KeySettings(Group):
+    """Where a first admin key comes from."""
+
+    admin_file: Path | None = None
+
+
+class LimitSettings(Group):
+    """What a client may send and how much may wait."""
+
+    request_mb: Positive = 1024
+    predict_mb: Positive = 64
+    image_mb: Positive = 32
+    json_kb: Positive = 64
+    images_per_request: Positive = 20_000
+    images_per_predict: Positive = 256
+    max_pixels: Positive = 50_000_000
+    expanded_mb: Positive = 4096
+    expansion_ratio: PositiveFloat = 200.0
+    label_length: Annotated[int, Field(ge=1, le=200)] = 200
+    images_per_task: Positive = 100_000
+    labels_per_task: Positive = 10_000
+    note_length: Positive = 2000
+    queue_tasks: Positive = 100
+    open_hours: PositiveFloat = 24.0
+
+    def intake(self) -> "IntakeLimits":
+        """What one batch may bring."""
+        from stream.intake import IntakeLimits
+
+        return IntakeLimits(
+            images=self.images_per_request,
+            image_bytes=self.image_mb * BYTES_PER_MB,
+            pixels=self.max_pixels,
+            labels=self.labels_per_task,
+            label_characters=self.label_length,
+        )
+
+    def source(self) -> "SourceLimits":
+        """How much may come out of an archive or a table."""
+        from stream.sources import SourceLimits
+
+        return SourceLimits(
+            files=self.images_per_request,
+            file_bytes=self.image_mb * BYTES_PER_MB,
+            total_bytes=self.expanded_mb * BYTES_PER_MB,
+            ratio=self.expansion_ratio,
+        )
+
+
+class GateSettings(Group):
+    """When a version may take over. Falls are rates; see design, invariant 7."""
+
+    enabled: bool = True
+    strict: bool = False
+    max_images: Positive = 2000
+    base_fall: Rate = 0.02
+    lineage_fall: Rate = 0.05
+    standard_errors: Annotated[float, Field(ge=0)] = 2.0
+
+
+class RetentionSettings(Group):
+    """What is kept how long. `keep` counts final versions (none: all)."""
+
+    keep: Positive | None = None
+    task_days: PositiveFloat = 30.0
+    idempotency_hours: PositiveFloat = 72.0
+    grace_hours: PositiveFloat = 24.0
+    sweep_minutes: PositiveFloat = 10.0
+
+    def policy(self) -> "Policy":
+        """What a sweep may take."""
+        from stream.retention import Policy
+
+        return Policy(keep=self.keep, task_days=self.task_days, grace_s=self.grace_hours * S_PER_HOUR)
