@@ -31,7 +31,7 @@ from service.learner.workshop import Workshop
 from stream.tasks import Item, Phase, Task
 from stream.versions import VersionKind
 
-FEATURE_BATCH_CPU = 32
+FEATURE_BATCH_CPU = 16
 FEATURE_BATCH_GPU = 256
 
 Features = NDArray[np.float32]
