@@ -44,7 +44,8 @@ class Assembly:
         ledger = Ledger.open(settings.database, quota=quota, keys_kept_h=settings.retention.idempotency_hours)
         blobs = open_blobs(settings.blobs, settings.cache / "blobs")
         lease = ServiceLease(ledger, one_machine=blobs.one_machine)
-        shelf = Shelf(Loader(ledger, blobs, settings.serve).load, settings.serve.max_loaded)
+        loader = Loader(ledger, blobs, settings.serve)
+        shelf = Shelf(loader.load, settings.serve.max_loaded)
         follower = Follower(ledger, shelf, metrics, lease.mark_damaged)
         assembly = cls(
             settings=settings,
@@ -55,7 +56,7 @@ class Assembly:
             follower=follower,
             predictor=Predictor(settings, ledger, shelf, follower, metrics),
             lease=lease,
-            presence=Presence(ledger, lease, shelf, follower),
+            presence=Presence(ledger, lease, shelf, follower, loader.outdated),
             chores=Chores(ledger, settings),
             metrics=metrics,
             traffic=traffic,

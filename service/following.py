@@ -133,9 +133,10 @@ class Follower:
 
     def _take_current(self) -> InForce | None:
         current = self._current
-        if current is None or self._shelf.take_if_loaded(current.loaded.digest) is None:
+        if current is None:
             return None
-        return current
+        loaded = self._shelf.take_if_loaded(current.loaded.digest)
+        return None if loaded is None else InForce(current.serving, loaded)
 
     def _change_to(self, serving: Serving) -> None:
         try:

@@ -63,6 +63,10 @@ class Loader:
             raise NotServable(f"{type(error).__name__}: {error}") from error
         return LoadedVersion(digest, manifest, model, kind)
 
+    def outdated(self, version: LoadedVersion) -> bool:
+        """Whether another runtime was chosen since the version was loaded."""
+        return self.runtime_for(version.manifest) != version.runtime
+
     def _opened(self, parts: Mapping[str, bytes], description: Mapping[str, Any], kind: RuntimeKind) -> ServedModel:
         """On the GPU where ONNX Runtime can use one; on the CPU where it cannot after all."""
         open_on = partial(open_served, parts, description, kind=kind, threads=self._settings.threads)

@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from service.following import Follower
@@ -64,11 +65,20 @@ class ServiceLease:
 class Presence:
     """A thread that renews the lease, follows the ledger, and keeps the learner's candidate loaded."""
 
-    def __init__(self, ledger: Ledger, lease: ServiceLease, shelf: Shelf, follower: Follower) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        lease: ServiceLease,
+        shelf: Shelf,
+        follower: Follower,
+        outdated: Callable[[LoadedVersion], bool],
+    ) -> None:
         self._ledger = ledger
         self._lease = lease
         self._shelf = shelf
         self._follower = follower
+        self._outdated = outdated
+        self._kept_as_they_are: set[str] = set()
         self._stop = threading.Event()
         self._candidate: LoadedVersion | None = None
         self._refused: dict[str, str] = {}
@@ -96,9 +106,17 @@ class Presence:
         try:
             self._follower.follow()
             self._load_ahead()
-            self._say()
-        except StreamError as error:
+            if self._say():
+                self._shelf.renew(self._to_be_renewed)
+        except (StreamError, NotServable) as error:
             log.warning("the service could not follow: %s", error)
+
+    def _to_be_renewed(self, version: LoadedVersion) -> bool:
+        """Once for each version: where that fails, it serves on as it is."""
+        if version.digest in self._kept_as_they_are or not self._outdated(version):
+            return False
+        self._kept_as_they_are.add(version.digest)
+        return True
 
     def _load_ahead(self) -> None:
         learner = self._ledger.lease(LEARNER_LEASE)
@@ -122,9 +140,11 @@ class Presence:
             self._shelf.give_back(self._candidate)
             self._candidate = None
 
-    def _say(self) -> None:
+    def _say(self) -> bool:
+        """Renew the lease where that is due or there is news; whether it was."""
         info = {"loaded": list(self._shelf.digests), "refused": self._refused}
         if info == self._said and time.monotonic() < self._renew_at:
-            return
+            return False
         self._lease.renew(info)
         self._said, self._renew_at = info, time.monotonic() + RENEW_S
+        return True

@@ -20,7 +20,8 @@ class Shelf:
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._loaded: OrderedDict[str, LoadedVersion] = OrderedDict()
-        self._users: dict[str, int] = defaultdict(int)
+        self._users: dict[LoadedVersion, int] = defaultdict(int)
+        self._replaced: set[LoadedVersion] = set()
         self._pinned: str | None = None
 
     def take(self, digest: str) -> LoadedVersion:
@@ -32,10 +33,33 @@ class Shelf:
             version = self._load(digest)
             with self._lock:
                 self._loaded[digest] = version
-                self._users[digest] += 1
+                self._users[version] += 1
                 surplus = self._surplus()
         _close(surplus)
         return version
+
+    def renew(self, outdated: Callable[[LoadedVersion], bool]) -> None:
+        """Load outdated versions anew, and let each take the place of the one before, which goes once nobody uses it.
+
+        Raises what loading one raises; the one before stays then.
+        """
+        with self._lock:
+            loaded = list(self._loaded.values())
+        for version in loaded:
+            if outdated(version):
+                self._renew(version)
+
+    def _renew(self, version: LoadedVersion) -> None:
+        with self._one_at_a_time(version.digest):
+            fresh = self._load(version.digest)
+            with self._lock:
+                if self._loaded.get(version.digest) is not version:
+                    idle = [fresh]
+                else:
+                    self._loaded[version.digest] = fresh
+                    idle = [] if version in self._users else [version]
+                    self._replaced.update({version} - set(idle))
+        _close(idle)
 
     def take_if_loaded(self, digest: str) -> LoadedVersion | None:
         """The version, in use until `give_back`; None where it is not loaded."""
@@ -43,15 +67,15 @@ class Shelf:
             version = self._loaded.get(digest)
             if version is not None:
                 self._loaded.move_to_end(digest)
-                self._users[digest] += 1
+                self._users[version] += 1
             return version
 
     def give_back(self, version: LoadedVersion) -> None:
         """The taker no longer uses it."""
         with self._lock:
-            self._users[version.digest] -= 1
-            if not self._users[version.digest]:
-                del self._users[version.digest]
+            self._users[version] -= 1
+            if not self._users[version]:
+                del self._users[version]
             surplus = self._surplus()
         _close(surplus)
 
@@ -84,8 +108,12 @@ class Shelf:
                 self._loading.pop(digest, None)
 
     def _surplus(self) -> list[LoadedVersion]:
-        idle = [digest for digest in self._loaded if digest not in self._users and digest != self._pinned]
-        return [self._loaded.pop(digest) for digest in idle[: max(0, len(self._loaded) - self._most)]]
+        idle = [
+            digest for digest, version in self._loaded.items() if version not in self._users and digest != self._pinned
+        ]
+        gone = [version for version in self._replaced if version not in self._users]
+        self._replaced.difference_update(gone)
+        return gone + [self._loaded.pop(digest) for digest in idle[: max(0, len(self._loaded) - self._most)]]
 
 
 def _close(versions: list[LoadedVersion]) -> None:

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from model.agreement import Choice
+from model.runtime import machine_type
+from service.assembly import Assembly
 from stream.errors import Conflict
 from stream.ledger import Lease, Ledger
+from tests import digits
 from tests.service.conftest import Serve
 from tests.service.test_promotion_routes import damage
 
@@ -100,3 +104,25 @@ def test_a_service_on_another_machine_is_refused_where_the_database_serves_one(s
     with pytest.raises(Conflict, match="PostgreSQL"):
         serve(folder)
     ledger.close()
+
+
+def test_what_is_loaded_changes_to_the_runtime_that_is_chosen_later(serve: Serve, folder: Path) -> None:
+    client = serve(folder, serve__runtime="auto")
+    assembly = client.app_state.assembly
+    before = client.post("/predict", content=digits.pngs(3)[0]).json()
+    current = assembly.follower.current.loaded
+    assert current.runtime == "onnxruntime"
+    lease = assembly.ledger.acquire_lease("learner", "a learner", HERE, 30)
+    choice = Choice("openvino-fp32", "for this test", True, ()).to_json()
+    assembly.ledger.record_runtime_choice(lease, current.manifest.description["graph_key"], machine_type(), choice)
+    assert until(lambda: runtime_of(assembly, current.digest) == "openvino-fp32")
+    after = client.post("/predict", content=digits.pngs(3)[0]).json()
+    assert after["version"] == before["version"]
+    assert after["predictions"][0]["score"] == pytest.approx(before["predictions"][0]["score"], abs=1e-4)
+
+
+def runtime_of(assembly: Assembly, digest: str) -> str:
+    loaded = assembly.shelf.take_if_loaded(digest)
+    assert loaded is not None
+    assembly.shelf.give_back(loaded)
+    return str(loaded.runtime)

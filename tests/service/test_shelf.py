@@ -29,10 +29,11 @@ class Library:
         self.loaded: list[Version] = []
         self.seconds = seconds
         self.lock = threading.Lock()
+        self.broken = {"broken"}
 
     def load(self, digest: str) -> Version:
         time.sleep(self.seconds)
-        if digest == "broken":
+        if digest in self.broken:
             raise OSError("broken")
         version = Version(digest)
         with self.lock:
@@ -104,3 +105,36 @@ def test_closing_closes_every_version() -> None:
         shelf.give_back(shelf.take(digest))
     shelf.close()
     assert all(version.model.closed for version in library.loaded)
+
+
+def test_an_outdated_version_is_replaced_and_goes_once_nobody_uses_it() -> None:
+    library = Library()
+    shelf = Shelf(library.load, 2)
+    before, other = shelf.take("a"), shelf.take("b")
+    shelf.renew(lambda version: version is before)
+    after = shelf.take("a")
+    assert after is not before
+    assert not before.model.closed and not other.model.closed
+    shelf.give_back(before)
+    assert before.model.closed
+    shelf.give_back(after)
+    assert not after.model.closed
+    assert shelf.digests == ("b", "a")
+
+
+def test_an_outdated_version_that_nobody_uses_goes_at_once() -> None:
+    library = Library()
+    shelf = Shelf(library.load, 2)
+    shelf.give_back(shelf.take("a"))
+    shelf.renew(lambda version: True)
+    assert [version.model.closed for version in library.loaded] == [True, False]
+
+
+def test_where_the_new_one_cannot_be_loaded_the_old_one_stays() -> None:
+    library = Library()
+    shelf = Shelf(library.load, 2)
+    kept = shelf.take("a")
+    library.broken.add("a")
+    with pytest.raises(OSError, match="broken"):
+        shelf.renew(lambda version: True)
+    assert shelf.take_if_loaded("a") is kept
