@@ -121,8 +121,12 @@ def _with_last(groups: Iterator[Sequence[LabelledImage]]) -> Iterator[tuple[Sequ
 
 
 def _cancel_quietly(transport: Transport, task_id: str) -> None:
-    """The refusal that led here is what the caller must see, not this one's."""
+    """Give up a task that is still open; one that was committed after all is the server's to learn.
+
+    The refusal that led here is what the caller must see, not this one's.
+    """
     try:
-        transport.call("DELETE", f"/tasks/{task_id}")
+        if result(Task, transport.call("GET", f"/tasks/{task_id}")).state == "open":
+            transport.call("DELETE", f"/tasks/{task_id}")
     except EverclassError:
         return

@@ -21,6 +21,7 @@ class Chores:
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
+        self._commit_images = settings.learn.commit_images
         self._commit_minutes = settings.learn.commit_minutes
         self._open_hours = settings.limits.open_hours
         self._stop = threading.Event()
@@ -36,9 +37,10 @@ class Chores:
         self._thread.join()
 
     def turn(self) -> None:
-        """Commit open tasks with images that are old enough, then cancel those that were left open too long."""
-        if self._commit_minutes is not None:
-            self._commit(datetime.now(UTC) - timedelta(minutes=self._commit_minutes))
+        """Commit open tasks that are large or old enough, then cancel those that were left open too long."""
+        for task in self._open_tasks():
+            if task.images and self._is_due(task):
+                self._ledger.commit_task(task.id)
         self._ledger.expire_open_tasks(self._open_hours * S_PER_HOUR)
 
     def _run(self) -> None:
@@ -47,11 +49,15 @@ class Chores:
                 self.turn()
             except StreamError as error:
                 log.warning("open tasks were not looked after: %s", error)
+            except Exception:
+                # A thread that ends would leave every open task open.
+                log.exception("open tasks were not looked after")
 
-    def _commit(self, opened_before: datetime) -> None:
-        for task in self._open_tasks():
-            if task.images and task.created_at <= opened_before:
-                self._ledger.commit_task(task.id)
+    def _is_due(self, task: Task) -> bool:
+        if self._commit_images is not None and task.images >= self._commit_images:
+            return True
+        minutes = self._commit_minutes
+        return minutes is not None and task.created_at <= datetime.now(UTC) - timedelta(minutes=minutes)
 
     def _open_tasks(self) -> list[Task]:
         tasks: list[Task] = []

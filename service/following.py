@@ -150,6 +150,8 @@ class Follower:
     def _swap(self, found: InForce) -> None:
         current = self._current
         if current is not None and current.serving.seq >= found.serving.seq:
+            if current.serving.seq == found.serving.seq and current.loaded is not found.loaded:
+                self._current = found
             return
         with self._swapping:
             if self._current is not None and self._current.serving.seq >= found.serving.seq:

@@ -11,6 +11,7 @@ from service.idempotency import HEADER, Attempt
 from service.problems import wrong
 from service.setting_groups import LimitSettings
 from service.uploads import Form, Part
+from stream.errors import Conflict, QuotaFull
 from stream.intake import Staging
 from stream.sources import SourceItem, SourceLimits, read_archive, read_parquet
 from stream.tasks import NewTask, Split, Task
@@ -82,7 +83,11 @@ def commit_if_large(parts: Assembly, task: Task) -> Task:
     enough = parts.settings.learn.commit_images
     if task.state != "open" or enough is None or task.images < enough:
         return task
-    return parts.ledger.commit_task(task.id)
+    try:
+        return parts.ledger.commit_task(task.id)
+    except (Conflict, QuotaFull):
+        # The batch is in: another one has committed the task, or the queue is full and it is committed later.
+        return parts.ledger.task(task.id)
 
 
 def fill(staging: Staging, lesson: Lesson, limits: SourceLimits) -> None:

@@ -110,6 +110,9 @@ class Presence:
                 self._shelf.renew(self._to_be_renewed)
         except (StreamError, NotServable) as error:
             log.warning("the service could not follow: %s", error)
+        except Exception:
+            # A thread that ends would leave a service that looks well and follows nothing.
+            log.exception("the service could not follow")
 
     def _to_be_renewed(self, version: LoadedVersion) -> bool:
         """Once for each version: where that fails, it serves on as it is."""

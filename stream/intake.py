@@ -161,7 +161,9 @@ class Staging:
                 None if self.is_new else self.task_id, drafts, commit=commit, new_task=new_task, ticket=ticket
             )
         except StreamError:
-            self._take_back(set(contents))
+            # Of an open task, another batch that is on its way in may have the same picture: the sweep decides later.
+            if self.is_new:
+                self._take_back(set(contents))
             raise
 
     def _contents(self, drafts: list[ItemDraft]) -> dict[str, Path]:

@@ -48,8 +48,11 @@ class Heartbeat:
                 self._renew()
             except LeaseLost:
                 return
-            except (StreamError, OSError) as error:
+            except StreamError as error:
                 log.warning("the lease was not renewed: %s", error)
+            except Exception:
+                # A thread that ends would let the lease go while the task is still learned.
+                log.exception("the lease was not renewed")
 
     def _renew(self) -> None:
         try:

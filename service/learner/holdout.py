@@ -33,21 +33,27 @@ class HoldoutRule:
 
 @dataclass(frozen=True)
 class HeldBefore:
-    """What earlier tasks of the lineage hold out: images by class, and the pictures themselves."""
+    """What earlier tasks of the lineage hold out (images by class, and the pictures), and what was learned from."""
 
     by_label: Mapping[str, int] = field(default_factory=dict)
     digests: frozenset[str] = frozenset()
+    trained: frozenset[str] = frozenset()
 
 
 def split(images: Sequence[Candidate], before: HeldBefore, rule: HoldoutRule, seed: int) -> list[Split]:
     """`train` or `held_out` for each image, in their order.
 
-    Where the client named any split, its word holds and unnamed images are trained on. A picture that an earlier task
-    holds out goes on judging when it is sent again.
+    Where the client named any split, its word holds and unnamed images are trained on. A picture that is sent again
+    stays what it was: one that an earlier task holds out goes on judging, one that was learned from never judges.
     """
     chosen = _named(images) or _drawn(images, before, rule, seed)
-    again = (image.pixel_digest in before.digests for image in images)
-    return ["held_out" if seen else part for seen, part in zip(again, chosen, strict=True)]
+    return [_as_before(image.pixel_digest, before) or part for image, part in zip(images, chosen, strict=True)]
+
+
+def _as_before(pixel_digest: str, before: HeldBefore) -> Split | None:
+    if pixel_digest in before.digests:
+        return "held_out"
+    return "train" if pixel_digest in before.trained else None
 
 
 def _named(images: Sequence[Candidate]) -> list[Split] | None:
@@ -59,7 +65,8 @@ def _named(images: Sequence[Candidate]) -> list[Split] | None:
 def _drawn(images: Sequence[Candidate], before: HeldBefore, rule: HoldoutRule, seed: int) -> list[Split]:
     by_class: dict[str, list[int]] = defaultdict(list)
     for index, image in enumerate(images):
-        by_class[image.label].append(index)
+        if image.pixel_digest not in before.trained:
+            by_class[image.label].append(index)
 
     def lot(index: int) -> str:
         return hashlib.sha256(f"{seed}:{images[index].pixel_digest}".encode()).hexdigest()

@@ -16,7 +16,7 @@ from service.learner.workshop import Interrupted, Workshop
 from service.orphans import die_with_parent
 from service.settings import Settings
 from stream.blobs import open_blobs
-from stream.errors import LeaseLost, StreamError, TaskStopped
+from stream.errors import LeaseLost, StreamError, TaskStopped, Unavailable
 from stream.ledger import Lease, Ledger
 from stream.retention import sweep
 from stream.tasks import Task
@@ -24,6 +24,8 @@ from stream.tasks import Task
 LEASE = "learner"
 IDLE_WAIT_S = 0.2
 LEASE_WAIT_S = 0.5
+UNAVAILABLE_WAIT_S = 5.0
+"""How long a task rests, its checkpoint kept, while the blobs or the database do not answer."""
 NICENESS = 4
 """Serving goes first where both share the cores; beside a service that never rests the learner keeps a quarter."""
 
@@ -95,6 +97,10 @@ class LearnerProcess:
             log.info("task %s is %s", task.id, stopped.state)
         except LeaseLost:
             raise
+        except Unavailable as error:
+            log.warning("task %s waits: %s", task.id, error)
+            self._ledger.hand_back(lease, task.id)
+            self._stop.wait(UNAVAILABLE_WAIT_S)
         except Exception as error:
             log.exception("task %s failed", task.id)
             self._fail(lease, task, error)

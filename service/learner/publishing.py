@@ -1,5 +1,6 @@
 """From a snapshot to a version: calibrate, judge, store, prove that it loads and answers right, publish."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Publisher:
         mine = held_out(self.workshop.ledger, self.base.version, self.task.id)
         found = [image for image in mine if image.item.label in known]
         images = balanced(found, self.workshop.settings.gate.max_images)
-        digest = Part.of(snapshot.to_parts()["backbone"]).sha256
+        digest = seen_through(snapshot)
         features_ND = FeatureCache(self.workshop.cache / "features").features(
             digest,
             [image.item.pixel_digest for image in images],
@@ -214,6 +215,12 @@ class _Candidate:
         """Up to `count` images with their features: held-out ones, topped up with the task's own."""
         images = [*self.held, *trained][:count]
         return images, np.concatenate([self.held_ND, self.trained_ND])[:count]
+
+
+def seen_through(snapshot: Snapshot) -> str:
+    """What features depend on, as a digest: the weights, and how pixels reach them."""
+    weights = Part.of(snapshot.to_parts()["backbone"]).sha256
+    return Part.of(json.dumps([weights, snapshot.spec.to_json()], sort_keys=True).encode()).sha256
 
 
 def _half(snapshot: Snapshot, images: Sequence[HeldOutImage], held_ND: Features) -> HeldOut:

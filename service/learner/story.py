@@ -21,7 +21,7 @@ from model.tuning import tune
 from model.tuning_state import TuningState
 from service.learner.bases import Base, load_base
 from service.learner.checkpoints import Checkpoints
-from service.learner.heldout import HeldOutImage, held_out
+from service.learner.heldout import HeldOutImage, held_out, trained_before
 from service.learner.holdout import HeldBefore, split
 from service.learner.pictures import Pictures, TrainingPictures
 from service.learner.plan import LearnPlan, make_plan
@@ -106,6 +106,7 @@ class TaskRun:
         return HeldBefore(
             {label: labels.count(label) for label in set(labels)},
             frozenset(image.item.pixel_digest for image in images),
+            trained_before(self._ledger, base.lineage),
         )
 
     def _pictures(self, images: Sequence[HeldOutImage] | Sequence[Item]) -> Pictures:

@@ -47,8 +47,9 @@ FORM = {
 async def learn(request: Request, parts: Parts, query: Annotated[LearnQuery, Query()]) -> Response:
     """Labelled images, or an archive or a Parquet table of them: a new task, or more of an open one."""
     limits = parts.settings.limits
-    await asyncio.to_thread(refuse_early, parts, query)
     async with once_async(request, parts.ledger, parts.lease.name) as attempt:
+        if attempt.replay is None:
+            await asyncio.to_thread(refuse_early, parts, query)
         with spool(parts.settings.incoming) as place:
             form = await read_form(request, limits.request_mb * BYTES_PER_MB, place)
             lesson = Lesson(form, query, place)

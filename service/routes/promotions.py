@@ -10,7 +10,7 @@ from service.assembly import Assembly
 from service.idempotency import Attempt, once
 from service.problems import wrong
 from service.schemas import AliasRequest, Listing, Move, PromotionBody, RollbackRequest
-from stream.versions import SERVING, Promotion
+from stream.versions import SERVING, Expected, Promotion
 
 router = APIRouter(tags=["promotions"])
 
@@ -35,8 +35,9 @@ def roll_back(
     with once(request, parts.ledger, parts.lease.name) as attempt:
         if attempt.replay is not None:
             return replayed(parts, attempt, content)
+        expected = wish.expectation() or seen_now(parts, wish)
         target = parts.ledger.rollback_target(version=wish.version, task=wish.task)
-        return PromotionBody.of(move(parts, SERVING, target, wish, attempt, content))
+        return PromotionBody.of(move(parts, SERVING, target, wish, attempt, content, expected))
 
 
 @router.get("/aliases")
@@ -58,7 +59,7 @@ def point_alias(
     with once(request, parts.ledger, parts.lease.name) as attempt:
         if attempt.replay is not None:
             return replayed(parts, attempt, content)
-        return PromotionBody.of(move(parts, name, wish.version, wish, attempt, content))
+        return PromotionBody.of(move(parts, name, wish.version, wish, attempt, content, wish.expectation()))
 
 
 @router.get("/promotions")
@@ -71,7 +72,23 @@ def list_promotions(parts: Parts, query: Annotated[LogQuery, Query()]) -> Listin
     return Listing(items=tuple(map(PromotionBody.of, page.items)), next=page.next)
 
 
-def move(parts: Assembly, alias: str, version: int, wish: Move, attempt: Attempt, content: object) -> Promotion:
+def seen_now(parts: Assembly, wish: RollbackRequest) -> Expected | None:
+    """What a rollback to the parent is from: if something else takes over meanwhile, its parent was not meant."""
+    if wish.version is not None or wish.task is not None:
+        return None
+    serving = parts.ledger.serving()
+    return None if serving is None else Expected(seq=serving.seq)
+
+
+def move(
+    parts: Assembly,
+    alias: str,
+    version: int,
+    wish: Move,
+    attempt: Attempt,
+    content: object,
+    expected: Expected | None,
+) -> Promotion:
     """Load, check and warm the version, move the alias, swap, in this order; where one fails, nothing moves.
 
     Raises NotFound, Conflict, InvalidContent.
@@ -82,7 +99,7 @@ def move(parts: Assembly, alias: str, version: int, wish: Move, attempt: Attempt
             version,
             by=NOBODY,
             reason=wish.reason,
-            expected=wish.expectation(),
+            expected=expected,
             ticket=attempt.stamped(content),
         )
         parts.follower.follow()

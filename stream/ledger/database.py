@@ -208,7 +208,7 @@ def _translated(url: URL, error: Exception, cause: BaseException | None) -> Exce
     if getattr(cause, "sqlstate", None) == POSTGRES_FULL or SQLITE_FULL in str(cause):
         return StorageFull(url.render_as_string(hide_password=True))
     if isinstance(cause, sqlite3.OperationalError) and not any(
-        word in str(cause) for word in ("locked", "open", "I/O")
+        word in str(cause) for word in ("locked", "open", "I/O", "readonly")
     ):
         return error
     return Unavailable(f"the database does not answer: {cause}")

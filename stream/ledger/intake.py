@@ -90,7 +90,7 @@ class Intake:
         if not drafts:
             raise InvalidContent.of("images", "there are no images")
         with self._database.write() as connection:
-            task_id = self._task_to_fill(connection, task_id, new_task)
+            task_id = self._task_to_fill(connection, task_id, new_task, stays_open=not commit)
             row = task_row(connection, task_id)
             fresh = _without_repeats(connection, task_id, drafts)
             if row.images + len(fresh) > self._quota.images_per_task:
@@ -113,20 +113,22 @@ class Intake:
             complete(connection, ticket, "task", task_id)
             return task_value(connection, task_id)
 
-    def _task_to_fill(self, connection: Connection, task_id: str | None, new: NewTask | None) -> str:
+    def _task_to_fill(
+        self, connection: Connection, task_id: str | None, new: NewTask | None, *, stays_open: bool
+    ) -> str:
         if task_id is None:
             if new is None:
                 raise ValueError("a batch needs a task, old or new")
-            self._insert(connection, new)
+            self._insert(connection, new, stays_open=stays_open)
             return new.id
         row = task_row(connection, task_id)
         if row.state != TaskState.OPEN:
             raise Conflict(f"task {task_id} is {row.state}: only an open task takes more images", field="task")
         return task_id
 
-    def _insert(self, connection: Connection, new: NewTask) -> None:
+    def _insert(self, connection: Connection, new: NewTask, *, stays_open: bool = True) -> None:
         _check_base(connection, new.requested_base)
-        if _count(connection, TaskState.OPEN) >= self._quota.open_tasks:
+        if stays_open and _count(connection, TaskState.OPEN) >= self._quota.open_tasks:
             raise QuotaFull("too many tasks are open: commit or cancel one", retry_after_s=RETRY_AFTER_S)
         connection.execute(
             insert(tasks).values(

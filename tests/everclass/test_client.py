@@ -46,9 +46,27 @@ def test_a_large_lesson_with_a_bad_batch_leaves_no_open_task(monkeypatch: pytest
     monkeypatch.setattr(images, "BATCH_IMAGES", 1)
     lesson = [LabelledImage("a", b"x"), LabelledImage("a", b"bad")]
     replies = (Reply(202, TASK), Reply(422, {"errors": [{"field": "images[0]", "message": "is no image"}]}))
-    with scripted(*replies, Reply(404)) as server, client(server) as everclass, pytest.raises(WrongContent):
+    still_open = Reply(200, {**TASK, "state": "open"})
+    given = scripted(*replies, still_open, Reply(404))
+    with given as server, client(server) as everclass, pytest.raises(WrongContent):
         everclass.learn_images(lesson)
     assert (server.asked[-1].method, server.asked[-1].path) == ("DELETE", "/tasks/t1")
+
+
+def test_a_large_lesson_that_was_committed_after_all_is_not_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "BATCH_IMAGES", 1)
+    lesson = [LabelledImage("a", b"x"), LabelledImage("a", b"bad")]
+    replies = (Reply(202, TASK), Reply(422, {"errors": [{"field": "images[0]", "message": "is no image"}]}))
+    given = scripted(*replies, Reply(200, {**TASK, "state": "queued"}))
+    with given as server, client(server) as everclass, pytest.raises(WrongContent):
+        everclass.learn_images(lesson)
+    assert (server.asked[-1].method, server.asked[-1].path) == ("GET", "/tasks/t1")
+
+
+def test_a_bad_batch_for_a_task_of_the_callers_leaves_that_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "BATCH_IMAGES", 1)
+    lesson = [LabelledImage("a", b"x"), LabelledImage("a", b"bad")]
+    replies = (Reply(202, TASK), Reply(422, {"errors": [{"field": "images[0]", "message": "is no image"}]}))
     with scripted(*replies) as server, client(server) as everclass, pytest.raises(WrongContent):
         everclass.learn_images(lesson, task="mine")
     assert [asked.method for asked in server.asked] == ["POST", "POST"]

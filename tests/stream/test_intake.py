@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from stream.blobs import Blobs, Content, FolderBlobs
 from stream.errors import Conflict, InvalidContent, NotFound, QuotaFull, StorageFull, TooLarge, UnsupportedType
 from stream.intake import Intake, IntakeLimits, Staging
 from stream.ledger import Ledger, Quota, Ticket
+from stream.retention import Policy, sweep
 from stream.tasks import NewTask, Task, TaskState
 from tests.stream.pictures import picture
 
@@ -182,18 +184,22 @@ def test_a_batch_that_the_task_refuses_leaves_the_task_as_it_was(intake: Intake)
     with intake.staging() as staging:
         fill(staging, 2)
         task = accept(staging, commit=False)
-    before = stored(intake)
+    before, items = stored(intake), intake.ledger.items(task.id)
     with intake.staging(task.id) as staging:
         staging.add("images[0]", "cow", None, picture(0))
         staging.add("images[1]", "cow", None, picture(9))
         with pytest.raises(InvalidContent):
             accept(staging)
-    assert stored(intake) == before
     intake.ledger.commit_task(task.id)
     with intake.staging(task.id) as staging:
         staging.add("images[0]", "cow", None, picture(9))
         with pytest.raises(Conflict):
             accept(staging)
+    assert intake.ledger.items(task.id) == items
+    assert stored(intake) >= before
+    lease = intake.ledger.acquire_lease("learner", "me", "here", 60.0, one_machine=True)
+    assert lease is not None
+    sweep(intake.ledger, intake.blobs, lease, Policy(), now=datetime.now(UTC) + timedelta(days=2))
     assert stored(intake) == before
 
 

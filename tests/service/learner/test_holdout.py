@@ -63,3 +63,12 @@ def test_a_picture_held_out_before_goes_on_judging_when_it_is_sent_again() -> No
     assert split(images, HeldBefore(digests=frozenset({"a-2"})), RULE, 1) == ["train", "train", "held_out", "train"]
     named = [Picture("a", "1", "held_out"), Picture("a", "2", "train")]
     assert split(named, HeldBefore(digests=frozenset({"2"})), RULE, 1) == ["held_out", "held_out"]
+
+
+def test_a_picture_that_was_learned_from_never_judges() -> None:
+    images = pictures("a", 40)
+    trained = frozenset(image.pixel_digest for image in images[:38])
+    parts = split(images, HeldBefore(trained=trained), HoldoutRule(0.5, 50), 1)
+    assert set(parts[:38]) == {"train"}
+    named = [Picture("a", "old", "held_out"), Picture("a", "new", "held_out")]
+    assert split(named, HeldBefore(trained=frozenset({"old"})), RULE, 1) == ["train", "held_out"]

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from model.snapshot import Snapshot
+from service.learner import process
+from service.learner.bases import new_root
+from service.learner.publishing import seen_through
+from stream.blobs import FolderBlobs
+from stream.errors import Unavailable
 from stream.manifest import load_manifest, load_parts, part_key
 from stream.versions import Version
+from tests import tiny_weights
 from tests.digits import labelled
 from tests.service.learner.world import World
 
@@ -172,3 +178,39 @@ def test_a_new_root_starts_from_the_settings(world: World) -> None:
     task, (_, final) = world.learn(labelled(2, 3, count=10), base="none")
     assert (task.base, final.parent, final.labels) == (None, None, ("2", "3"))
     assert final.state == "held"
+
+
+def test_pictures_sent_again_stay_what_they_were(world: World) -> None:
+    first, _ = world.learn(labelled(0, 1, count=20))
+    second, _ = world.learn([*labelled(0, 1, count=20), *labelled(2, count=20)])
+    splits = {item.pixel_digest: item.split for item in world.ledger.items(first.id)}
+    again = {item.pixel_digest: item.split for item in world.ledger.items(second.id)}
+    assert {digest: again[digest] for digest in splits} == splits
+
+
+def test_the_same_weights_at_another_size_are_judged_by_features_of_their_own(tmp_path: Path) -> None:
+    weights = tiny_weights.make("test_efficientnet", tmp_path)
+    network = {"backbone": "test_efficientnet", "weights": weights}
+    small = new_root(World.new(tmp_path / "small", **network, image_size=32).settings)
+    large = new_root(World.new(tmp_path / "large", **network, image_size=64).settings)
+    assert small.to_parts()["backbone"] == large.to_parts()["backbone"]
+    assert seen_through(small) != seen_through(large)
+    assert seen_through(small) == seen_through(small.calibrated(2.0, None))
+
+
+def test_a_task_waits_while_the_blobs_do_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "UNAVAILABLE_WAIT_S", 0.1)
+    task = world.send(labelled(0, 1, count=10))
+    away = [Unavailable("the blob store does not answer")] * 3
+    got = FolderBlobs.get
+
+    def get(self: FolderBlobs, key: str, *, verify: bool = True) -> bytes:
+        if away:
+            raise away.pop()
+        return got(self, key, verify=verify)
+
+    monkeypatch.setattr(FolderBlobs, "get", get)
+    world.learn_all()
+    learned = world.ledger.task(task.id)
+    assert (away, learned.state) == ([], "done")
+    assert learned.attempts > 1
