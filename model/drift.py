@@ -72,3 +72,21 @@ class RidgeMap:
 
     def _mapped(self, rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
         return (rows_ND.astype(np.float64) @ self.matrix_DD).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class RidgeDrift:
+    """Statistics of old classes follow the backbone through a linear map, pulled towards the identity by `strength`."""
+
+    strength: float = STRENGTH
+
+    def fit(
+        self,
+        features_old_ND: NDArray[np.float32],
+        features_new_ND: NDArray[np.float32],
+        columns_N: NDArray[np.int64] | None = None,
+    ) -> DriftMap:
+        """The map from the same images' features before and after; the identity where nothing moved."""
+        if np.array_equal(features_old_ND, features_new_ND):
+            return IDENTITY
+        return RidgeMap.fit(features_old_ND, features_new_ND, self.strength)

@@ -2,33 +2,41 @@
 
 block = lay_out(base, labels)                          which classes, which columns
 provisional(base, features, block, …)                  seconds: the backbone as it is, new rows in closed form
-state = tune(backbone, images, starting_head(…), …)    stage 1, the slow learner
-weights = tuned_backbone(base, state, method)
-final(base, weights, state.head, features, …)          statistics carried and merged, stage 2 over all classes
+network = network_of(base, method)                     the base's weights, equipped by the tuner
+started = start(network, base, block, images, …)       the head to train, the stage, what a memory adds
+state = tune(network, started.images, …)               stage 1, the slow learner
+moved = settled(network, started, state, method)
+final(base, moved, state.head, features, block, …)     statistics carried and merged, the head over all classes
 calibrated(version, held-out features, …)              temperature and the rule for unknown images
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from model import paper
-from model.alignment import align
-from model.block import Block
+from model.backbone import PixelBackbone, build
+from model.block import Block, starting_head
 from model.calibration import expected_calibration_error, fit_temperature, softmax
 from model.closed_form import RowScale, linear_discriminant
+from model.drift import RidgeDrift
 from model.head import Head
-from model.methods import Method, RidgeDrift
+from model.method import AlignmentTask, Apart, Drift, Method, Slot, TaskEnd, TaskStart, filed, slot
 from model.novelty import SAMPLES, fit_novelty
 from model.snapshot import Snapshot, SnapshotClass
+from model.stage import LabelledImages, Penalty, Stage, Tensors
 from model.statistics import ClassStatistics
+from model.tuning import TuningPlan
 from model.tuning_state import TuningState
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 FEWEST_FITTING = 20
 """Fewer held-out images than this are no ground for a temperature or a threshold."""
@@ -64,12 +72,79 @@ def provisional(
         statistics=statistics,
         novelty=None,
     )
-    return _aligned(snapshot, base, block, method, seed, device)
+    return _aligned(snapshot, features_ND, block, method, seed, device)
 
 
-def tuned_backbone(base: Snapshot, state: TuningState, method: Method) -> Mapping[str, Tensor]:
-    """The weights that the final version gets: stage 1's, averaged with the base's where the method says so."""
-    return state.backbone if method.averaging is None else method.averaging.mixed(base.backbone, state.backbone)
+def network_of(snapshot: Snapshot, method: Method, device: str = "cpu") -> PixelBackbone:
+    """The snapshot's network, equipped by the method's tuner, in evaluation mode."""
+    network = build(snapshot.spec)
+    network.load(snapshot.backbone)
+    method.tuner.equip(network, slot(snapshot.kept, "tuner"))
+    return network.to(device).eval()
+
+
+def positions(block: Block, method: Method) -> Ints:
+    """Where in the head that stage 1 trains each image's class stands."""
+    return block.image_positions_N if method.scope == "block" else block.image_columns_N
+
+
+@dataclass(frozen=True, eq=False)
+class Started:
+    """A task on its way: what stage 1 trains, on what, how; `before` are the network's weights until now."""
+
+    start: TaskStart
+    images: LabelledImages
+    stage: Stage
+    before: Tensors
+
+    @property
+    def head(self) -> Head:
+        """The head before the first step."""
+        return self.start.head
+
+
+def start(
+    network: PixelBackbone, base: Snapshot, block: Block, images: LabelledImages, method: Method, plan: TuningPlan
+) -> Started:
+    """What stage 1 of this method does with a task; `network` is the base's and gets what the tuner adds.
+
+    `images` are the task's, their columns being `positions(block, method)`.
+    """
+    begun = TaskStart(network, _head_to_train(base, block, method, plan.seed), base, block, images, plan)
+    penalties = [_memory_penalty(method, begun), _regulariser_penalty(method, begun)]
+    lesson = images if method.memory is None else method.memory.lesson(slot(base.kept, "memory"), begun)
+    before = network.state()
+    method.tuner.begin(network, block.number, plan.seed)
+    penalties.append(method.tuner.penalty(network))
+    stage = Stage(
+        method.tuner.groups(network, block.number),
+        method.objective,
+        block.columns_B if method.scope == "rows" else None,
+        [penalty for penalty in penalties if penalty is not None],
+        method.optimisation,
+    )
+    return Started(begun, lesson, stage, before)
+
+
+def settled(network: PixelBackbone, started: Started, state: TuningState, method: Method) -> Apart:
+    """The weights that the final version gets: stage 1's, averaged with those before where the method says so.
+
+    The network holds them afterwards.
+    """
+    tuned = state.backbone if method.averaging is None else method.averaging.mixed(started.before, state.backbone)
+    network.load(tuned)
+    return method.tuner.taken_apart(network.eval())
+
+
+def remembered(end: TaskEnd, method: Method) -> dict[str, Tensor]:
+    """What regulariser and memory keep of the task, by slot."""
+    kept = end.start.base.kept
+    found: dict[str, Tensor] = {}
+    if method.regulariser is not None:
+        found |= filed("regulariser", method.regulariser.finish(slot(kept, "regulariser"), end))
+    if method.memory is not None:
+        found |= filed("memory", method.memory.finish(slot(kept, "memory"), end))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +157,8 @@ class PairedFeatures:
 
 def final(
     base: Snapshot,
-    backbone: Mapping[str, Tensor],
-    block_head: Head,
+    moved: Apart,
+    head: Head,
     features: PairedFeatures,
     block: Block,
     *,
@@ -91,34 +166,41 @@ def final(
     method: Method,
     seed: int,
     device: str = "cpu",
+    kept: Mapping[str, Tensor] = NOTHING,
 ) -> Snapshot:
-    """The version that the slow learner's `backbone` and `block_head` make.
+    """The version that stage 1's weights and head make; `kept` is what regulariser and memory keep, by slot.
 
     Old statistics are carried into the new feature space where the method says so, and always for classes of the block,
     whose new images are then merged in. The block's un-aligned rows are written back. The head is aligned over all
     classes, but not after the first task, nor where the method has no aligner.
     """
     new = ClassStatistics.from_features(features.new_ND, block.image_columns_N, block.class_count)
-    statistics = carried(base.statistics, features, block.known_columns, method.drift).merged(new)
-    unaligned = _grown(base.unaligned, block.class_count).with_rows(block.columns_B, block_head)
+    old = carried(base.statistics, features, block.known_columns, method.drift, block.image_columns_N)
+    statistics = old.merged(new)
+    rows = block.columns_B if method.scope == "block" else np.arange(block.class_count)
+    unaligned = _grown(base.unaligned, block.class_count, head.feature_dim).with_rows(rows, head)
     snapshot = replace(
         base,
-        backbone=backbone,
+        backbone=moved.plain,
         classes=_classes(base, block, statistics, task),
         unaligned=unaligned,
         aligned=unaligned,
         statistics=statistics,
         novelty=None,
+        kept={**kept, **filed("tuner", moved.kept), **_of_slot(base, "aligner")},
     )
-    return _aligned(snapshot, base, block, method, seed, device)
+    return _aligned(snapshot, features.new_ND, block, method, seed, device)
 
 
 def carried(
-    statistics: ClassStatistics, features: PairedFeatures, known_columns: Ints, drift: RidgeDrift | None
+    statistics: ClassStatistics, features: PairedFeatures, known_columns: Ints, drift: Drift | None, columns_N: Ints
 ) -> ClassStatistics:
-    """Old statistics in the new space: all of them with `drift`, else only those that are about to be merged."""
+    """Old statistics in the new space: all of them with `drift`, else only those that are about to be merged.
+
+    `columns_N` are the columns of the paired images' classes.
+    """
     if drift is not None:
-        return drift.fit(features.old_ND, features.new_ND).carry(statistics)
+        return drift.fit(features.old_ND, features.new_ND, columns_N).carry(statistics)
     if not len(known_columns):
         return statistics
     moved = RidgeDrift().fit(features.old_ND, features.new_ND).carry(statistics)
@@ -169,15 +251,45 @@ def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Sna
     return snapshot.calibrated(temperature, novelty), report
 
 
-def _aligned(snapshot: Snapshot, base: Snapshot, block: Block, method: Method, seed: int, device: str) -> Snapshot:
-    """Stage 2, which a first task and a method without aligner do not have."""
-    if method.aligner is None or not base.classes:
-        return snapshot
-    blocks_C = snapshot.blocks_C
-    head = align(
-        snapshot.unaligned, snapshot.statistics, blocks_C, block.number, method.aligner, seed=seed, device=device
+def _aligned(snapshot: Snapshot, features_ND: Floats, block: Block, method: Method, seed: int, device: str) -> Snapshot:
+    """The head over all classes, which a method without aligner, and most after the first task, leave as it is."""
+    task = AlignmentTask(
+        snapshot.unaligned,
+        snapshot.statistics,
+        snapshot.blocks_C,
+        block.number,
+        features_ND,
+        block.image_columns_N,
+        snapshot.kept,
+        seed,
+        device,
     )
-    return replace(snapshot, aligned=head)
+    if method.aligner is None or (task.is_first and not method.aligner.on_first_task):
+        return snapshot
+    aligned = method.aligner.align(task)
+    others = {name: tensor for name, tensor in snapshot.kept.items() if not name.startswith("aligner/")}
+    return replace(snapshot, aligned=aligned.head, kept=others | filed("aligner", aligned.kept))
+
+
+def _of_slot(snapshot: Snapshot, name: Slot) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in snapshot.kept.items() if key.startswith(f"{name}/")}
+
+
+def _head_to_train(base: Snapshot, block: Block, method: Method, seed: int) -> Head:
+    rows = starting_head(base, block, seed)
+    if method.scope == "block":
+        return rows
+    return _grown(base.unaligned, block.class_count).with_rows(block.columns_B, rows)
+
+
+def _memory_penalty(method: Method, begun: TaskStart) -> Penalty | None:
+    return None if method.memory is None else method.memory.begin(slot(begun.base.kept, "memory"), begun)
+
+
+def _regulariser_penalty(method: Method, begun: TaskStart) -> Penalty | None:
+    if method.regulariser is None:
+        return None
+    return method.regulariser.begin(slot(begun.base.kept, "regulariser"), begun)
 
 
 def _classes(base: Snapshot, block: Block, statistics: ClassStatistics, task: str) -> tuple[SnapshotClass, ...]:
@@ -203,6 +315,9 @@ def _usual_length(base: Snapshot) -> RowScale:
     return RowScale(paper.HEAD_STD * base.unaligned.feature_dim**0.5)
 
 
-def _grown(head: Head, class_count: int) -> Head:
+def _grown(head: Head, class_count: int, feature_dim: int | None = None) -> Head:
+    """With rows, and where the features have become longer columns, of zeros."""
     missing = class_count - head.class_count
-    return Head.stack([head, Head(np.zeros((missing, head.feature_dim), np.float32), np.zeros(missing, np.float32))])
+    wider = (feature_dim or head.feature_dim) - head.feature_dim
+    weight_CD = np.pad(head.weight_CD, ((0, missing), (0, wider)))
+    return Head(weight_CD, np.pad(head.bias_C, (0, missing)))

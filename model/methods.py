@@ -1,98 +1,48 @@
-"""Methods of continual learning, each a composition; a new one is one line in the table.
+"""The methods by name, each a composition; a new one is one line in the table."""
 
-A method says how the backbone moves (tuner), what is done with the head afterwards (aligner), how what is remembered of
-old classes follows the backbone (drift), and how far a task may take the weights (averaging).
-"""
+from collections.abc import Callable
+from dataclasses import replace
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
-from model import paper
-from model.alignment import AlignmentPlan
-from model.backbone import PixelBackbone
-from model.drift import IDENTITY, STRENGTH, DriftMap, RidgeMap
-
-
-class Tuner(Protocol):
-    """How the backbone moves in stage 1."""
-
-    @property
-    def ratio(self) -> float:
-        """Learning rate of the backbone over that of the head."""
-
-    def prepare(self, backbone: PixelBackbone) -> None:
-        """Marks what shall move as requiring gradients, and nothing else."""
-
-
-@dataclass(frozen=True)
-class FullTuner:
-    """Every parameter moves, at `ratio` of the head's rate."""
-
-    ratio: float = paper.BACKBONE_RATIO
-
-    def prepare(self, backbone: PixelBackbone) -> None:
-        """Everything requires gradients."""
-        backbone.requires_grad_(True)
-
-
-@dataclass(frozen=True)
-class FrozenTuner:
-    """The backbone stands still; only heads learn."""
-
-    ratio: float = 0.0
-
-    def prepare(self, backbone: PixelBackbone) -> None:
-        """Nothing requires gradients."""
-        backbone.requires_grad_(False)
-
-
-@dataclass(frozen=True)
-class RidgeDrift:
-    """Statistics of old classes follow the backbone through a linear map, pulled towards the identity by `strength`."""
-
-    strength: float = STRENGTH
-
-    def fit(self, features_old_ND: NDArray[np.float32], features_new_ND: NDArray[np.float32]) -> DriftMap:
-        """The map from the same images' features before and after; the identity where nothing moved."""
-        if np.array_equal(features_old_ND, features_new_ND):
-            return IDENTITY
-        return RidgeMap.fit(features_old_ND, features_new_ND, self.strength)
-
-
-@dataclass(frozen=True)
-class Averaging:
-    """After each task the weights are `weight` of the tuned ones and the rest of those before (CoMA)."""
-
-    weight: float = 0.5
-
-    def mixed(self, before: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The mixture, name by name; what is no floating number is the tuned one's."""
-        return {
-            name: before[name].lerp(tensor, self.weight) if tensor.is_floating_point() else tensor
-            for name, tensor in tuned.items()
-        }
-
-
-@dataclass(frozen=True)
-class Method:
-    """`aligner` None leaves the head as stage 1 made it; `drift` None keeps old statistics as they were stored."""
-
-    tuner: Tuner
-    aligner: AlignmentPlan | None = None
-    drift: RidgeDrift | None = None
-    averaging: Averaging | None = None
-
+from model.aligners import ClosedFormAligner, GaussianAligner
+from model.drift import RidgeDrift
+from model.method import Averaging, Method
+from model.tuners import FrozenTuner, FullTuner
 
 METHODS: dict[str, Method] = {
-    "slca": Method(FullTuner(), AlignmentPlan()),
-    "slca+drift": Method(FullTuner(), AlignmentPlan(), RidgeDrift()),
+    "slca": Method(FullTuner(), GaussianAligner()),
     "sl": Method(FullTuner()),
     "seq_ft": Method(FullTuner(ratio=1.0)),
-    "frozen": Method(FrozenTuner(), AlignmentPlan()),
+    "frozen": Method(FrozenTuner(), GaussianAligner()),
+    "joint": Method(FullTuner(), joint=True),
+    "ncm": Method(FrozenTuner(), ClosedFormAligner("nearest_mean")),
+    "lda": Method(FrozenTuner(), ClosedFormAligner("lda")),
+    "sl+ncm": Method(FullTuner(), ClosedFormAligner("nearest_mean")),
+    "sl+lda": Method(FullTuner(), ClosedFormAligner("lda")),
 }
 """`slca` is the paper's, `sl` its slow learner alone, `seq_ft` one large rate for all, `frozen` alignment alone."""
+
+MODIFIERS: dict[str, Callable[[Method], Method]] = {
+    "ca": lambda method: replace(method, aligner=GaussianAligner(on_first_task=method.joint)),
+    "drift": lambda method: replace(method, drift=RidgeDrift()),
+    "averaging": lambda method: replace(method, averaging=Averaging()),
+}
+"""What `+` adds to a method: alignment of its heads, statistics carried along, weights averaged over tasks."""
+
+
+class UnknownMethod(ValueError):
+    """A name that is neither a method nor one with modifiers; the text lists what there is."""
+
+
+def method_named(name: str) -> Method:
+    """The method of a name as `slca`, `slca+drift` or `l2p+ca`; raises UnknownMethod."""
+    parts = name.split("+")
+    for length in range(len(parts), 0, -1):
+        found = METHODS.get("+".join(parts[:length]))
+        if found is not None and all(part in MODIFIERS for part in parts[length:]):
+            for part in parts[length:]:
+                found = MODIFIERS[part](found)
+            return found
+    raise UnknownMethod(
+        f"there is no method {name!r}: it is one of {', '.join(METHODS)}, each with any of "
+        + ", ".join(f"+{modifier}" for modifier in MODIFIERS)
+    )

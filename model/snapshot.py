@@ -1,10 +1,11 @@
 """Everything that a version is: what serves, and what the next task is learned on from."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -18,6 +19,9 @@ from model.spec import BackboneSpec
 from model.statistics import ClassStatistics
 
 Ints = NDArray[np.int64]
+
+KEPT = "kept/"
+"""Prefix of what the method's parts keep, in the stored form of the learner's state."""
 
 
 class SnapshotError(ValueError):
@@ -41,6 +45,8 @@ class SnapshotClass:
 class Snapshot:
     """A version's content. `unaligned` is the head as stage 1 left it, `aligned` the one that serves.
 
+    `kept` is what parts of the method remember beside these, by `SLOT/NAME` (`model/method.py`).
+
     Raises SnapshotError where classes, heads and statistics are not of one number.
     """
 
@@ -53,6 +59,7 @@ class Snapshot:
     statistics: ClassStatistics
     temperature: float = 1.0
     novelty: NoveltyRule | None = None
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counts = {
@@ -97,12 +104,16 @@ class Snapshot:
         parts = {
             "backbone": save_tensors({name: tensor.contiguous() for name, tensor in self.backbone.items()}),
             "head": _saved(self.aligned.to_arrays()),
-            "learner": _saved(self.unaligned.to_arrays()),
+            "learner": self._learner_part(),
             "statistics": _saved(self.statistics.to_arrays()),
         }
         if self.novelty is not None:
             parts["novelty"] = _saved(self.novelty.to_arrays())
         return parts
+
+    def _learner_part(self) -> bytes:
+        tensors = {name: torch.from_numpy(array) for name, array in self.unaligned.to_arrays().items()}
+        return save_tensors(tensors | {KEPT + name: tensor.contiguous() for name, tensor in self.kept.items()})
 
     def describe(self) -> dict[str, Any]:
         """All that is no array, as plain JSON values."""
@@ -118,17 +129,19 @@ class Snapshot:
     def from_parts(cls, parts: Mapping[str, bytes], description: Mapping[str, Any]) -> Self:
         """The snapshot that `to_parts` and `describe` wrote; raises SnapshotError where they are damaged."""
         try:
+            learner = load_tensors(parts["learner"])
             novelty = NoveltyRule.from_arrays(load_arrays(parts["novelty"])) if "novelty" in parts else None
             return cls(
                 spec=BackboneSpec.from_json(description["spec"]),
                 method=description["method"],
                 backbone=load_tensors(parts["backbone"]),
                 classes=tuple(SnapshotClass(**one) for one in description["classes"]),
-                unaligned=Head.from_arrays(load_arrays(parts["learner"])),
+                unaligned=Head.from_arrays({name: learner[name].numpy() for name in ("weight_CD", "bias_C")}),
                 aligned=Head.from_arrays(load_arrays(parts["head"])),
                 statistics=ClassStatistics.from_arrays(load_arrays(parts["statistics"])),
                 temperature=description["temperature"],
                 novelty=novelty,
+                kept={name.removeprefix(KEPT): tensor for name, tensor in learner.items() if name.startswith(KEPT)},
             )
         except SnapshotError:
             raise

@@ -1,14 +1,15 @@
-"""Stage 1 of SLCA, the slow learner: backbone and the block's head under SGD, two learning rates, one loss.
+"""Stage 1, the slow learner: backbone and head at learning rates of their own, under the loss of a `Stage`.
 
-The loss is cross-entropy over the current block alone. What is random depends only on (seed, epoch, image), so that a
-run resumed from a state goes on exactly as the uninterrupted one.
+What is random depends only on (seed, epoch, image), so that a run resumed from a state goes on exactly as the
+uninterrupted one.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,29 +20,21 @@ from model import paper
 from model.augmentation import training_view
 from model.backbone import PixelBackbone, Precision, autocast
 from model.head import Head
+from model.stage import LabelledImages, Stage, Step
 from model.tuning_state import EpochRecord, Running, TuningState
+
+MOMENTUM_BUFFER, KIND = "momentum_buffer", "#"
+"""The optimiser's usual buffer, stored under the parameter's name alone; others follow the name after `#`."""
 
 CHECKPOINT_SECONDS = 60.0
 """Longest time between two checkpoints, in seconds, but for one step."""
-
-
-class LabelledImages(Protocol):
-    """A task's training images: decoded pixels on demand, and the position of each one's class in the block."""
-
-    @property
-    def columns_N(self) -> NDArray[np.int64]:
-        """The position in the block's head of each image's class."""
-
-    def __len__(self) -> int: ...
-
-    def pixels(self, index: int) -> NDArray[np.uint8]:
-        """Image `index`, H×W×3 RGB."""
 
 
 @dataclass(frozen=True)
 class TuningPlan:
     """The settings of stage 1; rates fall by `gamma` at the start of each epoch in `milestones`, counted from 0.
 
+    A method may have its own way to step (`Optimisation`).
     `max_minutes` limits the time by a number of epochs that is decided after the first one.
     """
 
@@ -98,22 +91,26 @@ OnCheckpoint = Callable[[TuningState], None]
 def tune(
     backbone: PixelBackbone,
     images: LabelledImages,
-    block_head: Head,
+    head: Head,
     plan: TuningPlan,
     *,
+    stage: Stage | None = None,
     resume: TuningState | None = None,
     on_step: OnStep = lambda progress: None,
     on_checkpoint: OnCheckpoint = lambda state: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TuningState:
-    """Trains what of the backbone requires gradients, and the block's head; the last state, with all its epochs done.
+    """Trains what the stage says moves, and the head; the last state, with all its epochs done.
+
+    Without a stage that is everything of the backbone that requires gradients, under cross-entropy over the head.
 
     `on_step` is told after each micro-batch and may raise to stop; `on_checkpoint` gets a state at the end of each
     epoch and about once a minute. Raises ValueError without images.
     """
     if not len(images):
         raise ValueError("no images to learn from")
-    run = _Run(backbone, images, resume or TuningState.start(backbone.state(), block_head, plan.epochs), plan)
+    start = resume or TuningState.start(backbone.state(), head, plan.epochs)
+    run = _Run(backbone, images, start, plan, stage or Stage.of_moving(backbone))
     watch = _Watch(run, on_step, on_checkpoint, clock)
     with _threads(plan.threads):
         backbone.train()
@@ -132,8 +129,10 @@ def tune(
 class _Run:
     """The moving parts: parameters, optimiser, and how far the run has come."""
 
-    def __init__(self, backbone: PixelBackbone, images: LabelledImages, state: TuningState, plan: TuningPlan) -> None:
-        self.plan, self.images, self.backbone = plan, images, backbone
+    def __init__(
+        self, backbone: PixelBackbone, images: LabelledImages, state: TuningState, plan: TuningPlan, stage: Stage
+    ) -> None:
+        self.plan, self.images, self.backbone, self.stage = plan, images, backbone, stage
         self.epoch, self.step, self.epochs = state.epoch, state.step, state.epochs
         self.history, self.running = state.history, state.running
         backbone.load(state.backbone)
@@ -141,6 +140,9 @@ class _Run:
         self._bias_C = nn.Parameter(torch.tensor(state.head.bias_C, device=backbone.device))
         self._optimiser = self._new_optimiser()
         self._take_momentum(state.momentum)
+        for number, penalty in enumerate(stage.penalties):
+            if state.epoch or state.step:
+                penalty.take(_under(f"{number}/", state.penalties))
 
     @property
     def steps_an_epoch(self) -> int:
@@ -150,7 +152,7 @@ class _Run:
         """The image indices of each step of this epoch that is still to do."""
         order_N = np.random.default_rng([self.plan.seed, self.epoch]).permutation(len(self.images))
         for group in self._optimiser.param_groups:
-            group["lr"] = group["full_lr"] * self.plan.rate_factor(self.epoch, self.epochs)
+            group["lr"] = self._rate(group["full_lr"])
         for step in range(self.step, self.steps_an_epoch):
             yield order_N[step * self.plan.batch_size : (step + 1) * self.plan.batch_size]
 
@@ -160,17 +162,34 @@ class _Run:
         for start in range(0, len(batch_B), self.plan.micro_batch):
             self._gather(batch_B[start : start + self.plan.micro_batch], start, len(batch_B))
             told()
+        if self.stage.optimisation.clip_norm is not None:
+            nn.utils.clip_grad_norm_(list(self._trained().values()), self.stage.optimisation.clip_norm)
         self._optimiser.step()
         self.step += 1
+
+    def _rate(self, full_lr: float) -> float:
+        way = self.stage.optimisation
+        if way.schedule == "constant":
+            return full_lr
+        if way.schedule == "cosine":
+            return way.floor_lr + (full_lr - way.floor_lr) * (1 + math.cos(math.pi * self.epoch / self.epochs)) / 2
+        return full_lr * self.plan.rate_factor(self.epoch, self.epochs)
 
     def _gather(self, part_B: NDArray[np.int64], start: int, batch: int) -> None:
         device = self.backbone.device
         pixels_BHWC = torch.from_numpy(np.stack([self._view(int(index)) for index in part_B])).to(device)
         columns_B = torch.from_numpy(self.images.columns_N[part_B]).to(device)
-        with _seeded(device, [self.plan.seed, self.epoch, self.step, start]), autocast(device, self.plan.precision):
-            logits_BC = nn.functional.linear(self.backbone(pixels_BHWC), self._weight_CD, self._bias_C)
-        loss = nn.functional.cross_entropy(logits_BC.float(), columns_B, reduction="sum")
-        (loss / batch).backward()  # type: ignore[no-untyped-call]
+        numbers = [self.plan.seed, self.epoch, self.step, start]
+        with _seeded(device, numbers) as seed, autocast(device, self.plan.precision):
+            features_BD = self.backbone(pixels_BHWC)
+            logits_BC = nn.functional.linear(features_BD, self._weight_CD, self._bias_C)
+            step = Step(
+                self.backbone, self._weight_CD, self._bias_C, pixels_BHWC, columns_B, features_BD, logits_BC, seed
+            )
+            added = sum((penalty(step) for penalty in self.stage.penalties), start=torch.zeros((), device=device))
+        loss = self.stage.loss(logits_BC, columns_B)
+        total = self.stage.loss_weight * loss / batch + added.float() * len(part_B) / batch
+        total.backward()  # type: ignore[no-untyped-call]
         correct = int((logits_BC.argmax(dim=1) == columns_B).sum())
         self.running = self.running.plus(float(loss.detach()), correct, len(part_B))
 
@@ -186,29 +205,53 @@ class _Run:
         """Everything that the rest of the run depends on, copied."""
         head = Head(self._weight_CD.detach().cpu().numpy().copy(), self._bias_C.detach().cpu().numpy().copy())
         momentum = {
-            name: self._optimiser.state[parameter]["momentum_buffer"].detach().cpu().clone()
+            name + _suffix(kind): tensor.detach().cpu().clone()
             for name, parameter in self._trained().items()
-            if "momentum_buffer" in self._optimiser.state[parameter]
+            for kind, tensor in self._optimiser.state[parameter].items()
+            if isinstance(tensor, Tensor)
+        }
+        penalties = {
+            f"{number}/{name}": tensor
+            for number, penalty in enumerate(self.stage.penalties)
+            for name, tensor in penalty.state().items()
         }
         return TuningState(
-            self.epoch, self.step, self.epochs, self.history, self.running, self.backbone.state(), head, momentum
+            self.epoch,
+            self.step,
+            self.epochs,
+            self.history,
+            self.running,
+            self.backbone.state(),
+            head,
+            momentum,
+            penalties,
         )
 
     def _trained(self) -> dict[str, nn.Parameter]:
-        moving = {f"backbone.{name}": p for name, p in self.backbone.named_parameters() if p.requires_grad}
-        return {**moving, "head.weight_CD": self._weight_CD, "head.bias_C": self._bias_C}
+        moving = {id(parameter) for group in self.stage.groups for parameter in group.parameters}
+        named = {f"backbone.{name}": p for name, p in self.backbone.named_parameters() if id(p) in moving}
+        return {**named, "head.weight_CD": self._weight_CD, "head.bias_C": self._bias_C}
 
-    def _new_optimiser(self) -> torch.optim.SGD:
-        moving = [p for p in self.backbone.parameters() if p.requires_grad]
-        plan, groups = self.plan, [{"params": [self._weight_CD, self._bias_C], "full_lr": self.plan.head_lr}]
-        if moving:
-            groups.append({"params": moving, "full_lr": plan.backbone_lr})
-        return torch.optim.SGD(groups, lr=plan.head_lr, momentum=plan.momentum, weight_decay=plan.weight_decay)
+    def _new_optimiser(self) -> torch.optim.Optimizer:
+        plan, way = self.plan, self.stage.optimisation
+        head_lr = plan.head_lr if way.head_lr is None else way.head_lr
+        groups: list[dict[str, Any]] = [{"params": [self._weight_CD, self._bias_C], "full_lr": head_lr}]
+        for group in self.stage.groups:
+            rate = plan.backbone_lr if group.ratio is None else group.ratio * head_lr
+            if group.parameters:
+                groups.append({"params": list(group.parameters), "full_lr": rate})
+        decay = plan.weight_decay if way.weight_decay is None else way.weight_decay
+        if way.optimiser == "adam":
+            return torch.optim.Adam(groups, lr=head_lr, weight_decay=decay)
+        return torch.optim.SGD(groups, lr=head_lr, momentum=plan.momentum, weight_decay=decay)
 
     def _take_momentum(self, momentum: dict[str, Tensor]) -> None:
         for name, parameter in self._trained().items():
-            if name in momentum:
-                self._optimiser.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device, copy=True)
+            for stored, tensor in momentum.items():
+                owner, _, kind = stored.partition(KIND)
+                if owner == name:
+                    where = "cpu" if kind == "step" else parameter.device
+                    self._optimiser.state[parameter][kind or MOMENTUM_BUFFER] = tensor.to(where, copy=True)
 
 
 class _Watch:
@@ -241,12 +284,21 @@ class _Watch:
 
 
 @contextmanager
-def _seeded(device: torch.device, numbers: list[int]) -> Iterator[None]:
+def _seeded(device: torch.device, numbers: list[int]) -> Iterator[int]:
     """Dropout and the like draw from these numbers alone, and leave torch's own state untouched."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
-        yield
+        seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+        torch.manual_seed(seed)
+        yield seed
+
+
+def _suffix(kind: str) -> str:
+    return "" if kind == MOMENTUM_BUFFER else KIND + kind
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 @contextmanager

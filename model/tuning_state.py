@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.head import Head
 
-BACKBONE, MOMENTUM = "backbone/", "momentum/"
+BACKBONE, MOMENTUM, PENALTIES = "backbone/", "momentum/", "penalties/"
 """Prefixes of tensor names in the stored form."""
 
 
@@ -51,7 +51,7 @@ class TuningState:
     """`epoch` and `step` are the next to do, counted from 0; `epochs` is how many there shall be.
 
     `backbone` holds all weights and buffers by name, `momentum` the optimiser's buffers by `backbone.NAME` or
-    `head.NAME`.
+    `head.NAME`, `penalties` what the stage's penalties carry along.
     """
 
     epoch: int
@@ -62,6 +62,7 @@ class TuningState:
     backbone: dict[str, Tensor]
     head: Head
     momentum: dict[str, Tensor] = field(default_factory=dict)
+    penalties: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def start(cls, backbone: dict[str, Tensor], head: Head, epochs: int) -> "TuningState":
@@ -77,6 +78,7 @@ class TuningState:
         """The state as safetensors, its numbers as JSON in the metadata; equal states give equal bytes."""
         tensors = {BACKBONE + name: tensor.contiguous() for name, tensor in self.backbone.items()}
         tensors |= {MOMENTUM + name: tensor.contiguous() for name, tensor in self.momentum.items()}
+        tensors |= {PENALTIES + name: tensor.contiguous() for name, tensor in self.penalties.items()}
         tensors |= {name: torch.from_numpy(array) for name, array in self.head.to_arrays().items()}
         numbers = {
             "epoch": self.epoch,
@@ -113,6 +115,7 @@ class TuningState:
             _prefixed(tensors, BACKBONE),
             head,
             _prefixed(tensors, MOMENTUM),
+            _prefixed(tensors, PENALTIES),
         )
 
 

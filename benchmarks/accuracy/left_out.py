@@ -16,12 +16,14 @@ from benchmarks.accuracy.protocol import CLASSES, class_order
 from model import paper
 from model.block import lay_out
 from model.closed_form import linear_discriminant
-from model.drift import RidgeMap
+from model.drift import RidgeDrift, RidgeMap
 from model.head import Head
 from model.learning import PairedFeatures, final
-from model.methods import METHODS, FullTuner, Method, RidgeDrift
+from model.method import Apart, Method
+from model.methods import METHODS
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
+from model.tuners import FullTuner
 
 STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
 
@@ -55,7 +57,7 @@ def judged(folder: Path, seed: int, method: Method) -> tuple[list[float], list[f
         block = lay_out(version, [str(one) for one in np.repeat(classes, each)])
         head = Head(kept["weight_CD"][-len(classes) :], kept["bias_C"][-len(classes) :])
         pair = PairedFeatures(kept["old_ND"], kept["new_ND"])
-        version = final(version, {}, head, pair, block, task=str(number), method=method, seed=seed)
+        version = final(version, Apart({}), head, pair, block, task=str(number), method=method, seed=seed)
         truth_N = np.repeat(np.arange(version.statistics.class_count), len(kept["test_ND"]) // len(version.classes))
         for heads, one in ((aligned, version.aligned), (discriminant, linear_discriminant(version.statistics))):
             heads.append(float((one.logits(kept["test_ND"]).argmax(axis=1) == truth_N).mean()))

@@ -18,7 +18,8 @@ from model.closed_form import linear_discriminant, nearest_mean
 from model.evaluation import AccuracyMatrix, accuracy_matrix
 from model.head import Head
 from model.learning import PairedFeatures, final, provisional
-from model.methods import METHODS
+from model.method import Apart
+from model.methods import METHODS, method_named
 from model.preprocess import evaluation_view
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
@@ -74,7 +75,7 @@ class SeedRun:
         self._tasks = protocol.class_tasks(seed)
         self._backbone = build(recipe.spec)
         self._backbone.load(recipe.weights)
-        METHODS["slca"].tuner.prepare(self._backbone)
+        METHODS["slca"].tuner.begin(self._backbone, 1, 0)
         root = Snapshot.root(recipe.spec, recipe.weights, self._backbone.feature_dim, "slca")
         self._slca, self._carried = root, root
         self._correct: dict[str, list[list[NDArray[np.bool_]]]] = {}
@@ -120,7 +121,14 @@ class SeedRun:
     ) -> Snapshot:
         with self._timed("alignment"):
             return final(
-                base, backbone, head, features, block, task=str(number), method=METHODS[method], seed=self._seed
+                base,
+                Apart(backbone),
+                head,
+                features,
+                block,
+                task=str(number),
+                method=method_named(method),
+                seed=self._seed,
             )
 
     def _judge_provisional(self, number: int, block: Block, old_ND: Floats) -> None:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import torch
 
 from model.backbone import Precision
-from model.methods import METHODS, Method
+from model.method import Method
+from model.methods import method_named
 from model.tuning import TuningPlan
 from service.learner.holdout import HoldoutRule
 from service.settings import Settings
@@ -52,7 +53,7 @@ class LearnPlan:
     @property
     def composition(self) -> Method:
         """The method by its name."""
-        return METHODS[self.method]
+        return method_named(self.method)
 
     @property
     def holdout(self) -> HoldoutRule:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from model import learning
 from model.backbone import PixelBackbone, build, extract_features
-from model.block import Block, lay_out, starting_head
-from model.learning import PairedFeatures
+from model.block import Block, lay_out
+from model.learning import PairedFeatures, Started
+from model.method import TaskEnd
 from model.snapshot import Snapshot
 from model.tuning import tune
 from model.tuning_state import TuningState
@@ -73,7 +74,7 @@ class TaskRun:
         old_ND = self._features(lesson.base.snapshot.backbone, lesson.trained)
         if lesson.block.needs_tuning:
             self._publish_provisional(old_ND)
-            self._publish_final(self._tuned(), old_ND)
+            self._publish_final(old_ND)
         else:
             self._publish_on_standing_backbone(old_ND, "final")
         self._ledger.finish(self._workshop.heartbeat.lease, self._task.id)
@@ -148,23 +149,19 @@ class TaskRun:
         )
         self._publish(snapshot, old_ND, kind)
 
-    def _tuned(self) -> TuningState:
+    def _tuned(self, network: PixelBackbone, started: Started) -> TuningState:
         """The slow learner's last state, from the last checkpoint on."""
-        lesson, checkpoints = self._lesson, Checkpoints(self._workshop, self._task.id)
-        self._report.enter(Phase.TRAINING)
+        checkpoints = Checkpoints(self._workshop, self._task.id)
         resume = checkpoints.last()
         if resume is not None and resume.done:
             return resume
-        base = lesson.base.snapshot
-        self._backbone.load(base.backbone)
-        lesson.plan.composition.tuner.prepare(self._backbone)
-        images = TrainingPictures(self._pictures(lesson.trained), lesson.block.image_positions_N, base.spec)
         progress = TrainingProgress(self._report, resume)
         state = tune(
-            self._backbone,
-            images,
-            starting_head(base, lesson.block, lesson.plan.seed),
-            lesson.plan.tuning(len(images)),
+            network,
+            started.images,
+            started.head,
+            started.start.plan,
+            stage=started.stage,
             resume=resume,
             on_step=progress,
             on_checkpoint=checkpoints.save,
@@ -172,16 +169,23 @@ class TaskRun:
         progress.finish()
         return state
 
-    def _publish_final(self, state: TuningState, old_ND: Features) -> None:
+    def _publish_final(self, old_ND: Features) -> None:
         lesson = self._lesson
         method, base = lesson.plan.composition, lesson.base.snapshot
+        self._report.enter(Phase.TRAINING)
+        network = learning.network_of(base, method, lesson.plan.device)
+        positions_N = learning.positions(lesson.block, method)
+        images = TrainingPictures(self._pictures(lesson.trained), positions_N, base.spec)
+        started = learning.start(network, base, lesson.block, images, method, lesson.plan.tuning(len(images)))
+        state = self._tuned(network, started)
         self._report.enter(Phase.STATISTICS)
-        backbone = learning.tuned_backbone(base, state, method)
-        new_ND = self._features(backbone, lesson.trained)
+        moved = learning.settled(network, started, state, method)
+        kept = learning.remembered(TaskEnd(network, state.head, images, started.start), method)
+        new_ND = self._features(moved.plain, lesson.trained)
         self._report.enter(Phase.ALIGNMENT)
         snapshot = learning.final(
             base,
-            backbone,
+            moved,
             state.head,
             PairedFeatures(old_ND, new_ND),
             lesson.block,
@@ -189,6 +193,7 @@ class TaskRun:
             method=method,
             seed=lesson.plan.seed,
             device=lesson.plan.device,
+            kept=kept,
         )
         self._publish(snapshot, new_ND, "final")
 

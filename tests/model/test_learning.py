@@ -8,24 +8,32 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.aligners import GaussianAligner
 from model.alignment import AlignmentPlan, align
 from model.backbone import PixelBackbone, build, extract_features
-from model.block import Block, lay_out, starting_head
+from model.block import Block, lay_out
 from model.closed_form import linear_discriminant
+from model.drift import RidgeDrift
 from model.learning import (
     HeldOut,
     PairedFeatures,
+    Started,
     calibrated,
     carried,
     final,
+    network_of,
+    positions,
     provisional,
-    tuned_backbone,
+    settled,
+    start,
 )
-from model.methods import METHODS, Averaging, FullTuner, Method, RidgeDrift
+from model.method import Averaging, Method
+from model.methods import METHODS, method_named
 from model.preprocess import evaluation_view
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
 from model.statistics import ClassStatistics
+from model.tuners import FullTuner
 from model.tuning import TuningPlan, tune
 from model.tuning_state import TuningState
 from tests.model.pictures import Pictures, made
@@ -33,6 +41,7 @@ from tests.model.pictures import Pictures, made
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
 PLAN = TuningPlan(epochs=2, batch_size=8, micro_batch=8, milestones=(1,), backbone_lr=1e-3, threads=1)
 SLCA = METHODS["slca"]
+NO_COLUMNS = np.zeros(0, np.int64)
 
 
 class Learner:
@@ -42,7 +51,6 @@ class Learner:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.backbone: PixelBackbone = build(SPEC)
-        method.tuner.prepare(self.backbone)
         self.method = method
         self.version = Snapshot.root(SPEC, self.backbone.state(), self.backbone.feature_dim, "slca")
 
@@ -61,15 +69,17 @@ class Learner:
         if not block.needs_tuning:
             self.version = provisional(base, old_ND, block, task=task, method=self.method, seed=seed)
             return self.version
-        state = self.tuned(pictures, block, seed)
-        weights = tuned_backbone(base, state, self.method)
-        pair = PairedFeatures(old_ND, self.features(pictures, weights))
-        self.version = final(base, weights, state.head, pair, block, task=task, method=self.method, seed=seed)
+        started, state = self.tuned(pictures, block, seed)
+        moved = settled(started.start.network, started, state, self.method)
+        pair = PairedFeatures(old_ND, self.features(pictures, moved.plain))
+        self.version = final(base, moved, state.head, pair, block, task=task, method=self.method, seed=seed)
         return self.version
 
-    def tuned(self, pictures: list[np.ndarray], block: Block, seed: int) -> TuningState:
-        images = Pictures(pictures, block.image_positions_N)
-        return tune(self.backbone, images, starting_head(self.version, block, seed), PLAN)
+    def tuned(self, pictures: list[np.ndarray], block: Block, seed: int) -> tuple[Started, TuningState]:
+        images = Pictures(pictures, positions(block, self.method))
+        network = network_of(self.version, self.method)
+        started = start(network, self.version, block, images, self.method, replace(PLAN, seed=seed))
+        return started, tune(network, images, started.head, replace(PLAN, seed=seed), stage=started.stage)
 
     def accuracy(self, classes: range | list[int], version: Snapshot) -> float:
         pictures, labels = made(classes, 10, seed=77)
@@ -111,7 +121,7 @@ def test_a_provisional_head_is_aligned_where_there_are_old_classes_and_the_metho
     np.testing.assert_allclose(cosine_C / np.linalg.norm(first.aligned.weight_CD, axis=1), 1, atol=1e-5)
     learner.learn(*made(range(3), 12), task="first")
     block, second = learner.provisional(*made(range(3, 5), 12))
-    plan = learner.method.aligner
+    plan = learner.method.aligner.plan
     assert plan is not None
     head = align(second.unaligned, second.statistics, second.blocks_C, block.number, plan, seed=1)
     np.testing.assert_array_equal(second.aligned.weight_CD, head.weight_CD)
@@ -132,7 +142,7 @@ def test_the_first_final_version_is_not_aligned_and_later_ones_are() -> None:
 
 
 def test_alignment_after_a_task_makes_old_and_new_classes_comparable() -> None:
-    learner = Learner(Method(FullTuner(), AlignmentPlan(batch=16)))
+    learner = Learner(Method(FullTuner(), GaussianAligner(AlignmentPlan(batch=16))))
     learner.learn(*made(range(3), 12), task="first")
     version = learner.learn(*made(range(3, 5), 12), task="second")
     before = replace(version, aligned=version.unaligned)
@@ -181,17 +191,17 @@ def test_known_classes_are_carried_before_they_are_merged_and_others_only_on_req
     features_ND = np.random.default_rng(1).standard_normal((20, 6)).astype(np.float32)
     statistics = ClassStatistics.from_features(features_ND, np.repeat([0, 1], 10), 2)
     everywhere = RidgeDrift().fit(some_pair().old_ND, some_pair().new_ND).carry(statistics)
-    chosen = carried(statistics, some_pair(), np.array([1]), None)
+    chosen = carried(statistics, some_pair(), np.array([1]), None, NO_COLUMNS)
     np.testing.assert_array_equal(chosen.mean_CD, [statistics.mean_CD[0], everywhere.mean_CD[1]])
     np.testing.assert_array_equal(chosen.factors[0], statistics.factors[0])
     np.testing.assert_array_equal(chosen.factors[1], everywhere.factors[1])
-    full = carried(statistics, some_pair(), np.zeros(0, np.int64), RidgeDrift())
+    full = carried(statistics, some_pair(), NO_COLUMNS, RidgeDrift(), NO_COLUMNS)
     np.testing.assert_array_equal(full.mean_CD, everywhere.mean_CD)
-    assert carried(statistics, some_pair(), np.zeros(0, np.int64), None) is statistics
+    assert carried(statistics, some_pair(), NO_COLUMNS, None, NO_COLUMNS) is statistics
 
 
 def test_a_method_with_drift_moves_every_old_mean() -> None:
-    learner = Learner(METHODS["slca+drift"])
+    learner = Learner(method_named("slca+drift"))
     before = learner.learn(*made(range(3), 12), task="first").statistics
     after = learner.learn(*made([3, 4], 12), task="second").statistics
     assert (np.abs(after.mean_CD[:3] - before.mean_CD) > 0).any(axis=1).all()
@@ -208,11 +218,13 @@ def test_averaging_takes_the_backbone_half_way() -> None:
     learner = Learner(Method(FullTuner(), averaging=Averaging(0.5)))
     base = learner.version
     pictures, labels = made(range(2), 8)
-    state = learner.tuned(pictures, lay_out(base, labels), 1)
+    started, state = learner.tuned(pictures, lay_out(base, labels), 1)
     name = "network.patch_embed.proj.weight"
-    expected = (base.backbone[name] + state.backbone[name]) / 2
-    torch.testing.assert_close(tuned_backbone(base, state, learner.method)[name], expected)
-    assert tuned_backbone(base, state, SLCA) is state.backbone
+    tuned = state.backbone[name].clone()
+    halfway = settled(started.start.network, started, state, learner.method).plain
+    torch.testing.assert_close(halfway[name], (base.backbone[name] + tuned) / 2)
+    whole = settled(started.start.network, started, state, SLCA).plain
+    torch.testing.assert_close(whole[name], tuned)
 
 
 def test_a_task_of_one_class_makes_a_version_on_the_same_backbone(two_tasks: Learner) -> None:

@@ -4,28 +4,34 @@ import numpy as np
 import pytest
 import torch
 
+from model.aligners import GaussianAligner
 from model.backbone import build
-from model.drift import IDENTITY, RidgeMap
-from model.methods import METHODS, Averaging, FrozenTuner, FullTuner, RidgeDrift
+from model.drift import IDENTITY, RidgeDrift, RidgeMap
+from model.method import Averaging, Method
+from model.methods import METHODS, UnknownMethod, method_named
 from model.spec import BackboneSpec
+from model.tuners import FrozenTuner, FullTuner
+from model.tuning import TuningPlan
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
 
 
 def test_the_papers_method_is_the_slow_learner_with_alignment_and_nothing_else() -> None:
     slca = METHODS["slca"]
-    assert slca.tuner.ratio == pytest.approx(0.01)
-    assert slca.aligner is not None and slca.aligner.tau == 0.1 and slca.aligner.samples_per_class == 256
+    assert slca.tuner == FullTuner()
+    assert TuningPlan().backbone_lr == pytest.approx(0.01 * TuningPlan().head_lr)
+    assert isinstance(slca.aligner, GaussianAligner)
+    assert slca.aligner.plan.tau == 0.1 and slca.aligner.plan.samples_per_class == 256
     assert slca.drift is None and slca.averaging is None
     assert METHODS["sl"].aligner is None and METHODS["sl"].tuner == slca.tuner
-    assert METHODS["seq_ft"].tuner.ratio == 1
+    assert METHODS["seq_ft"].tuner == FullTuner(ratio=1.0)
 
 
 def test_tuners_decide_what_moves() -> None:
     backbone = build(SPEC)
-    FrozenTuner().prepare(backbone)
+    FrozenTuner().begin(backbone, 1, 0)
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
-    FullTuner().prepare(backbone)
+    FullTuner().begin(backbone, 1, 0)
     assert all(parameter.requires_grad for parameter in backbone.parameters())
 
 
@@ -42,3 +48,17 @@ def test_averaged_weights_lie_between() -> None:
     tuned = {"w": torch.tensor([1.0, 0.0]), "steps": torch.tensor(8)}
     mixed = Averaging(0.25).mixed(before, tuned)
     assert mixed["w"].tolist() == [0.25, 3.0] and mixed["steps"].item() == 8
+
+
+def test_modifiers_add_to_any_method() -> None:
+    assert method_named("slca+drift") == Method(FullTuner(), GaussianAligner(), RidgeDrift())
+    assert method_named("sl+ca") == METHODS["slca"]
+    assert method_named("sl+lda+averaging").aligner == METHODS["sl+lda"].aligner
+    for name in ("", "slca+", "best", "drift", "slca+best"):
+        with pytest.raises(UnknownMethod, match="slca"):
+            method_named(name)
+
+
+def test_a_server_is_told_why_it_cannot_offer_a_method() -> None:
+    assert METHODS["slca"].refusals() == []
+    assert METHODS["joint"].refusals() == ["it needs all tasks at once"]

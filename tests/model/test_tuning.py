@@ -11,8 +11,8 @@ from torch import nn
 from model.augmentation import training_view
 from model.backbone import PixelBackbone, build
 from model.head import Head
-from model.methods import FrozenTuner, FullTuner
 from model.spec import BackboneSpec
+from model.tuners import FrozenTuner, FullTuner
 from model.tuning import TuningPlan, TuningProgress, tune
 from model.tuning_state import EpochRecord, TuningState
 from tests.model.pictures import Pictures, made
@@ -42,7 +42,7 @@ def images() -> Pictures:
 @pytest.fixture
 def backbone() -> Iterator[PixelBackbone]:
     one = fresh()
-    FullTuner().prepare(one)
+    FullTuner().begin(one, 1, 0)
     yield one
 
 
@@ -109,7 +109,7 @@ def test_a_stopped_run_goes_on_with_the_bytes_of_an_uninterrupted_one(
             raise Stop
 
     again = fresh()
-    FullTuner().prepare(again)
+    FullTuner().begin(again, 1, 0)
     with pytest.raises(Stop):
         tune(
             again,
@@ -121,7 +121,7 @@ def test_a_stopped_run_goes_on_with_the_bytes_of_an_uninterrupted_one(
             clock=lambda: float(next(seconds)),
         )
     other = fresh()
-    FullTuner().prepare(other)
+    FullTuner().begin(other, 1, 0)
     resumed = tune(other, images, some_head(backbone), PLAN, resume=TuningState.from_bytes(saved[-1]))
     assert resumed.to_bytes() == expected
 
@@ -133,7 +133,7 @@ def test_a_finished_state_is_given_back_as_it_is(backbone: PixelBackbone, images
 
 def test_a_frozen_backbone_gets_no_gradient_at_all(images: Pictures) -> None:
     backbone = fresh()
-    FrozenTuner().prepare(backbone)
+    FrozenTuner().begin(backbone, 1, 0)
     state = tune(backbone, images, some_head(backbone), PLAN)
     assert all(parameter.grad is None for parameter in backbone.parameters())
     for name, value in fresh().state().items():
@@ -144,7 +144,7 @@ def test_a_frozen_backbone_gets_no_gradient_at_all(images: Pictures) -> None:
 
 def test_running_statistics_of_batch_norm_stay(images: Pictures) -> None:
     backbone = fresh(CONVOLUTIONAL)
-    FullTuner().prepare(backbone)
+    FullTuner().begin(backbone, 1, 0)
     state = tune(backbone, images, some_head(backbone), replace(PLAN, backbone_lr=0.01))
     before = fresh(CONVOLUTIONAL).state()
     assert any("running_mean" in name for name in before)
@@ -157,7 +157,7 @@ def test_running_statistics_of_batch_norm_stay(images: Pictures) -> None:
 def test_half_precision_learns_nearly_the_same(backbone: PixelBackbone, images: Pictures) -> None:
     state = tune(backbone, images, some_head(backbone), replace(PLAN, precision="bf16"))
     full = fresh()
-    FullTuner().prepare(full)
+    FullTuner().begin(full, 1, 0)
     exact = tune(full, images, some_head(backbone), PLAN)
     assert all(value.dtype == torch.float32 for value in state.backbone.values())
     np.testing.assert_allclose(state.head.weight_CD, exact.head.weight_CD, atol=5e-3)

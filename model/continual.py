@@ -1,0 +1,171 @@
+"""One task of any method from its images to the next snapshot, in memory: what benchmarks and `check_method` drive.
+
+A server goes through the same steps (`service/learner/story.py`), stores what lies between them, and publishes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.backbone import PixelBackbone, extract_features
+from model.block import Block, lay_out, starting_head
+from model.head import Head
+from model.learning import PairedFeatures, final, network_of, positions, provisional, remembered, settled, start
+from model.method import Classifier, Method, TaskEnd, TaskStart, slot
+from model.preprocess import evaluation_view
+from model.snapshot import Snapshot
+from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
+from model.tuning_state import TuningState
+
+Floats = NDArray[np.float32]
+Phase = Literal["features", "training", "alignment"]
+
+FEATURE_BATCH = 64
+
+
+class Images(Protocol):
+    """Decoded pictures on demand."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, H×W×3 RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Images with the position of each one's class in the head that is trained."""
+
+    images: Images
+    columns_N: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.columns_N)
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, H×W×3 RGB."""
+        return self.images.pixels(index)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Whom to tell of what happens; each may raise to stop."""
+
+    on_phase: Callable[[Phase], None] = lambda phase: None
+    on_step: OnStep = lambda progress: None
+    on_checkpoint: OnCheckpoint = lambda state: None
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The snapshot after a task, the network that computes its features, and the task's training features."""
+
+    snapshot: Snapshot
+    network: PixelBackbone
+    features: PairedFeatures
+    block: Block
+
+
+def learn_task(
+    base: Snapshot,
+    images: Images,
+    labels: Sequence[str],
+    method: Method,
+    plan: TuningPlan,
+    *,
+    task: str,
+    root: Snapshot | None = None,
+    device: str = "cpu",
+    resume: TuningState | None = None,
+    told: Told | None = None,
+) -> Learned:
+    """Learn one task on `base`; `root` is where methods that restart begin, by default the base.
+
+    `plan.seed` decides all that is random. `resume` is a state that `told.on_checkpoint` was given by an earlier run of
+    the same task. Raises ValueError without images.
+    """
+    told = told or Told()
+    block = lay_out(base, labels)
+    placed = Placed(images, positions(block, method))
+    network = network_of(base, method, device)
+    told.on_phase("features")
+    old_ND = features_of(network, images, plan)
+    if not needs_tuning(block, method):
+        return _on_standing_backbone(base, network, placed, old_ND, block, method, plan, task, told)
+    origin = restarted(base, root or base, plan.seed) if method.restarts else base
+    if method.restarts:
+        network = network_of(origin, method, device)
+    started = start(network, origin, block, placed, method, plan)
+    told.on_phase("training")
+    state = tune(
+        network,
+        started.images,
+        started.head,
+        plan,
+        stage=started.stage,
+        resume=resume,
+        on_step=told.on_step,
+        on_checkpoint=told.on_checkpoint,
+    )
+    moved = settled(network, started, state, method)
+    kept = remembered(TaskEnd(network, state.head, placed, started.start), method)
+    told.on_phase("features")
+    pair = PairedFeatures(old_ND, features_of(network, images, plan))
+    told.on_phase("alignment")
+    snapshot = final(
+        base, moved, state.head, pair, block, task=task, method=method, seed=plan.seed, device=device, kept=kept
+    )
+    return Learned(snapshot, network, pair, block)
+
+
+def needs_tuning(block: Block, method: Method) -> bool:
+    """Whether stage 1 has anything to tell apart: two classes of the block, or of all where the loss sees all."""
+    return block.class_count > 1 if method.scope == "seen" else block.needs_tuning
+
+
+def features_of(network: PixelBackbone, images: Images, plan: TuningPlan) -> Floats:
+    """`features_ND` of the evaluation views."""
+    views = (evaluation_view(images.pixels(index), network.spec) for index in range(len(images)))
+    return extract_features(network, views, batch_size=FEATURE_BATCH, precision=plan.precision)
+
+
+def classifier_of(snapshot: Snapshot, method: Method) -> Classifier:
+    """What answers for a snapshot of this method: its aligned head, or what its aligner makes of it."""
+    if method.aligner is None:
+        return snapshot.aligned
+    return method.aligner.classifier(snapshot.aligned, slot(snapshot.kept, "aligner"))
+
+
+def restarted(base: Snapshot, root: Snapshot, seed: int) -> Snapshot:
+    """The base with the root's weights and a head that knows nothing: every row is drawn like a new class's."""
+    kept = {name: tensor for name, tensor in base.kept.items() if not name.startswith("tuner/")}
+    return replace(base, backbone=root.backbone, unaligned=_drawn_again(base, seed), kept=kept)
+
+
+def _drawn_again(base: Snapshot, seed: int) -> Head:
+    if not base.classes:
+        return base.unaligned
+    nothing = Snapshot.root(base.spec, base.backbone, base.unaligned.feature_dim, base.method)
+    return starting_head(nothing, lay_out(nothing, base.labels), seed)
+
+
+def _on_standing_backbone(
+    base: Snapshot,
+    network: PixelBackbone,
+    placed: Placed,
+    old_ND: Floats,
+    block: Block,
+    method: Method,
+    plan: TuningPlan,
+    task: str,
+    told: Told,
+) -> Learned:
+    told.on_phase("alignment")
+    snapshot = provisional(base, old_ND, block, task=task, method=method, seed=plan.seed)
+    begun = TaskStart(network, snapshot.unaligned, base, block, placed, plan)
+    kept = remembered(TaskEnd(network, snapshot.unaligned, placed, begun), method)
+    snapshot = replace(snapshot, kept={**snapshot.kept, **kept})
+    return Learned(snapshot, network, PairedFeatures(old_ND, old_ND), block)

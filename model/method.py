@@ -1,0 +1,230 @@
+"""What a method of continual learning is made of, and what each part is told and must answer.
+
+Each part may keep tensors from one task to the next. They stand in the snapshot under the part's slot, and are all
+that the method remembers beside weights, heads and class statistics.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.backbone import PixelBackbone
+from model.block import Block
+from model.drift import DriftMap
+from model.head import Head
+from model.snapshot import Snapshot
+from model.stage import CrossEntropy, Group, LabelledImages, Objective, Optimisation, Penalty, Tensors
+from model.statistics import ClassStatistics
+from model.tuning import TuningPlan
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Slot = Literal["tuner", "regulariser", "memory", "aligner"]
+
+
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """A network's weights: those of the plain backbone by name, and what the tuner keeps beside them."""
+
+    plain: Mapping[str, Tensor]
+    kept: Tensors = field(default_factory=dict)
+
+
+class Tuner(Protocol):
+    """How the backbone moves in stage 1."""
+
+    @property
+    def folds(self) -> bool:
+        """Whether the plain backbone alone gives the tuned features, so that a server can serve them."""
+
+    def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
+        """Puts modules with the `kept` weights into a network that holds the plain weights.
+
+        The network then computes the base version's features. Nothing kept: the pre-trained network.
+        """
+
+    def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
+        """Adds what task number `task` (1, 2, …) needs, and marks what shall move as requiring gradients."""
+
+    def groups(self, backbone: PixelBackbone, task: int) -> list[Group]:
+        """What moves, by rate; together all that requires gradients."""
+
+    def penalty(self, backbone: PixelBackbone) -> Penalty | None:
+        """What is added to the loss beside the objective."""
+
+    def taken_apart(self, backbone: PixelBackbone) -> Apart:
+        """The weights of an equipped network, folded into the plain ones where the algebra allows."""
+
+
+@dataclass(frozen=True, eq=False)
+class TaskStart:
+    """Before stage 1: `network` is equipped and computes the base's features, `head` is the head to be trained.
+
+    Its rows are the block's (`scope` block) or those of all classes (`scope` seen).
+    """
+
+    network: PixelBackbone
+    head: Head
+    base: Snapshot
+    block: Block
+    images: LabelledImages
+    plan: TuningPlan
+
+
+@dataclass(frozen=True, eq=False)
+class TaskEnd:
+    """After stage 1: `network` computes the new features, `head` is the trained head, `start` what it began from."""
+
+    network: PixelBackbone
+    head: Head
+    images: LabelledImages
+    start: TaskStart
+
+
+class Regulariser(Protocol):
+    """What holds the weights or the answers of earlier tasks."""
+
+    def begin(self, kept: Tensors, start: TaskStart) -> Penalty | None:
+        """What is added to the loss of this task."""
+
+    def finish(self, kept: Tensors, end: TaskEnd) -> Tensors:
+        """What is kept for the next task, in place of `kept`."""
+
+
+class Memory(Protocol):
+    """Images that are kept; a server refuses such a method unless it is allowed to keep them."""
+
+    def lesson(self, kept: Tensors, start: TaskStart) -> LabelledImages:
+        """What stage 1 trains on: the task's images, unless the memory mixes in or replaces them."""
+
+    def begin(self, kept: Tensors, start: TaskStart) -> Penalty | None:
+        """What is added to the loss of this task."""
+
+    def finish(self, kept: Tensors, end: TaskEnd) -> Tensors:
+        """What is kept for the next task, in place of `kept`; `end.images` are the task's own."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentTask:
+    """What a head over all classes is made from.
+
+    `unaligned` is the head that stage 1 left, `blocks_C` the last task of each class, `block` the present one,
+    `features_ND` and `columns_N` the block's training images in the space of `statistics`, `kept` all slots of the
+    snapshot (`SLOT/NAME`).
+    """
+
+    unaligned: Head
+    statistics: ClassStatistics
+    blocks_C: Ints
+    block: int
+    features_ND: Floats
+    columns_N: Ints
+    kept: Tensors
+    seed: int
+    device: str = "cpu"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing was learned before; blocks count from 1."""
+        return self.block == 1
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """The head that serves, and what the aligner keeps."""
+
+    head: Head
+    kept: Tensors = field(default_factory=dict)
+
+
+class Classifier(Protocol):
+    """Scores from features."""
+
+    def logits(self, features_ND: Floats) -> Floats:
+        """`logits_NC` over all classes by column."""
+
+
+class Aligner(Protocol):
+    """Makes the head over all classes after stage 1."""
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the head alone classifies, so that a server can serve it."""
+
+    @property
+    def on_first_task(self) -> bool:
+        """Whether it has anything to do after the first task."""
+
+    def align(self, task: AlignmentTask) -> Aligned:
+        """The head over all classes. The same arguments give the same bytes on CPU."""
+
+    def classifier(self, head: Head, kept: Tensors) -> Classifier:
+        """What answers: the head, unless the aligner's kept tensors say more."""
+
+
+class Drift(Protocol):
+    """How what is remembered of old classes follows the backbone."""
+
+    def fit(self, features_old_ND: Floats, features_new_ND: Floats, columns_N: Ints) -> DriftMap:
+        """From the same images' features before and after, and the class column of each."""
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """After each task the weights are `weight` of the tuned ones and the rest of those before (CoMA)."""
+
+    weight: float = 0.5
+
+    def mixed(self, before: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The mixture, name by name; what is no floating number, or new, is the tuned one's."""
+        return {
+            name: before[name].lerp(tensor, self.weight) if name in before and tensor.is_floating_point() else tensor
+            for name, tensor in tuned.items()
+        }
+
+
+@dataclass(frozen=True)
+class Method:
+    """A composition. `aligner` None leaves the head as stage 1 made it; `drift` None leaves statistics as stored.
+
+    `scope` says whose rows stage 1 trains and which classes its objective tells apart: `block`, the task's alone;
+    `rows`, all rows train but the objective sees the task's; `seen`, all classes seen. `restarts` begins each task from
+    the pre-trained weights. `joint` learns all tasks as one.
+    """
+
+    tuner: Tuner
+    aligner: Aligner | None = None
+    drift: Drift | None = None
+    averaging: Averaging | None = None
+    regulariser: Regulariser | None = None
+    memory: Memory | None = None
+    objective: Objective = field(default_factory=CrossEntropy)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    scope: Literal["block", "rows", "seen"] = "block"
+    restarts: bool = False
+    joint: bool = False
+
+    def refusals(self, *, allow_images: bool = False) -> list[str]:
+        """Why a server cannot offer this method; nothing where it can."""
+        reasons = {
+            "its backbone does not fold into the plain one": not self.tuner.folds,
+            "its classifier is not linear": self.aligner is not None and not self.aligner.is_linear,
+            "it keeps images of earlier tasks": self.memory is not None and not allow_images,
+            "it needs all tasks at once": self.joint,
+            "it begins each task from the pre-trained weights": self.restarts,
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+
+def slot(kept: Tensors, name: Slot) -> Tensors:
+    """The tensors of one slot, under their own names."""
+    return {key.removeprefix(f"{name}/"): tensor for key, tensor in kept.items() if key.startswith(f"{name}/")}
+
+
+def filed(name: Slot, tensors: Tensors) -> dict[str, Tensor]:
+    """Tensors under their slot's prefix, on the CPU and apart from what they were made of."""
+    return {f"{name}/{key}": tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}

@@ -1,0 +1,6 @@
+"""How the backbone moves in stage 1, one tuner a module."""
+
+from model.tuners.frozen import FrozenTuner
+from model.tuners.full import FullTuner
+
+__all__ = ["FrozenTuner", "FullTuner"]

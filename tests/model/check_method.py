@@ -1,0 +1,158 @@
+"""The one suite that every method must pass: a method is tested before its author writes a test.
+
+It drives `learn_task` on tiny made pictures of clearly different classes with timm's tiny networks.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.backbone import build
+from model.continual import Images, Learned, Told, classifier_of, features_of, learn_task
+from model.method import Method
+from model.methods import method_named
+from model.snapshot import Snapshot
+from model.spec import BackboneSpec
+from model.tuning import TuningPlan
+from model.tuning_state import TuningState
+from tests.model.pictures import Pictures, made
+
+PLAN = TuningPlan(epochs=2, batch_size=8, micro_batch=8, milestones=(1,), backbone_lr=1e-3, seed=3, threads=1)
+EACH = 10
+LESSONS = ([0, 1, 2], [3, 4], [5], [6, 7], [1, 8])
+"""Unequal tasks, a task of one class, and a known class that comes again."""
+
+
+@dataclass
+class Lineage:
+    """One method's way through lessons, a task after the other."""
+
+    method: Method
+    plan: TuningPlan = PLAN
+    backbone: str = "test_vit"
+    root: Snapshot = field(init=False)
+    last: Learned | None = None
+    seen: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        spec = BackboneSpec(self.backbone, 32, (0.5,) * 3, (0.5,) * 3)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = build(spec)
+        self.root = Snapshot.root(spec, network.state(), network.feature_dim, "checked")
+
+    @property
+    def version(self) -> Snapshot:
+        return self.root if self.last is None else self.last.snapshot
+
+    def learn(self, classes: list[int], *, resume: TuningState | None = None, told: Told | None = None) -> Snapshot:
+        pictures, labels = made(classes, EACH, seed=len(self.seen))
+        self.last = learn_task(
+            self.version,
+            Pictures(pictures, np.zeros(len(labels), np.int64)),
+            labels,
+            self.method,
+            replace(self.plan, seed=self.plan.seed + len(self.seen)),
+            task=f"task-{len(self.seen)}",
+            root=self.root,
+            resume=resume,
+            told=told,
+        )
+        self.seen += classes
+        return self.last.snapshot
+
+    def logits(self, images: Images) -> np.ndarray:
+        assert self.last is not None
+        return classifier_of(self.version, self.method).logits(features_of(self.last.network, images, self.plan))
+
+    def accuracy(self, classes: list[int]) -> float:
+        pictures, labels = made(classes, 6, seed=99)
+        answers = self.logits(Pictures(pictures, np.zeros(len(labels), np.int64))).argmax(axis=1)
+        names = self.version.labels
+        return float(np.mean([names[column] == label for column, label in zip(answers, labels, strict=True)]))
+
+    def through_bytes(self) -> None:
+        """As after a restart: only what a snapshot stores is left."""
+        assert self.last is not None
+        stored = Snapshot.from_parts(self.version.to_parts(), self.version.describe())
+        self.last = replace(self.last, snapshot=stored)
+
+
+class Stopped(Exception):
+    """Raised by a checkpoint, as a kill would."""
+
+
+def check_learns(name: str) -> None:
+    """Learns its first task, and the classes of every later one are among its answers."""
+    lineage = Lineage(method_named(name))
+    lineage.learn(LESSONS[0])
+    assert lineage.accuracy(LESSONS[0]) > 0.6
+    for classes in LESSONS[1:]:
+        lineage.learn(classes)
+        logits_NC = lineage.logits(Pictures(made([0], 2)[0], np.zeros(2, np.int64)))
+        assert logits_NC.shape == (2, len(set(lineage.seen)))
+        assert np.isfinite(logits_NC).all()
+    assert lineage.version.labels == tuple(f"c{one}" for one in dict.fromkeys(lineage.seen))
+
+
+def check_restored(name: str) -> None:
+    """A snapshot that was stored and read back learns on and answers exactly as the one in memory."""
+    first, second = Lineage(method_named(name)), Lineage(method_named(name))
+    for classes in LESSONS[:2]:
+        first.learn(classes)
+        second.learn(classes)
+        second.through_bytes()
+    left, right = first.learn(LESSONS[3]), second.learn(LESSONS[3])
+    assert left.to_parts() == right.to_parts()
+    pictures = Pictures(made([0, 3, 6], 4)[0], np.zeros(12, np.int64))
+    np.testing.assert_array_equal(first.logits(pictures), second.logits(pictures))
+
+
+def check_resumed(name: str) -> None:
+    """Stopped after an epoch of the second task and gone on from the stored state: the same bytes."""
+    whole, stopped = Lineage(method_named(name)), Lineage(method_named(name))
+    for lineage in (whole, stopped):
+        lineage.learn(LESSONS[0])
+    saved: list[bytes] = []
+
+    def stop(state: TuningState) -> None:
+        saved.append(state.to_bytes())
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        stopped.learn(LESSONS[1], told=Told(on_checkpoint=stop))
+    resumed = stopped.learn(LESSONS[1], resume=TuningState.from_bytes(saved[0]))
+    assert resumed.to_parts() == whole.learn(LESSONS[1]).to_parts()
+
+
+def check_declares_its_memory(name: str) -> None:
+    """Whatever it keeps of images stands in its memory's slot, and a method without memory keeps none."""
+    lineage = Lineage(method_named(name))
+    pictures = made(LESSONS[0], EACH, seed=0)[0]
+    version = lineage.learn(LESSONS[0])
+    shapes = {slot.split("/")[0] for slot, tensor in version.kept.items() if tensor.dtype == torch.uint8}
+    assert shapes <= {"memory"}
+    assert lineage.method.memory is not None or not any(key.startswith("memory/") for key in version.kept)
+    pixels = pictures[0].astype(np.float32).ravel()
+    for key, tensor in version.kept.items():
+        if not key.startswith("memory/") and tensor.numel() >= pixels.size:
+            rows = tensor.float().reshape(-1)[: tensor.numel() // pixels.size * pixels.size].reshape(-1, pixels.size)
+            assert not bool((rows == torch.from_numpy(pixels)).all(dim=1).any())
+
+
+def check_deterministic(name: str) -> None:
+    """The same lessons give the same bytes, whatever torch's and NumPy's global generators hold."""
+    parts = []
+    for seed in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            lineage = Lineage(method_named(name))
+            for classes in LESSONS[:2]:
+                version = lineage.learn(classes)
+        parts.append(version.to_parts())
+    assert parts[0] == parts[1]
+
+
+CHECKS = (check_learns, check_restored, check_resumed, check_declares_its_memory, check_deterministic)
