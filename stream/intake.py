@@ -16,6 +16,7 @@ from model.images import ImageError, ImageTooLarge, UnsupportedImage, decode, pi
 from stream import files
 from stream.blobs import Blobs
 from stream.errors import FieldError, InvalidContent, StreamError, TooLarge, UnsupportedType
+from stream.keys import Sender
 from stream.labels import MAX_CHARACTERS, clean_label
 from stream.ledger import Ledger, Ticket
 from stream.tasks import ItemDraft, NewTask, Split, Task, image_key, new_task_id
@@ -146,7 +147,14 @@ class Staging:
         content = [[arrival.label, arrival.split, arrival.checked.result().sha256] for arrival in self._arrivals]
         return hashlib.sha256(json.dumps([query, content]).encode()).hexdigest()
 
-    def accept(self, *, commit: bool = True, new_task: NewTask | None = None, ticket: Ticket | None = None) -> Task:
+    def accept(
+        self,
+        *,
+        commit: bool = True,
+        new_task: NewTask | None = None,
+        ticket: Ticket | None = None,
+        sender: Sender | None = None,
+    ) -> Task:
         """Store the batch: durable in the blobs first, then in the ledger. `new_task` has this staging's `task_id`.
 
         Raises:
@@ -158,7 +166,12 @@ class Staging:
         try:
             self.intake.blobs.put_many(list(contents.items()))
             return self.intake.ledger.add_batch(
-                None if self.is_new else self.task_id, drafts, commit=commit, new_task=new_task, ticket=ticket
+                None if self.is_new else self.task_id,
+                drafts,
+                commit=commit,
+                new_task=new_task,
+                ticket=ticket,
+                sender=sender,
             )
         except StreamError:
             # Of an open task, another batch that is on its way in may have the same picture: the sweep decides later.

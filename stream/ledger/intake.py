@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from stream.errors import Conflict, FieldError, InvalidContent, NotFound, QuotaFull, TooLarge
+from stream.keys import Sender
 from stream.ledger.database import Database
+from stream.ledger.keys import check_images
 from stream.ledger.requests import Ticket, complete
 from stream.ledger.schema import batches, items, tasks
 from stream.ledger.task_rows import change_state, next_ordinal, next_seq, task_row, task_value, to_column
@@ -77,6 +79,7 @@ class Intake:
         commit: bool,
         new_task: NewTask | None = None,
         ticket: Ticket | None = None,
+        sender: Sender | None = None,
     ) -> Task:
         """Append images, whose bytes are stored, to the open task or to `new_task`; `commit` puts it in the queue.
 
@@ -85,7 +88,7 @@ class Intake:
         Raises:
             InvalidContent: no images, or a picture under two labels.
             NotFound, Conflict: no such task, or it is not open.
-            QuotaFull, TooLarge: no room in the queue, too many images for one task.
+            QuotaFull, TooLarge: no room in the queue, too many images for one task or for the sender's quota.
         """
         if not drafts:
             raise InvalidContent.of("images", "there are no images")
@@ -95,7 +98,9 @@ class Intake:
             fresh = _without_repeats(connection, task_id, drafts)
             if row.images + len(fresh) > self._quota.images_per_task:
                 raise TooLarge(f"a task may have {self._quota.images_per_task} images")
-            self._append(connection, row, fresh)
+            if sender is not None:
+                check_images(connection, sender, len(fresh), self._database.now())
+            self._append(connection, row, fresh, sender)
             if commit:
                 self._commit(connection, task_id)
             complete(connection, ticket, "task", task_id)
@@ -151,7 +156,7 @@ class Intake:
             )
         )
 
-    def _append(self, connection: Connection, row: Row[Any], fresh: Sequence[ItemDraft]) -> None:
+    def _append(self, connection: Connection, row: Row[Any], fresh: Sequence[ItemDraft], sender: Sender | None) -> None:
         number = connection.execute(select(func.count()).where(batches.c.task == row.id)).scalar_one()
         connection.execute(
             insert(batches).values(
@@ -160,6 +165,7 @@ class Intake:
                 images=len(fresh),
                 size_bytes=sum(draft.size_bytes for draft in fresh),
                 at=self._database.now(),
+                key=None if sender is None else sender.key,
             )
         )
         if fresh:

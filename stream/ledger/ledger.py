@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+from stream.ledger.audit import Audit
 from stream.ledger.cancelling import Cancelling
 from stream.ledger.database import Clock, Database, utc_now
 from stream.ledger.intake import Intake, Quota
+from stream.ledger.keys import Keys
 from stream.ledger.learning import Learning
 from stream.ledger.leases import Leases
 from stream.ledger.migrations import migrate
@@ -29,6 +31,19 @@ class Ledger:
         requests = Requests(database, timedelta(hours=keys_kept_h))
         self.begin_request = requests.begin
         self.abandon_request = requests.abandon
+
+        keys = Keys(database)
+        self.create_key = keys.create
+        self.all_keys = keys.all
+        self.key_changes = keys.changes
+        self.revoke_key = keys.revoke
+        self.note_key_uses = keys.note_uses
+        self.check_images = keys.check_images
+
+        audit = Audit(database)
+        self.record_audit = audit.record
+        self.audit = audit.page
+        self.forget_audit = audit.forget
 
         intake = Intake(database, quota)
         self.check_room = intake.check_room

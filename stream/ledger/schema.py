@@ -99,7 +99,9 @@ batches = Table(
     Column("images", Integer, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("at", Moment, nullable=False),
+    Column("key", String(64), comment="id of the key that sent it; null before there were keys"),
     PrimaryKeyConstraint("task", "number"),
+    Index("ix_batches_key", "key", "at"),
 )
 
 items = Table(
@@ -213,4 +215,37 @@ runtime_choices = Table(
     Column("choice", JSON, nullable=False),
     Column("at", Moment, nullable=False),
     PrimaryKeyConstraint("graph_key", "machine"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of the token"),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+    Column("last_used_at", Moment),
+    Column("rate", Float, comment="requests a second"),
+    Column("images_per_day", Integer),
+    Column("changed", Integer, nullable=False, unique=True),
+    CheckConstraint("scope IN ('predict', 'learn', 'admin')", name="scope"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("key", String(64)),
+    Column("name", Text),
+    Column("route", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("object", Text),
+    Column("remote", Text),
+    Column("times", Integer, nullable=False, comment="how often it happened alike within seconds"),
+    Index("ix_audit_at", "at"),
 )
