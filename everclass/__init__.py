@@ -24,13 +24,24 @@ from everclass.errors import (
     WrongContent,
 )
 from everclass.images import LabelledImage
-from everclass.results import Answer, Candidate, Prediction, Promotion, Readiness, Task, Version, VersionClass
+from everclass.results import (
+    Answer,
+    AuditEntry,
+    Candidate,
+    Prediction,
+    Promotion,
+    Readiness,
+    Task,
+    Version,
+    VersionClass,
+)
 from everclass.transport import IMPATIENT, Patience
 
 __all__ = [
     "DEFAULT_URL",
     "IMPATIENT",
     "Answer",
+    "AuditEntry",
     "Candidate",
     "Client",
     "Conflict",

@@ -1,5 +1,6 @@
 """The client of a continual-learning model server: teach it, ask it, look at what it learned, go back."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,12 @@ from everclass.errors import NotTheContract, TaskCancelled, TaskFailed, WaitedTo
 from everclass.images import LabelledImage, folder_images
 from everclass.lessons import Wishes, file_field, send_file, send_images
 from everclass.multipart import File, Multipart, Sent
-from everclass.results import Answer, Page, Promotion, Readiness, Task, TaskState, Version, VersionClass
+from everclass.results import Answer, AuditEntry, Page, Promotion, Readiness, Task, TaskState, Version, VersionClass
 from everclass.transport import Model, Patience, Query, Transport, json_object, result
 from everclass.watching import watch
 
 DEFAULT_URL = "http://127.0.0.1:3000"
+KEY_VARIABLE = "EVERCLASS_KEY"
 CHUNK_BYTES = 1024 * 1024
 Image = bytes | Path | str
 _ALIASES: TypeAdapter[dict[str, int]] = TypeAdapter(dict[str, int])
@@ -25,13 +27,14 @@ _ALIASES: TypeAdapter[dict[str, int]] = TypeAdapter(dict[str, int])
 class Client:
     """A connection to one server; usable from several threads, and as a context manager.
 
-    `key` is a bearer token. `patience` says how long calls may take and how often they are tried again; what writes
-    goes out under an idempotency key that is made for each call, so that nothing is done twice. Every method raises
-    NoAnswer, NotTheContract or a Problem (see `everclass.errors`).
+    `key` is a bearer token, by default that of the environment's EVERCLASS_KEY. `patience` says how long calls may take
+    and how often they are tried again; what writes goes out under an idempotency key that is made for each call, so
+    that nothing is done twice. Every method raises NoAnswer, NotTheContract or a Problem (see `everclass.errors`).
     """
 
     def __init__(self, url: str = DEFAULT_URL, *, key: str | None = None, patience: Patience | None = None) -> None:
-        self._transport = Transport(url, key, patience or Patience())
+        given = os.environ.get(KEY_VARIABLE) if key is None else key
+        self._transport = Transport(url, given, patience or Patience())
 
     @property
     def url(self) -> str:
@@ -164,6 +167,10 @@ class Client:
     def promotions(self, *, at: str | None = None) -> Iterator[Promotion]:
         """The log of alias moves, newest first; with `at` (RFC 3339), the one that served then."""
         return self._pages("/promotions", Promotion, {"at": at})
+
+    def audit(self) -> Iterator[AuditEntry]:
+        """The log of what was changed and who was refused, newest first, fetched in parts."""
+        return self._pages("/audit", AuditEntry, {})
 
     def rollback(
         self,

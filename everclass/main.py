@@ -2,6 +2,8 @@
 
 import click
 
+from everclass.commands.audit import audit
+from everclass.commands.keys import keys
 from everclass.commands.learn import learn
 from everclass.commands.predict import predict
 from everclass.commands.running import config, learner, serve
@@ -30,6 +32,8 @@ for command in (
     promote,
     promotions,
     export,
+    audit,
+    keys,
     config,
 ):
     cli.add_command(command)

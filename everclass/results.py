@@ -46,6 +46,7 @@ class Task(Result):
     reason: str | None = None
     name: str | None = None
     note: str | None = None
+    by: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -107,6 +108,21 @@ class Promotion(Result):
     reason: str | None = None
     lost: tuple[str, ...] = ()
     won: tuple[str, ...] = ()
+
+
+class AuditEntry(Result):
+    """One line of the audit log. `key` and `name` are null where no known key was shown; `times`: alike in a row."""
+
+    seq: int
+    at: datetime
+    key: str | None = None
+    name: str | None = None
+    route: str
+    method: str
+    status: int
+    object: str | None = None
+    remote: str | None = None
+    times: int = 1
 
 
 class Candidate(Result):

@@ -7,16 +7,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import FrameType
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from service import problems
+from service.access.cors import Cors
+from service.access.description import add_security
+from service.access.door import Access, Door, authorise
 from service.asgi import ASGIApp
 from service.assembly import Assembly
 from service.edge import Edge, Traffic
-from service.guard import LocalGuard
 from service.metrics import Metrics
 from service.release import release
 from service.routes import ROUTERS
+from service.setting_groups import named
 from service.settings import Settings
 
 NOTICE_S = 0.3
@@ -28,6 +31,16 @@ def make_app(settings: Settings) -> "Service":
     return Service(settings)
 
 
+class Application(FastAPI):
+    """FastAPI, with keys in its description."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description of every call; the same object each time."""
+        description = super().openapi()
+        add_security(description)
+        return description
+
+
 class Service:
     """The FastAPI application, and the layers around it in the order in which a request passes them."""
 
@@ -35,19 +48,27 @@ class Service:
         self._settings = settings
         self._metrics = Metrics()
         self._traffic = Traffic()
-        self.app = FastAPI(
+        self.app = Application(
             title="Everclass",
             summary="A model server that keeps learning new image classes and never stops serving.",
             version=release(),
             lifespan=self._lifespan,
+            dependencies=[Depends(authorise)],
+            openapi_url=None,
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
         )
-        problems.install(self.app, [route for router in ROUTERS for route in router.routes])
+        routes = [route for router in ROUTERS for route in router.routes]
+        problems.install(self.app, routes)
         for router in ROUTERS:
             self.app.include_router(router)
-        self.asgi: ASGIApp = Edge(LocalGuard(self.app), self._traffic, self._metrics)
+        door = Door(self.app, routes, self._access)
+        self.asgi: ASGIApp = Edge(Cors(door, named(settings.keys.allowed_origins)), self._traffic, self._metrics)
+
+    def _access(self) -> Access:
+        assembly: Assembly = self.app.state.assembly
+        return assembly.access
 
     def running(self) -> AbstractAsyncContextManager[object]:
         """Inside the block the parts are together and `asgi` answers, for who does not send ASGI's lifespan events."""

@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.access.caller import Caller, caller_of
 from service.assembly import Assembly
 from service.problems import Problem, not_valid
 from service.schemas import Base
 from service.uploads import read_body
 
 Body = TypeVar("Body", bound=BaseModel)
-
-NOBODY = "local"
-"""Who acts on a server without keys."""
 
 BYTES_PER_KB = 1 << 10
 
@@ -26,6 +24,14 @@ async def assembly_of(request: Request) -> Assembly:
 
 
 Parts = Annotated[Assembly, Depends(assembly_of)]
+
+
+async def asking_now(request: Request) -> Caller:
+    """Who sends this request."""
+    return caller_of(request.scope)
+
+
+Asking = Annotated[Caller, Depends(asking_now)]
 
 
 class Nothing(BaseModel):

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from service.access.admin_file import read_admin_digest
+from service.access.auditing import Auditor
+from service.access.door import Access
+from service.access.ring import KeyRing
+from service.access.rounds import Rounds
 from service.chores import Chores
 from service.edge import Traffic
 from service.following import Follower
@@ -30,6 +35,8 @@ class Assembly:
     lease: ServiceLease
     presence: Presence
     chores: Chores
+    access: Access
+    rounds: Rounds
     metrics: Metrics
     traffic: Traffic = field(default_factory=Traffic)
 
@@ -39,7 +46,10 @@ class Assembly:
 
         Raises:
             StreamError: the database or the blobs cannot be used from here.
+            WrongSettings: the file with the admin key cannot be used.
         """
+        admin_file = settings.keys.admin_file
+        admin_digest = None if admin_file is None else read_admin_digest(admin_file)
         quota = Quota(queued_tasks=settings.limits.queue_tasks, images_per_task=settings.limits.images_per_task)
         ledger = Ledger.open(settings.database, quota=quota, keys_kept_h=settings.retention.idempotency_hours)
         blobs = open_blobs(settings.blobs, settings.cache / "blobs")
@@ -47,6 +57,7 @@ class Assembly:
         loader = Loader(ledger, blobs, settings.serve)
         shelf = Shelf(loader.load, settings.serve.max_loaded)
         follower = Follower(ledger, shelf, metrics, lease.mark_damaged)
+        access = Access(KeyRing(ledger, admin_digest), Auditor(ledger), settings.keys)
         assembly = cls(
             settings=settings,
             ledger=ledger,
@@ -58,10 +69,13 @@ class Assembly:
             lease=lease,
             presence=Presence(ledger, lease, shelf, follower, loader.outdated),
             chores=Chores(ledger, settings),
+            access=access,
+            rounds=Rounds(ledger, access.ring, access.auditor, settings.retention.audit_days),
             metrics=metrics,
             traffic=traffic,
         )
         metrics.watch(assembly.gauges)
+        assembly.rounds.start()
         assembly.presence.start()
         assembly.chores.start()
         return assembly
@@ -69,6 +83,7 @@ class Assembly:
     def close(self) -> None:
         """Stop the threads, close the versions, let go of the database. No request may be under way."""
         self.chores.close()
+        self.rounds.close()
         self.predictor.close()
         self.presence.close()
         self.intake.close()

@@ -76,6 +76,14 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
         return Front(super().to_asgi(is_main), shell)
 
 
+def tls_options(settings: Settings) -> dict[str, Any]:
+    """The certificate as BentoML takes it."""
+    if settings.tls.certfile is None:
+        return {"enabled": False}
+    keyfile = settings.tls.keyfile or settings.tls.certfile
+    return {"enabled": True, "certfile": str(settings.tls.certfile), "keyfile": str(keyfile)}
+
+
 def make_service() -> FrontedService:
     """The service with the settings of file and environment.
 
@@ -100,6 +108,7 @@ def make_service() -> FrontedService:
         service_class=FrontedService,
         workers=1,
         http={"host": numeric(settings.host), "port": settings.port},
+        ssl=tls_options(settings),
         metrics={"enabled": False},
         logging={"access": {"enabled": False}},
     )(Everclass)

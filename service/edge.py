@@ -5,12 +5,16 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from service.access.headers import harden
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
 from service.metrics import Metrics
 from service.problems import unavailable
 
 HEAD = "everclass.head"
 """Set in the scope where the client asked for the head alone, so that a route need not make a body."""
+
+METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"})
+"""What others call a method is not counted under its name: anyone could fill the memory with new ones."""
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 DISCARD_S = 2.0
@@ -66,7 +70,8 @@ class Edge:
         finally:
             self._traffic.left()
             route = getattr(exchange.scope.get("route"), "path", "none")
-            self._metrics.answered(scope["method"], route, exchange.status, time.perf_counter() - started)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.answered(method, route, exchange.status, time.perf_counter() - started)
 
     def _route(self, scope: Scope) -> ASGIApp:
         if self._traffic.draining and scope["path"] not in PROBES:
@@ -96,6 +101,7 @@ class Exchange:
         """As ASGI's; a HEAD gets no body, and an unread body is read away before the answer begins."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            harden(message)
             if self._unread:
                 await self._discard()
         elif self._head and message["type"] == "http.response.body":

@@ -3,33 +3,19 @@
 from urllib.parse import urlsplit
 
 from service.address import is_loopback
-from service.asgi import ASGIApp, Receive, Scope, Send
+from service.asgi import Scope
 from service.problems import Problem
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OWN_SITES = frozenset({"same-origin", "none"})
 
 
-class LocalGuard:
-    """Refuses (403) what does not come through loopback, names another host, or is sent by a foreign page.
+def objection(scope: Scope) -> Problem | None:
+    """Why (403) this request is refused: not through loopback, by another name, or sent by a foreign page. Else None.
 
     A page elsewhere could otherwise reach the server through its visitor's browser, by a name that it makes resolve to
     127.0.0.1 or by a plain form.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on or refuse it."""
-        if scope["type"] == "http" and (problem := objection(scope)):
-            await problem.response()(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-
-def objection(scope: Scope) -> Problem | None:
-    """Why this request is refused; None if it is not."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     if not is_loopback((scope.get("server") or ("127.0.0.1",))[0]):
         return Problem(403, "without keys the server answers on loopback only")

@@ -10,13 +10,12 @@ from typing import Any
 
 from fastapi import Request
 
+from service.access.caller import caller_of
 from service.problems import Problem, wrong
 from stream.ledger import Ledger, Replay, Ticket
 
 HEADER = "Idempotency-Key"
 MAX_CHARACTERS = 255
-NO_KEY_SCOPE = "local"
-"""The scope of every request to a server without API keys."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def once(request: Request, ledger: Ledger, owner: str) -> Iterator[Attempt]:
     if key is None:
         yield Attempt()
         return
-    ticket = Ticket(key, NO_KEY_SCOPE, f"{request.method} {request.scope['route'].path}")
+    ticket = Ticket(key, caller_of(request.scope).id, f"{request.method} {request.scope['route'].path}")
     replay = ledger.begin_request(ticket, owner)
     if replay is not None:
         yield Attempt(replay=replay)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from service.asking import NOBODY, LearnQuery
+from service.asking import LearnQuery
 from service.assembly import Assembly
 from service.idempotency import HEADER, Attempt
 from service.problems import wrong
@@ -13,6 +13,7 @@ from service.setting_groups import LimitSettings
 from service.uploads import Form, Part
 from stream.errors import Conflict, QuotaFull
 from stream.intake import Staging
+from stream.keys import Sender
 from stream.sources import SourceItem, SourceLimits, read_archive, read_parquet
 from stream.tasks import NewTask, Split, Task
 
@@ -28,6 +29,7 @@ class Lesson:
     form: Form
     query: LearnQuery
     place: Path
+    sender: Sender
 
 
 def take_in(parts: Assembly, lesson: Lesson, attempt: Attempt) -> Task:
@@ -48,7 +50,7 @@ def take_in(parts: Assembly, lesson: Lesson, attempt: Attempt) -> Task:
             return parts.ledger.task(attempt.replay.resource_id)
         ticket = None if attempt.ticket is None else replace(attempt.ticket, fingerprint=fingerprint)
         new_task = described(lesson, staging.task_id, limits)
-        task = staging.accept(commit=lesson.query.commit, new_task=new_task, ticket=ticket)
+        task = staging.accept(commit=lesson.query.commit, new_task=new_task, ticket=ticket, sender=lesson.sender)
     return commit_if_large(parts, task)
 
 
@@ -58,7 +60,7 @@ def described(lesson: Lesson, task_id: str, limits: LimitSettings) -> NewTask | 
     note = words(lesson.form, "note", limits.note_length)
     query = lesson.query
     if query.task is None:
-        return NewTask(task_id, NOBODY, "learn", name, note, query.base, query.promote)
+        return NewTask(task_id, lesson.sender.name, "learn", name, note, query.base, query.promote)
     for field, value in (("name", name), ("note", note)):
         if value is not None:
             raise wrong(field, "this can only be said of a new task")

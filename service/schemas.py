@@ -73,6 +73,7 @@ class TaskBody(Answer):
     reason: str | None
     name: str | None
     note: str | None
+    by: str
     created_at: Time
     started_at: Time | None
     finished_at: Time | None
@@ -144,6 +145,21 @@ class PromotionBody(Answer):
     def of(cls, promotion: Promotion) -> "PromotionBody":
         """The promotion for the wire."""
         return cls.model_validate(promotion)
+
+
+class AuditBody(Answer):
+    """One line of the audit log. `key` and `name` are null where no known key was shown; `times`: alike in a row."""
+
+    seq: int
+    at: Time
+    key: str | None
+    name: str | None
+    route: str
+    method: str
+    status: int
+    object: str | None
+    remote: str | None
+    times: int
 
 
 class Listing(Answer, Generic[T]):

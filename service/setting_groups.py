@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 if TYPE_CHECKING:
     from stream.intake import IntakeLimits
@@ -23,6 +23,20 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _joined(value: object) -> object:
+    """A list, as TOML has it, as words with commas between them."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+Names = Annotated[str | None, BeforeValidator(_joined)]
+"""Names with commas between them."""
+
+
+def named(names: str | None) -> frozenset[str]:
+    """The single names, lower case."""
+    return frozenset(name.strip().lower() for name in (names or "").split(",") if name.strip())
 
 
 class Group(BaseModel):
@@ -65,9 +79,19 @@ class ServeSettings(Group):
 
 
 class KeySettings(Group):
-    """Where a first admin key comes from."""
+    """Where a first admin key comes from, and what holds where there are keys."""
 
     admin_file: Path | None = None
+    metrics: Literal["open", "predict", "learn", "admin"] = "predict"
+    allowed_hosts: Names = None
+    allowed_origins: Names = None
+
+
+class TlsSettings(Group):
+    """Certificate (chain) and private key in PEM; the key may stand in the certificate's file."""
+
+    certfile: Path | None = None
+    keyfile: Path | None = None
 
 
 class LimitSettings(Group):
@@ -132,6 +156,7 @@ class RetentionSettings(Group):
     idempotency_hours: PositiveFloat = 72.0
     grace_hours: PositiveFloat = 24.0
     sweep_minutes: PositiveFloat = 10.0
+    audit_days: PositiveFloat = 365.0
 
     def policy(self) -> "Policy":
         """What a sweep may take."""

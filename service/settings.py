@@ -30,11 +30,13 @@ from service.setting_groups import (
     Positive,
     RetentionSettings,
     ServeSettings,
+    TlsSettings,
 )
 
 FILE_NAME = "everclass.toml"
 FILE_VARIABLE = "EVERCLASS_CONFIG"
 PREFIX = "EVERCLASS_"
+FILES = ("weights", "keys.admin_file", "tls.certfile", "tls.keyfile")
 NOTHING = "none"
 """How an absent value (no limit, default) is written in the environment."""
 
@@ -72,6 +74,7 @@ class Settings(BaseSettings):
     learn: LearnSettings = LearnSettings()
     serve: ServeSettings = ServeSettings()
     keys: KeySettings = KeySettings()
+    tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
     gate: GateSettings = GateSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -124,8 +127,7 @@ class Settings(BaseSettings):
     def to_environment(self) -> dict[str, str]:
         """The variables from which a child process loads exactly these settings, wherever it runs."""
         flat = self.flat() | {"data_dir": str(self.root)}
-        if self.weights is not None:
-            flat["weights"] = str(self.weights.expanduser().absolute())
+        flat |= {name: str(Path(flat[name]).expanduser().absolute()) for name in FILES if flat[name] is not None}
         return {variable(name): NOTHING if value is None else _written(value) for name, value in flat.items()}
 
 

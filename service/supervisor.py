@@ -4,6 +4,7 @@ import http.client
 import logging
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -136,7 +137,8 @@ class Supervisor:
         return self._stop_all()
 
     def _announce(self) -> bool:
-        if not is_live(self._settings.host, self._settings.port):
+        settings = self._settings
+        if not is_live(settings.host, settings.port, tls=settings.tls.certfile is not None):
             return False
         print(f"Everclass listens on {address(self._settings)}", flush=True)
         return True
@@ -183,9 +185,16 @@ def service_command(settings: Settings) -> list[str]:
     return [sys.executable, "-m", "bentoml", "serve", SERVICE, *where]
 
 
-def is_live(host: str, port: int) -> bool:
-    """Whether the service answers there."""
-    connection = http.client.HTTPConnection(numeric(host), port, timeout=1)
+def is_live(host: str, port: int, *, tls: bool = False) -> bool:
+    """Whether the service answers there; whose certificate it has is not asked, since it is our own."""
+    if tls:
+        anyones = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anyones.check_hostname, anyones.verify_mode = False, ssl.CERT_NONE
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            numeric(host), port, timeout=1, context=anyones
+        )
+    else:
+        connection = http.client.HTTPConnection(numeric(host), port, timeout=1)
     try:
         connection.request("GET", "/livez", headers={"Host": "localhost"})
         return connection.getresponse().status == 200

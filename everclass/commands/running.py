@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from service.settings import Loaded
 
 PROBE_S = 2.0
+SERVE_FLAGS = {"host": "host", "port": "port", "ssl_certfile": "tls.certfile", "ssl_keyfile": "tls.keyfile"}
+"""The settings behind the flags of `everclass serve`."""
+
 Rest = ParamSpec("Rest")
 
 
@@ -52,7 +55,7 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
     ) -> None:
         from service.settings import WrongSettings, load_settings
 
-        taken: dict[str, Any] = {name: kwargs.pop(name) for name in ("host", "port") if name in kwargs}
+        taken: dict[str, Any] = {name: kwargs.pop(flag) for flag, name in SERVE_FLAGS.items() if flag in kwargs}
         try:
             loaded = load_settings({"config": config, "data_dir": data_dir, **taken, **settings_flags(pairs)})
             command(loaded, *args, **kwargs)
@@ -66,6 +69,8 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
 @click.command()
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on.")
+@click.option("--ssl-certfile", type=click.Path(dir_okay=False, path_type=Path), help="Certificate (PEM), for HTTPS.")
+@click.option("--ssl-keyfile", type=click.Path(dir_okay=False, path_type=Path), help="Its private key (PEM).")
 @click.option("--no-learner", is_flag=True, help="Only answer; a learner runs elsewhere.")
 @with_settings
 def serve(loaded: "Loaded", no_learner: bool) -> None:
@@ -93,8 +98,10 @@ def config(loaded: "Loaded", as_json: bool) -> None:
     Where a server with these settings runs and its version in force was made with others, the version's win; that is
     shown too.
     """
+    from service.address import address
+
     shown = loaded.settings.shown()
-    won_over = _won_over(f"http://{loaded.settings.host}:{loaded.settings.port}")
+    won_over = _won_over(address(loaded.settings))
     if as_json:
         values = {name: {"value": value, "source": loaded.sources[name]} for name, value in shown.items()}
         show_json({"settings": values, "differs": won_over})

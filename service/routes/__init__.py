@@ -1,6 +1,9 @@
-"""The routes of the HTTP contract, a module for each subject; keys and forgetting will have theirs."""
+"""The routes of the HTTP contract, a module for each subject.
 
-from service.routes import exports, learning, pages, predicting, probes, promotions, tasks, versions
+What each call asks for stands in `service/access/scopes.py`.
+"""
+
+from service.routes import audit, exports, learning, pages, predicting, probes, promotions, tasks, versions
 
 # The routers are asked in this order, so the one with the most requests comes first.
 ROUTERS = (
@@ -10,6 +13,7 @@ ROUTERS = (
     versions.router,
     promotions.router,
     exports.router,
+    audit.router,
     probes.router,
     pages.router,
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.asking import LearnQuery, Parts
+from service.asking import Asking, LearnQuery, Parts
 from service.assembly import Assembly
 from service.idempotency import once_async
 from service.intaking import Lesson, take_in
@@ -15,6 +15,7 @@ from service.schemas import TaskBody
 from service.setting_groups import BYTES_PER_MB
 from service.uploads import read_form, spool
 from stream.errors import Conflict
+from stream.keys import Sender
 from stream.tasks import TaskState
 
 router = APIRouter(tags=["learn"])
@@ -44,23 +45,24 @@ FORM = {
 
 
 @router.post("/learn", status_code=202, openapi_extra=FORM, responses={202: {"model": TaskBody}})
-async def learn(request: Request, parts: Parts, query: Annotated[LearnQuery, Query()]) -> Response:
+async def learn(request: Request, parts: Parts, asking: Asking, query: Annotated[LearnQuery, Query()]) -> Response:
     """Labelled images, or an archive or a Parquet table of them: a new task, or more of an open one."""
     limits = parts.settings.limits
     async with once_async(request, parts.ledger, parts.lease.name) as attempt:
         if attempt.replay is None:
-            await asyncio.to_thread(refuse_early, parts, query)
+            await asyncio.to_thread(refuse_early, parts, query, asking.sender)
         with spool(parts.settings.incoming) as place:
             form = await read_form(request, limits.request_mb * BYTES_PER_MB, place)
-            lesson = Lesson(form, query, place)
+            lesson = Lesson(form, query, place, asking.sender)
             return accepted(await asyncio.to_thread(take_in, parts, lesson, attempt))
 
 
-def refuse_early(parts: Assembly, query: LearnQuery) -> None:
-    """What can be refused before the images have come: no such task, one that is not open, a full queue.
+def refuse_early(parts: Assembly, query: LearnQuery, sender: Sender) -> None:
+    """What can be refused before the images have come: no such task, one that is not open, a full queue or quota.
 
     Raises NotFound, Conflict, QuotaFull, Problem.
     """
+    parts.ledger.check_images(sender)
     if query.task is None:
         if query.commit:
             parts.ledger.check_room()

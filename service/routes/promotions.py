@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime
 
-from service.asking import NOBODY, NoQuery, Paging, Parts, described, json_body
+from service.access.caller import OBJECT
+from service.asking import Asking, NoQuery, Paging, Parts, described, json_body
 from service.assembly import Assembly
 from service.idempotency import Attempt, once
 from service.problems import wrong
@@ -25,6 +26,7 @@ class LogQuery(Paging):
 def roll_back(
     request: Request,
     parts: Parts,
+    asking: Asking,
     query: NoQuery,
     wish: Annotated[RollbackRequest, Depends(json_body(RollbackRequest))],
 ) -> PromotionBody:
@@ -37,7 +39,8 @@ def roll_back(
             return replayed(parts, attempt, content)
         expected = wish.expectation() or seen_now(parts, wish)
         target = parts.ledger.rollback_target(version=wish.version, task=wish.task)
-        return PromotionBody.of(move(parts, SERVING, target, wish, attempt, content, expected))
+        request.scope[OBJECT] = f"/versions/{target}"
+        return PromotionBody.of(move(parts, SERVING, target, wish, attempt, content, expected, asking.name))
 
 
 @router.get("/aliases")
@@ -51,6 +54,7 @@ def point_alias(
     name: str,
     request: Request,
     parts: Parts,
+    asking: Asking,
     query: NoQuery,
     wish: Annotated[AliasRequest, Depends(json_body(AliasRequest))],
 ) -> PromotionBody:
@@ -59,7 +63,8 @@ def point_alias(
     with once(request, parts.ledger, parts.lease.name) as attempt:
         if attempt.replay is not None:
             return replayed(parts, attempt, content)
-        return PromotionBody.of(move(parts, name, wish.version, wish, attempt, content, wish.expectation()))
+        expected = wish.expectation()
+        return PromotionBody.of(move(parts, name, wish.version, wish, attempt, content, expected, asking.name))
 
 
 @router.get("/promotions")
@@ -88,6 +93,7 @@ def move(
     attempt: Attempt,
     content: object,
     expected: Expected | None,
+    by: str,
 ) -> Promotion:
     """Load, check and warm the version, move the alias, swap, in this order; where one fails, nothing moves.
 
@@ -97,7 +103,7 @@ def move(
         promotion = parts.ledger.move_alias(
             alias,
             version,
-            by=NOBODY,
+            by=by,
             reason=wish.reason,
             expected=expected,
             ticket=attempt.stamped(content),

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from service.asking import NOBODY, NoQuery, Paging, Parts, described, json_body
+from service.asking import Asking, NoQuery, Paging, Parts, described, json_body
 from service.assembly import Assembly
 from service.cancelling import cancel
 from service.edge import HEAD
@@ -54,6 +54,7 @@ def follow_task(task_id: str, request: Request, parts: Parts, query: NoQuery) ->
 def open_task(
     request: Request,
     parts: Parts,
+    asking: Asking,
     query: NoQuery,
     wish: Annotated[NewTaskRequest, Depends(json_body(NewTaskRequest))],
 ) -> Response:
@@ -64,7 +65,7 @@ def open_task(
             return created(replayed(parts, attempt, content))
         return created(
             parts.ledger.create_task(
-                by=NOBODY,
+                by=asking.name,
                 name=wish.name,
                 note=wish.note,
                 requested_base=wish.base,
@@ -93,12 +94,12 @@ def retry_task(task_id: str, request: Request, parts: Parts, query: NoQuery) -> 
 
 
 @router.delete("/tasks/{task_id}")
-def delete_task(task_id: str, request: Request, parts: Parts, query: NoQuery) -> TaskBody:
+def delete_task(task_id: str, request: Request, parts: Parts, asking: Asking, query: NoQuery) -> TaskBody:
     """Cancel a task that is not finished; of one that was given up, delete the images."""
     with once(request, parts.ledger, parts.lease.name) as attempt:
         if attempt.replay is not None:
             return TaskBody.of(replayed(parts, attempt, task_id))
-        return TaskBody.of(cancel(parts, task_id, by=NOBODY, ticket=attempt.stamped(task_id)))
+        return TaskBody.of(cancel(parts, task_id, by=asking.name, ticket=attempt.stamped(task_id)))
 
 
 def replayed(parts: Assembly, attempt: Attempt, content: object) -> Task:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from everclass.errors import PROBLEMS
 from everclass.exits import MEANINGS
+from service.access.scopes import NEEDS
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,19 @@ def test_every_exit_code_is_explained() -> None:
 def test_every_status_is_explained() -> None:
     listed = {int(status) for status in re.findall(r"\b[45]\d\d\b", section("docs/http.md", "Statuses"))}
     assert listed == set(PROBLEMS)
+
+
+def test_every_call_is_listed_with_its_scope() -> None:
+    listed = {
+        call.replace("{n}", "{number}").replace("{id}", "{task_id}"): scope
+        for calls, scope in (re.fullmatch(r"(.*) \((\w+)\)", cells[0]).groups() for cells in listed_calls())
+        for call in re.findall("`(.*?)`", calls)
+    }
+    assert listed == NEEDS
+
+
+def listed_calls() -> Iterator[list[str]]:
+    return (cells for cells in rows("http.md") if re.match("`(GET|POST|PUT|DELETE) ", cells[0]))
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -77,9 +77,20 @@ def test_every_answer_is_counted_by_route_and_status() -> None:
     metrics, traffic = Metrics(), Traffic()
     ask(edge(traffic, metrics), scope(path="/hello"))
     ask(edge(traffic, metrics), scope(path="/nowhere"))
+    ask(edge(traffic, metrics), scope("BREW", "/nowhere"))
     text = metrics.text().decode()
     assert 'everclass_requests_total{method="GET",route="none",status="404"} 1.0' in text
+    assert 'method="other"' in text
+    assert "BREW" not in text
     assert traffic.in_flight == 0
+
+
+def test_every_answer_forbids_browsers_what_they_need_not_do() -> None:
+    headers = ask(edge(Traffic(draining=True)), scope(path="/hello")).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store", "no-referrer")
+    assert ask(edge(), scope(path="/hello")).headers["cache-control"] == "no-store"
 
 
 def test_an_error_in_the_application_is_counted_as_500_and_leaves_nothing_under_way() -> None:

@@ -176,6 +176,7 @@ def test_the_description_names_every_call_and_the_page_shows_it(client: TestClie
         "PUT /aliases/{name}",
         "POST /rollback",
         "GET /promotions",
+        "GET /audit",
         "GET /livez",
         "GET /readyz",
         "GET /metrics",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service.setting_groups import named
 from service.settings import FILE_NAME, FILE_VARIABLE, PREFIX, WrongSettings, load_settings
 
 
@@ -88,6 +89,15 @@ def test_settings_travel_whole_through_the_environment(monkeypatch: pytest.Monke
     assert received.root == tmp_path / "here"
     assert received.weights == tmp_path / "w.safetensors"
     assert received.flat() | {"data_dir": None, "weights": None} == sent.flat() | {"data_dir": None, "weights": None}
+
+
+def test_names_may_be_a_list_in_the_file_and_have_commas_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(FILE_NAME).write_text("[keys]\nallowed_hosts = ['A.example', 'b.example']")
+    monkeypatch.setenv("EVERCLASS_KEYS__ALLOWED_ORIGINS", "https://a.example, https://b.example,")
+    keys = load_settings().settings.keys
+    assert named(keys.allowed_hosts) == {"a.example", "b.example"}
+    assert named(keys.allowed_origins) == {"https://a.example", "https://b.example"}
+    assert named(None) == frozenset()
 
 
 def test_nothing_in_the_environment_wins_over_something_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,153 @@
+"""`everclass keys`: for the operator, on a machine that reaches the database; no server need run."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+import click
+
+from everclass.commands.listing import ListByDefault
+from everclass.commands.running import with_settings
+from everclass.exits import Exit
+from everclass.showing import show_json, show_table
+
+if TYPE_CHECKING:
+    from service.settings import Loaded
+    from stream.keys import Key
+    from stream.ledger import Ledger
+
+SCOPES = ("predict", "learn", "admin")
+SPAN = re.compile(r"([1-9][0-9]{0,5})([mhd])")
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+Rest = ParamSpec("Rest")
+
+
+@click.group(cls=ListByDefault)
+def keys() -> None:
+    """Make, list and revoke API keys, in the database of --data-dir or database_url.
+
+    A server that runs takes a change within two seconds.
+    """
+
+
+def with_ledger(command: Callable[Concatenate["Ledger", Rest], None]) -> Callable[..., None]:
+    """Give a command the ledger that the settings name, and turn its errors into exit codes."""
+
+    @with_settings
+    @wraps(command)
+    def run(loaded: "Loaded", /, *args: Rest.args, **kwargs: Rest.kwargs) -> None:
+        from stream.ledger import Ledger
+
+        with _errors():
+            ledger = Ledger.open(loaded.settings.database)
+            try:
+                command(ledger, *args, **kwargs)
+            finally:
+                ledger.close()
+
+    return run
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    from stream.errors import Conflict, InvalidContent, NotFound, StreamError
+
+    codes = {NotFound: Exit.NOT_FOUND, Conflict: Exit.CONFLICT, InvalidContent: Exit.REFUSED}
+    try:
+        yield
+    except (StreamError, ValueError) as error:
+        click.echo(f"everclass: {error}", err=True)
+        raise SystemExit(int(codes.get(type(error), Exit.FAILED))) from None
+
+
+@keys.command()
+@click.option("--scope", type=click.Choice(SCOPES), required=True, help="learn includes predict, admin includes both.")
+@click.option("--name", required=True, help="Stands in the logs for what is done with the key.")
+@click.option("--expires", metavar="SPAN", help="The key's life, such as 90m, 12h or 30d. [for ever]")
+@click.option("--rate", type=float, help="Requests a second, at most.")
+@click.option("--images-per-day", type=int, help="Images to learn from in any 24 hours, at most.")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
+@with_ledger
+def create(
+    ledger: "Ledger",
+    scope: str,
+    name: str,
+    expires: str | None,
+    rate: float | None,
+    images_per_day: int | None,
+    as_json: bool,
+) -> None:
+    """Make a key. It is shown this once: only a digest of it is kept."""
+    from stream.keys import NewKey, Scope
+
+    expires_at = None if expires is None else datetime.now(UTC) + span(expires)
+    key, token = ledger.create_key(NewKey(name, Scope(scope), expires_at, rate, images_per_day))
+    if as_json:
+        show_json({**_shown(key), "key": token})
+        return
+    click.echo(token)
+    click.echo(f"key {key.id} ({key.name}, {key.scope}): keep it now, it cannot be shown again", err=True)
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
+@with_ledger
+def list_keys(ledger: "Ledger", as_json: bool) -> None:
+    """List all keys, those that are of no use any more too. The keys themselves are nowhere to be seen."""
+    found = ledger.all_keys()
+    if as_json:
+        show_json({"items": [_shown(key) for key in found]})
+        return
+    headings = ("id", "name", "scope", "state", "created", "expires", "last used", "rate", "images a day")
+    show_table(headings, [_row(key) for key in found])
+
+
+@keys.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
+@with_ledger
+def revoke(ledger: "Ledger", key: str, as_json: bool) -> None:
+    """Revoke the key with this id or name, for good."""
+    revoked = ledger.revoke_key(key)
+    if as_json:
+        show_json(_shown(revoked))
+    else:
+        click.echo(f"key {revoked.id} ({revoked.name}) is revoked")
+
+
+def span(text: str) -> timedelta:
+    """`30d`, `12h` or `90m` as a time; a usage error for anything else."""
+    found = SPAN.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is not a number of m, h or d", param_hint="--expires")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+def _shown(key: "Key") -> dict[str, object]:
+    """All of it but the digest."""
+    known = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(key).items()}
+    del known["digest"]
+    return {**known, "state": _state(key)}
+
+
+def _state(key: "Key") -> str:
+    ended = key.ended(datetime.now(UTC))
+    return "in use" if ended is None else ended.split()[-1]
+
+
+def _row(key: "Key") -> tuple[object, ...]:
+    return (
+        key.id,
+        key.name,
+        key.scope,
+        _state(key),
+        key.created_at,
+        key.expires_at,
+        key.last_used_at,
+        key.rate,
+        key.images_per_day,
+    )

@@ -1,0 +1,69 @@
+"""`everclass keys` on a database, without a server."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from everclass.commands.keys import span
+from everclass.main import cli
+from stream.keys import TOKEN
+
+
+def run(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli, ["keys", *words, "--data-dir", str(folder)])
+
+
+def test_a_key_alone_stands_on_stdout_and_never_again(tmp_path: Path) -> None:
+    made = run(tmp_path, "create", "--scope", "learn", "--name", "ci", "--rate", "5", "--images-per-day", "1000")
+    token = made.stdout.strip()
+    assert (made.exit_code, bool(TOKEN.fullmatch(token))) == (0, True)
+    assert "(ci, learn): keep it now" in made.stderr
+    for words in (["list"], ["list", "--json"], [], ["revoke", "ci"], ["revoke", token.split("_")[1], "--json"]):
+        said = run(tmp_path, *words)
+        assert said.exit_code == 0
+        assert token.split("_", 2)[2] not in said.output
+        assert "digest" not in said.output
+
+
+def test_keys_are_listed_with_their_state_and_quotas(tmp_path: Path) -> None:
+    run(tmp_path, "create", "--scope", "predict", "--name", "edge", "--expires", "30d", "--rate", "2.5")
+    run(tmp_path, "create", "--scope", "admin", "--name", "boss")
+    run(tmp_path, "revoke", "boss")
+    edge, boss = json.loads(run(tmp_path, "list", "--json").stdout)["items"]
+    assert (edge["name"], edge["scope"], edge["state"], edge["rate"]) == ("edge", "predict", "in use", 2.5)
+    left = datetime.fromisoformat(edge["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29) < left <= timedelta(days=30)
+    assert (boss["state"], boss["images_per_day"], boss["expires_at"]) == ("revoked", None, None)
+    table = run(tmp_path, "list").stdout
+    assert "edge" in table and "in use" in table and "revoked" in table
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["create", "--scope", "learn", "--name", "ci"], 5, "a key called ci is in use"),
+        (["create", "--scope", "learn", "--name", "local"], 6, "name: local stands for something else"),
+        (["create", "--scope", "learn", "--name", "x", "--rate", "0"], 6, "rate: a rate is a number above 0"),
+        (["create", "--scope", "all", "--name", "x"], 2, "'all' is not one of"),
+        (["create", "--scope", "learn"], 2, "--name"),
+        (["create", "--scope", "learn", "--name", "x", "--expires", "soon"], 2, "not a number of m, h or d"),
+        (["revoke", "nobody"], 4, "there is no key nobody"),
+        (["list", "--set", "database_url=mysql://x/y"], 1, "the database cannot be mysql"),
+        (["list", "--set", "database_url=postgresql://localhost:1/x"], 1, "the database does not answer"),
+    ],
+)
+def test_what_cannot_be_done_says_why(tmp_path: Path, words: list[str], code: int, said: str) -> None:
+    assert run(tmp_path, "create", "--scope", "predict", "--name", "ci").exit_code == 0
+    done = run(tmp_path, *words)
+    assert (done.exit_code, said in done.output) == (code, True), done.output
+
+
+def test_spans_have_a_unit() -> None:
+    assert [span("90m"), span("12h"), span("30d")] == [timedelta(minutes=90), timedelta(hours=12), timedelta(days=30)]
+    for wrong in ("30", "0d", "-1d", "1w", "1 d", "9999999d", ""):
+        with pytest.raises(click.BadParameter):
+            span(wrong)
