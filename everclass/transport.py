@@ -1,6 +1,8 @@
 """One request to a server: sent, tried again where that is safe, its refusal turned into an error of the tree."""
 
+import os
 import random
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +63,7 @@ class Transport:
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(patience.timeout_s, connect=min(CONNECT_TIMEOUT_S, patience.timeout_s)),
             trust_env=not _is_loopback(self.url),
+            verify=_trusted(),
         )
 
     def close(self) -> None:
@@ -212,6 +215,12 @@ def _written(query: Query | None) -> dict[str, str]:
 
 def _cause(error: httpx.TransportError) -> str:
     return str(error) or type(error).__name__
+
+
+def _trusted() -> ssl.SSLContext | bool:
+    """Whose certificates are believed: those in the file that SSL_CERT_FILE names, on loopback too, or the usual."""
+    file = os.environ.get("SSL_CERT_FILE")
+    return ssl.create_default_context(cafile=file) if file else True
 
 
 def _is_loopback(url: str) -> bool:

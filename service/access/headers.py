@@ -1,25 +1,21 @@
 """Headers that every answer carries: what a browser must not do with it."""
 
-from starlette.datastructures import MutableHeaders
-
 from service.asgi import Message
 
-ALWAYS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-UNLESS_SAID = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
+ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+UNLESS_SAID = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
 """A route that says otherwise knows why."""
 
 
 def harden(message: Message) -> None:
-    """Add them to the beginning of an answer."""
-    message.setdefault("headers", [])
-    headers = MutableHeaders(scope=message)
-    headers.update(ALWAYS)
-    for name, value in UNLESS_SAID.items():
-        headers.setdefault(name, value)
+    """Add them to the beginning of an answer; ASGI has the names of headers in lower case."""
+    said = message.get("headers", ())
+    names = {name for name, _ in said}
+    message["headers"] = [*said, *ALWAYS, *(header for header in UNLESS_SAID if header[0] not in names)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from service.access.admin_file import NAME
-from service.access.caller import Caller
+from service.access.caller import NOBODY, Caller
 from service.access.rates import Bucket
 from service.problems import Problem, busy
 from stream.keys import NOBODYS_DIGEST, Key, Scope, digest_of, id_of, same
@@ -76,6 +76,13 @@ class KeyRing:
         """Whose token this is, of use or not: for the log of what was refused."""
         held = self._keys.by_id.get(id_of(token) or "")
         return held.caller if held is not None and same(digest_of(token), held.key.digest) else None
+
+    def still_good(self, caller: Caller) -> bool:
+        """Whether who was let in would be let in now: for what goes on for long after that."""
+        if caller == NOBODY:
+            return not self.asks_for_keys
+        held = self._keys.by_id.get(caller.id)
+        return held is None or held.key.ended(datetime.now(UTC)) is None
 
     def write_uses(self) -> None:
         """Tell the ledger when keys were used since the last time. Raises StreamError, and keeps them for the next."""

@@ -39,14 +39,16 @@ def show_task(task_id: str, parts: Parts, query: NoQuery) -> TaskBody:
 
 
 @router.get("/tasks/{task_id}/events", response_class=StreamingResponse)
-def follow_task(task_id: str, request: Request, parts: Parts, query: NoQuery) -> Response:
-    """The task at each change, as server-sent events, until it is finished."""
+def follow_task(task_id: str, request: Request, parts: Parts, asking: Asking, query: NoQuery) -> Response:
+    """The task at each change, as server-sent events, until it is finished or the key is revoked."""
     read = partial(parts.ledger.task, task_id)
     read()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope.get(HEAD):
         return Response(headers=headers, media_type="text/event-stream")
-    events: AsyncIterator[str] = task_events(read, lambda: parts.traffic.draining)
+    events: AsyncIterator[str] = task_events(
+        read, lambda: parts.traffic.draining or not parts.access.ring.still_good(asking)
+    )
     return StreamingResponse(events, headers=headers, media_type="text/event-stream")
 
 

@@ -215,12 +215,14 @@ def test_with_a_key_the_server_may_be_open_to_others_and_speak_tls(tmp_path: Pat
     folder = tmp_path / "data"
     certificate, private_key = self_made_certificate(tmp_path)
     token = create(folder, "ann", "predict")
-    settings = {"host": "0.0.0.0", "tls.certfile": certificate, "tls.keyfile": private_key}
+    key_file = tmp_path / "key"
+    key_file.write_text(token)
     trusted = ssl.create_default_context(cafile=str(certificate))
     port = free_port()
-    command = [sys.executable, "-m", "everclass.main", "serve", "--no-learner"]
+    files = ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(private_key)]
+    command = [sys.executable, "-m", "everclass.main", "serve", "--no-learner", "--host", "0.0.0.0", *files]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)} | {
-        variable(name): str(value) for name, value in {"data_dir": folder, "port": port, **settings}.items()
+        variable(name): str(value) for name, value in {"data_dir": folder, "port": port}.items()
     }
     root = Path(__file__).resolve().parents[2]
     log = (tmp_path / "log").open("w+")
@@ -233,6 +235,10 @@ def test_with_a_key_the_server_may_be_open_to_others_and_speak_tls(tmp_path: Pat
                     time.sleep(0.1)
                 assert client.get("/versions").status_code == 401
                 assert client.get("/versions", headers=shown(token)).status_code == 200
+                asked = ["versions", "--json", "--key-file", str(key_file), "--url", f"https://localhost:{port}"]
+                trusting = CliRunner().invoke(cli, asked, env={"SSL_CERT_FILE": str(certificate)})
+                assert (trusting.exit_code, trusting.stdout.strip()) == (0, "[]")
+                assert CliRunner().invoke(cli, [*asked, "--timeout", "1"]).exit_code == 3
                 while "listens on https://0.0.0.0" not in Path(log.name).read_text():
                     assert time.monotonic() < end, Path(log.name).read_text()
                     time.sleep(0.1)

@@ -231,6 +231,28 @@ def test_a_key_costs_a_prediction_no_call_of_the_database(serve: Serve, folder: 
     assert calls, "nothing was heard at all"
 
 
+def test_who_follows_a_task_is_told_no_more_once_the_key_is_revoked(serve: Serve) -> None:
+    client = serve()
+    key = make(client, "ann", "learn")
+    task = client.post("/tasks", json={}, headers=key).json()["id"]
+    assembly = client.app_state.assembly
+
+    def revoke() -> None:
+        assembly.ledger.revoke_key("ann")
+        assembly.access.ring.refresh()
+
+    threading.Timer(0.3, revoke).start()
+    followed = client.get(f"/tasks/{task}/events", headers=key)
+    assert (followed.status_code, followed.text.count("event: task")) == (200, 1)
+
+
+def test_who_followed_without_a_key_is_told_no_more_once_there_is_one(serve: Serve) -> None:
+    client = serve()
+    task = client.post("/tasks", json={}).json()["id"]
+    threading.Timer(0.3, make, (client, "ann", "learn")).start()
+    assert client.get(f"/tasks/{task}/events").text.count("event: task") == 1
+
+
 def test_the_use_of_a_key_is_noted_when_the_server_stops_at_the_latest(serve: Serve) -> None:
     client = serve()
     key = make(client, "edge", "predict")
