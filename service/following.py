@@ -15,6 +15,7 @@ from service.loading import LoadedVersion, NotServable
 from service.metrics import Metrics
 from service.shelf import Shelf
 from stream.errors import Conflict, DamagedBlob, NotFound, StreamError, Unavailable
+from stream.failpoints import reach
 from stream.ledger import Ledger
 from stream.versions import Serving, Version
 
@@ -156,8 +157,10 @@ class Follower:
         with self._swapping:
             if self._current is not None and self._current.serving.seq >= found.serving.seq:
                 return
+            reach("swap.before")
             self._current, self._failure = found, None
             self._shelf.pin(found.loaded.digest)
+            reach("swap.after")
         self._metrics.swapped("done")
         log.info("version %d is in force here (promotion %d)", found.serving.version, found.serving.seq)
 

@@ -1,7 +1,8 @@
 """Every setting, its default and where it came from: `everclass.toml`, then `EVERCLASS_…`, then flags; later ones win.
 
-The only module that reads the environment. A supervisor hands its settings to its children as environment variables
-(`Settings.to_environment`), so that `bentoml serve` alone reads the same file and the same variables.
+The only module that reads the environment, but for the failpoints that tests arm. A supervisor hands its settings to
+its children as environment variables (`Settings.to_environment`), so that `bentoml serve` alone reads the same file and
+the same variables.
 """
 
 import os

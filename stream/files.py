@@ -3,12 +3,17 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stream.errors import StorageFull
+from stream.failpoints import reach
+
+HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}")
+"""How a file is called until it is whole: its name, and something that no other writer has."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -57,12 +62,29 @@ def place(path: Path, content: bytes | Path) -> None:
                 _move(content, temporary)
             else:
                 temporary.write_bytes(content)
+            reach("file.written")
             flush_file(temporary)
+            reach("file.flushed")
             temporary.replace(path)
+            reach("file.renamed")
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def clear_half_written(folder: Path, oldest_s: float) -> int:
+    """Remove what `place` had not renamed when its process was killed, anywhere below; younger files stay.
+
+    `oldest_s` is in seconds since the epoch. How many files went.
+    """
+    count = 0
+    for path in folder.rglob(".*"):
+        with contextlib.suppress(FileNotFoundError):
+            if HALF_WRITTEN.fullmatch(path.name) and path.stat().st_mtime < oldest_s:
+                path.unlink()
+                count += 1
+    return count
 
 
 def _move(source: Path, target: Path) -> None:
@@ -82,7 +104,9 @@ def flush_file(path: Path) -> None:
 
 def flush_folder(path: Path) -> None:
     """Wait until the names in the folder are on the disk."""
+    reach("folder.unflushed")
     _flush(path, os.O_RDONLY | os.O_DIRECTORY)
+    reach("folder.flushed")
 
 
 def flush_folders(folders: Iterable[Path]) -> None:

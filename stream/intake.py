@@ -16,6 +16,7 @@ from model.images import ImageError, ImageTooLarge, UnsupportedImage, decode, pi
 from stream import files
 from stream.blobs import Blobs
 from stream.errors import FieldError, InvalidContent, StreamError, TooLarge, UnsupportedType
+from stream.failpoints import reach
 from stream.keys import Sender
 from stream.labels import MAX_CHARACTERS, clean_label
 from stream.ledger import Ledger, Ticket
@@ -165,7 +166,8 @@ class Staging:
         contents = self._contents(drafts)
         try:
             self.intake.blobs.put_many(list(contents.items()))
-            return self.intake.ledger.add_batch(
+            reach("intake.stored")
+            task = self.intake.ledger.add_batch(
                 None if self.is_new else self.task_id,
                 drafts,
                 commit=commit,
@@ -178,6 +180,8 @@ class Staging:
             if self.is_new:
                 self._take_back(set(contents))
             raise
+        reach("intake.accepted")
+        return task
 
     def _contents(self, drafts: list[ItemDraft]) -> dict[str, Path]:
         """The file of each picture by its blob key; of a picture that came twice, the first."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from stream.blobs import BlobInfo, Blobs
+from stream.failpoints import reach
 from stream.ledger import Lease, Ledger
 from stream.manifest import manifest_key, part_key
 
@@ -44,9 +45,11 @@ def sweep(ledger: Ledger, blobs: Blobs, lease: Lease, policy: Policy, *, now: da
     """
     versions = ledger.sweep_versions(lease, policy.keep)
     images = ledger.sweep_images(lease, policy.task_days)
+    reach("sweep.marked")
     for key in images:
         blobs.delete(key)
     oldest = (now or datetime.now(UTC)) - timedelta(seconds=policy.grace_s)
+    blobs.clear_half_written(oldest)
     gone = [blob for blob in _unnamed(ledger, blobs, oldest) if _delete_if_still_old(blobs, blob, oldest)]
     return Swept(tuple(versions), len(images), len(images) + len(gone), sum(blob.size_bytes for blob in gone))
 

@@ -4,6 +4,7 @@ import hashlib
 
 from model.tuning_state import TuningState
 from service.learner.workshop import Workshop
+from stream.failpoints import reach
 
 
 class Checkpoints:
@@ -33,7 +34,9 @@ class Checkpoints:
         data = state.to_bytes()
         key = f"checkpoints/{self._task_id}/{hashlib.sha256(data).hexdigest()}"
         self._blobs.put_bytes(key, data)
+        reach("checkpoint.stored")
         info = {"epoch": state.epoch, "step": state.step, "epochs": state.epochs}
         before = self._ledger.save_checkpoint(self._lease, self._task_id, key, info)
+        reach("checkpoint.named")
         if before is not None:
             self._blobs.delete(before)

@@ -17,6 +17,7 @@ from service.orphans import die_with_parent
 from service.settings import Settings
 from stream.blobs import open_blobs
 from stream.errors import LeaseLost, StreamError, TaskStopped, Unavailable
+from stream.failpoints import reach
 from stream.ledger import Lease, Ledger
 from stream.retention import sweep
 from stream.tasks import Task
@@ -88,6 +89,7 @@ class LearnerProcess:
 
     def _learn(self, workshop: Workshop, task: Task) -> None:
         heartbeat, lease = workshop.heartbeat, workshop.heartbeat.lease
+        reach("task.claimed")
         heartbeat.say(task=task.id)
         try:
             TaskRun(workshop, task).run()

@@ -26,6 +26,7 @@ from service.learner.pictures import Pictures
 from service.learner.reporter import Reporter
 from service.learner.runtimes import Reference, runtime_for
 from service.learner.workshop import Workshop
+from stream.failpoints import reach
 from stream.ledger import Wanted
 from stream.manifest import Manifest, Part, load_parts, store_version
 from stream.tasks import Phase, Task
@@ -104,6 +105,7 @@ class Publisher:
         parts |= {"graph": graph.data, "judged": judgement.correct_bytes()}
         manifest = self._manifest(candidate, graph, parts)
         store_version(self.workshop.blobs, manifest, parts)
+        reach("version.stored")
         self.report.at(0.6)
         wanted, reason = self._verdict(candidate, manifest, runtime)
         draft = VersionDraft(
@@ -123,7 +125,9 @@ class Publisher:
         )
         if wanted == "serve":
             self._let_services_load(manifest.digest)
+        reach("publish.before")
         self.workshop.ledger.publish(self.workshop.heartbeat.lease, self.task.id, draft, wanted=wanted)
+        reach("publish.after")
 
     def _manifest(self, candidate: "_Candidate", graph: Graph, parts: dict[str, bytes]) -> Manifest:
         snapshot = candidate.snapshot

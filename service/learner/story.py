@@ -29,6 +29,7 @@ from service.learner.plan import LearnPlan, make_plan
 from service.learner.publishing import Publisher
 from service.learner.reporter import Reporter, TrainingProgress
 from service.learner.workshop import Workshop
+from stream.failpoints import reach
 from stream.tasks import Item, Phase, Task
 from stream.versions import VersionKind
 
@@ -78,6 +79,7 @@ class TaskRun:
         else:
             self._publish_on_standing_backbone(old_ND, "final")
         self._ledger.finish(self._workshop.heartbeat.lease, self._task.id)
+        reach("task.finished")
 
     @cached_property
     def _lesson(self) -> Lesson:

@@ -11,6 +11,7 @@ from service.assembly import Assembly
 from service.idempotency import Attempt, once
 from service.problems import wrong
 from service.schemas import AliasRequest, Listing, Move, PromotionBody, RollbackRequest
+from stream.failpoints import reach
 from stream.versions import SERVING, Expected, Promotion
 
 router = APIRouter(tags=["promotions"])
@@ -100,6 +101,7 @@ def move(
     Raises NotFound, Conflict, InvalidContent.
     """
     with parts.follower.prepared(parts.ledger.version(version)):
+        reach("promotion.before")
         promotion = parts.ledger.move_alias(
             alias,
             version,
@@ -108,6 +110,7 @@ def move(
             expected=expected,
             ticket=attempt.stamped(content),
         )
+        reach("promotion.after")
         parts.follower.follow()
     return promotion
 

@@ -80,6 +80,10 @@ class Blobs(Protocol):
         """Renew the grace time of blobs that are there already. Raises NotFound."""
         ...
 
+    def clear_half_written(self, oldest: datetime) -> int:
+        """Remove what writers that were killed before `oldest` left behind, which is no blob: how many files."""
+        ...
+
 
 def check_key(key: str) -> str:
     """The key itself, if it is one: so that no key leads out of the store."""

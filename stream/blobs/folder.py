@@ -85,6 +85,9 @@ class FolderBlobs:
             except FileNotFoundError:
                 raise NotFound("blob", key) from None
 
+    def clear_half_written(self, oldest: datetime) -> int:
+        return files.clear_half_written(self.root, oldest.timestamp())
+
     def _place(self, key: str) -> Path:
         return self.root / check_key(key)
 

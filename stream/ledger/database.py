@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from stream import files
 from stream.errors import StorageFull, Unavailable
+from stream.failpoints import reach
 
 Clock = Callable[[], datetime]
 
@@ -79,7 +80,9 @@ class Database:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S}s'")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
             yield connection
+            reach("commit.before")
             connection.commit()
+            reach("commit.after")
 
     def serving(self) -> tuple[int, int, str] | None:
         """Sequence, version and digest of what is in force: asked for at every predict, so it goes round SQLAlchemy."""

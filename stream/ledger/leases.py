@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from stream.errors import Conflict, LeaseLost
+from stream.failpoints import reach
 from stream.ledger.database import Database
 from stream.ledger.schema import leases
 
@@ -94,6 +95,8 @@ class Leases:
                 connection.execute(insert(leases).values(name=name, **values))
             else:
                 connection.execute(update(leases).where(leases.c.name == name).values(**values))
+            reach("lease.before")
+        reach("lease.after")
         return Lease(name, owner, host, token, ttl_s)
 
     def renew(self, lease: Lease, info: Mapping[str, Any]) -> None:
@@ -116,6 +119,7 @@ class Leases:
                 .where(leases.c.name == lease.name, leases.c.token == lease.token, leases.c.owner == lease.owner)
                 .values(owner="", info={}, expires_at=now)
             )
+        reach("lease.released")
 
     def view(self, name: str) -> LeaseView | None:
         """The lease of that name, alive or not; None where there never was one."""
