@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def self_made_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of localhost that nobody else vouches for, and its key."""
+def self_made_certificate(folder: Path, password: bytes | None = None) -> tuple[Path, Path]:
+    """A certificate of localhost that nobody else vouches for, and its key, under the password if there is one."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -27,7 +27,6 @@ def self_made_certificate(folder: Path) -> tuple[Path, Path]:
     )
     places = folder / "certificate.pem", folder / "private.pem"
     places[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    places[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    places[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
     return places

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
@@ -13,7 +14,7 @@ from stream.ledger.schema import batches, keys
 from stream.ledger.words import storable
 
 MAX_NAME_CHARACTERS = 100
-RESERVED_NAMES = frozenset({"local", "learner", "server", "admin file"})
+RESERVED_NAMES = frozenset({"local", "learner", "everclass", "admin file"})
 """Names under which something else than a key stands in the logs."""
 
 DAY = timedelta(hours=24)
@@ -108,11 +109,9 @@ def check_images(connection: Connection, sender: Sender, images: int, now: datet
 
 def _seconds_until(brought: Sequence[tuple[int, datetime]], needed: int, now: datetime) -> int:
     """Until so many of the images that were brought are a day old."""
-    for count, at in brought:
-        needed -= count
-        if needed <= 0:
-            return max(1, int((at + DAY - now).total_seconds()) + 1)
-    return int(DAY.total_seconds())
+    gone = accumulate(count for count, _ in brought)
+    at = next(at for (_, at), count in zip(brought, gone, strict=True) if count >= needed)
+    return int((at + DAY - now).total_seconds()) + 1
 
 
 def _check(new: NewKey) -> None:

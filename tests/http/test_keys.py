@@ -60,7 +60,11 @@ class World:
         method, path = call.split()
         place = re.sub(r"\{\w+\}", "9", path)
         named = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        return self.server.client.request(method, place, headers=named, content=b"")
+        reply = self.server.client.request(method, place, headers=named, content=b"")
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
+        assert reply.headers["cache-control"] == "no-store"
+        return reply
 
 
 @pytest.fixture(scope="module")

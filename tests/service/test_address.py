@@ -49,7 +49,10 @@ def test_certificate_and_key_have_to_be_there_and_belong_together(tmp_path: Path
     refuse(tls__certfile=both)
     (tmp_path / "other").mkdir()
     _, other = self_made_certificate(tmp_path / "other")
+    (tmp_path / "locked").mkdir()
+    locked = self_made_certificate(tmp_path / "locked", b"secret")
     for flags in (
+        {"tls__certfile": locked[0], "tls__keyfile": locked[1]},
         {"tls__certfile": certificate, "tls__keyfile": other},
         {"tls__certfile": certificate},
         {"tls__certfile": tmp_path / "none", "tls__keyfile": key},

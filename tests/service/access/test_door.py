@@ -200,6 +200,14 @@ def id_named(client: TestClient, name: str) -> str:
     return str(key.id)
 
 
+def test_without_keys_a_foreign_page_is_refused_and_noted(serve: Serve) -> None:
+    client = serve()
+    for method, headers in (("GET", {"Origin": "https://evil.example"}), ("POST", {"Sec-Fetch-Site": "cross-site"})):
+        assert client.request(method, "/tasks", headers=headers).status_code == 403
+    noted = [(line["method"], line["route"], line["status"], line["name"]) for line in log(client, {})]
+    assert noted == [("GET", "/tasks", 403, None), ("POST", "/tasks", 403, None)]
+
+
 def test_a_flood_of_refusals_leaves_a_bounded_log(serve: Serve) -> None:
     client = serve()
     boss = make(client, "boss", "admin")

@@ -1,5 +1,6 @@
 """Keys: shown once, kept as a digest, revoked for good; and the images that each may bring in a day."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -157,6 +158,24 @@ def test_a_batch_above_the_quota_of_a_day_is_too_large_for_ever(ledger: Ledger) 
     with pytest.raises(TooLarge, match="11 images are more than the 10"):
         bring(ledger, Sender("a", "ci", 10), 11)
     assert ledger.tasks().items == ()
+
+
+def test_batches_that_come_at_once_do_not_get_past_the_quota(ledger: Ledger) -> None:
+    outcomes: list[str] = []
+
+    def try_to_bring() -> None:
+        try:
+            bring(ledger, Sender("a", "ci", 10), 4)
+            outcomes.append("taken")
+        except QuotaFull:
+            outcomes.append("full")
+
+    threads = [threading.Thread(target=try_to_bring) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["full"] * 4 + ["taken"] * 2
 
 
 def test_who_has_no_quota_brings_what_it_likes(open_ledger: Callable[..., Ledger]) -> None:
