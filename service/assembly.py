@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from service.access.admin_file import read_admin_digest
+from service.access.admin_file import read_admin_digest, warn_if_readable
 from service.access.auditing import Auditor
 from service.access.door import Access
 from service.access.ring import KeyRing
@@ -50,6 +50,8 @@ class Assembly:
         """
         admin_file = settings.keys.admin_file
         admin_digest = None if admin_file is None else read_admin_digest(admin_file)
+        if admin_file is not None:
+            warn_if_readable(admin_file)
         quota = Quota(queued_tasks=settings.limits.queue_tasks, images_per_task=settings.limits.images_per_task)
         ledger = Ledger.open(settings.database, quota=quota, keys_kept_h=settings.retention.idempotency_hours)
         blobs = open_blobs(settings.blobs, settings.cache / "blobs")

@@ -19,8 +19,7 @@ log = logging.getLogger(__name__)
 def read_admin_digest(path: Path) -> str:
     """The digest of the one token in the file; white space around it does not count.
 
-    Secrets are mounted into containers readable by all, so that is only warned of; what others may write is refused.
-    Raises WrongSettings.
+    Raises WrongSettings, also where everyone may write the file.
     """
     try:
         mode = path.stat().st_mode
@@ -34,6 +33,10 @@ def read_admin_digest(path: Path) -> str:
         raise WrongSettings(
             f"{SETTING}: {path} has to hold one key of 32 to 512 letters, digits and . _ ~ + / = - and nothing else"
         )
-    if mode & stat.S_IROTH:
-        log.warning("%s: everyone on this machine may read %s", SETTING, path)
     return digest_of(token)
+
+
+def warn_if_readable(path: Path) -> None:
+    """Secrets are often mounted into containers readable by all, so that is said once and not refused."""
+    if path.stat().st_mode & stat.S_IROTH:
+        log.warning("%s: everyone on this machine may read %s", SETTING, path)

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import socket
 import ssl
 import subprocess
 import sys
@@ -136,6 +137,28 @@ def test_who_may_call(world: World, call: str) -> None:
 def test_two_keys_in_one_request_are_none(world: World) -> None:
     twice = [("Authorization", world.headers["admin"]["Authorization"])] * 2
     assert world.server.client.get("/versions", headers=twice).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET //tasks",
+        "GET /tasks/",
+        "GET /livez/../tasks",
+        "GET /livez%2f..%2ftasks",
+        "GET /%74asks",
+        "GET /LIVEZ",
+        "GET http://localhost/tasks",
+        "HEAD /tasks",
+        "OPTIONS *",
+        "TRACE /tasks",
+        "PROPFIND /tasks",
+    ],
+)
+def test_no_way_of_writing_a_request_gets_past_the_door(world: World, line: str) -> None:
+    with socket.create_connection(("127.0.0.1", world.server.port), timeout=10) as connection:
+        connection.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert connection.makefile("rb").readline().split()[1] == b"401"
 
 
 def assert_problem(reply: httpx.Response, status: int) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.access.admin_file import read_admin_digest
+from service.access.admin_file import read_admin_digest, warn_if_readable
 from service.settings import WrongSettings
 from stream.keys import digest_of
 from tests.service.access.keys import shown
@@ -49,7 +49,9 @@ def test_a_file_that_everyone_may_write_is_refused_and_one_that_everyone_may_rea
 ) -> None:
     with pytest.raises(WrongSettings, match="everyone on this machine may write"):
         read_admin_digest(key_file(tmp_path, TOKEN, 0o666))
-    read_admin_digest(key_file(tmp_path, TOKEN, 0o644))
+    warn_if_readable(key_file(tmp_path, TOKEN, 0o600))
+    assert caplog.text == ""
+    warn_if_readable(key_file(tmp_path, TOKEN, 0o644))
     assert "everyone on this machine may read" in caplog.text
     assert TOKEN not in caplog.text
 
