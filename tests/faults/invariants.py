@@ -1,20 +1,24 @@
 """What must hold on a data folder whatever happened to the processes that worked on it (design, invariants 1 to 3)."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 from stream.blobs import FolderBlobs
 from stream.errors import StreamError
 from stream.ledger import Ledger
 from stream.ledger.database import utc_now
+from stream.ledger.pages import Page
 from stream.manifest import load_manifest, load_parts, manifest_key, part_key
 from stream.retention import Policy, sweep
-from stream.tasks import Task, TaskState
+from stream.tasks import TaskState
 from stream.versions import SERVING, VersionState
+
+Row = TypeVar("Row")
 
 DAYS_LATER = timedelta(days=2)
 
@@ -47,7 +51,7 @@ def left_over(folder: Path) -> list[str]:
         sweep(ledger, blobs, lease, Policy(), now=datetime.now(UTC) + DAYS_LATER)
         named = ledger.references()
         needed = {part_key(digest) for digest in named.parts} | {manifest_key(digest) for digest in named.manifests}
-        for task in all_tasks(ledger):
+        for task in every(ledger.tasks):
             needed |= ledger.image_keys(task.id)
         there = {path.relative_to(blobs.root).as_posix() for path in blobs.root.rglob("*") if path.is_file()}
         return sorted(there - needed - named.checkpoints)
@@ -58,21 +62,26 @@ def final_parts(folder: Path, labels: set[str]) -> list[dict[str, str]]:
     with opened(folder) as (ledger, blobs):
         return [
             {role: part.sha256 for role, part in load_manifest(blobs, version.digest).parts.items()}
-            for task in all_tasks(ledger)
+            for task in every(ledger.tasks)
             for version in map(ledger.version, task.versions)
             if set(task.labels) == labels and version.kind == "final"
         ]
 
 
-def all_tasks(ledger: Ledger) -> list[Task]:
-    """Every task there is."""
-    page = ledger.tasks(limit=1000)
-    assert page.next is None
-    return list(page.items)
+def every(pages: Callable[[str | None, int], Page[Row]]) -> list[Row]:
+    """All there is, newest first, page by page."""
+    rows: list[Row] = []
+    cursor = None
+    while True:
+        page = pages(cursor, 1000)
+        rows += page.items
+        if page.next is None:
+            return rows
+        cursor = page.next
 
 
 def _tasks(ledger: Ledger, blobs: FolderBlobs, accepted: Sequence[object]) -> Iterator[str]:
-    tasks = {task.id: task for task in all_tasks(ledger)}
+    tasks = {task.id: task for task in every(ledger.tasks)}
     yield from (f"task {lost} got a 202 and is lost" for lost in accepted if lost not in tasks)
     for task in tasks.values():
         if task.state == TaskState.DONE:
@@ -88,7 +97,7 @@ def _tasks(ledger: Ledger, blobs: FolderBlobs, accepted: Sequence[object]) -> It
 
 
 def _versions(ledger: Ledger, blobs: FolderBlobs) -> Iterator[str]:
-    for version in ledger.versions(limit=1000).items:
+    for version in every(ledger.versions):
         if version.state in (VersionState.DELETED, VersionState.DAMAGED):
             continue
         try:
@@ -103,7 +112,7 @@ def _versions(ledger: Ledger, blobs: FolderBlobs) -> Iterator[str]:
 
 
 def _log(ledger: Ledger, promoted: Sequence[object]) -> Iterator[str]:
-    log = sorted(ledger.promotions(limit=1000).items, key=lambda move: move.seq)
+    log = sorted(every(ledger.promotions), key=lambda move: move.seq)
     if [move.seq for move in log] != list(range(1, len(log) + 1)):
         yield "the log of promotions has a gap"
     serving = [move for move in log if move.alias == SERVING]
