@@ -3,6 +3,7 @@
 import click
 
 from everclass.commands.audit import audit
+from everclass.commands.bench import bench
 from everclass.commands.keys import keys
 from everclass.commands.learn import learn
 from everclass.commands.predict import predict
@@ -35,6 +36,7 @@ for command in (
     audit,
     keys,
     config,
+    bench,
 ):
     cli.add_command(command)
 

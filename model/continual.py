@@ -3,18 +3,19 @@
 A server goes through the same steps (`service/learner/story.py`), stores what lies between them, and publishes.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model.backbone import PixelBackbone, extract_features
 from model.block import Block, lay_out, starting_head
 from model.head import Head
 from model.learning import PairedFeatures, final, network_of, positions, provisional, remembered, settled, start
-from model.method import Classifier, Method, TaskEnd, TaskStart, slot
+from model.method import Apart, Classifier, Method, TaskEnd, TaskStart, slot
 from model.preprocess import evaluation_view
 from model.snapshot import Snapshot
 from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
@@ -60,13 +61,27 @@ class Told:
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
-    """The snapshot after a task, the network that computes its features, and the task's training features."""
+class Tuned:
+    """What stage 1 made of a task: all that methods share which differ only in what they do with heads and statistics.
 
-    snapshot: Snapshot
+    `moved` and `head` are None where there was nothing to tune: the backbone stands as it was.
+    """
+
     network: PixelBackbone
     features: PairedFeatures
     block: Block
+    placed: Placed
+    moved: Apart | None = None
+    head: Head | None = None
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The snapshot after a task, and the network that computes its features."""
+
+    snapshot: Snapshot
+    network: PixelBackbone
 
 
 def learn_task(
@@ -88,17 +103,35 @@ def learn_task(
     the same task. Raises ValueError without images.
     """
     told = told or Told()
+    tuned = tune_task(base, images, labels, method, plan, root=root, device=device, resume=resume, told=told)
+    told.on_phase("alignment")
+    return Learned(finished(base, tuned, method, plan, task=task, device=device), tuned.network)
+
+
+def tune_task(
+    base: Snapshot,
+    images: Images,
+    labels: Sequence[str],
+    method: Method,
+    plan: TuningPlan,
+    *,
+    root: Snapshot | None = None,
+    device: str = "cpu",
+    resume: TuningState | None = None,
+    told: Told,
+) -> Tuned:
+    """The first half of `learn_task`: stage 1, and the task's features before and after it."""
     block = lay_out(base, labels)
     placed = Placed(images, positions(block, method))
     network = network_of(base, method, device)
     told.on_phase("features")
     old_ND = features_of(network, images, plan)
     if not needs_tuning(block, method):
-        return _on_standing_backbone(base, network, placed, old_ND, block, method, plan, task, told)
-    origin = restarted(base, root or base, plan.seed) if method.restarts else base
+        return Tuned(network, PairedFeatures(old_ND, old_ND), block, placed)
     if method.restarts:
-        network = network_of(origin, method, device)
-    started = start(network, origin, block, placed, method, plan)
+        base = restarted(base, root or base, plan.seed)
+        network = network_of(base, method, device)
+    started = start(network, base, block, placed, method, plan)
     told.on_phase("training")
     state = tune(
         network,
@@ -114,11 +147,30 @@ def learn_task(
     kept = remembered(TaskEnd(network, state.head, placed, started.start), method)
     told.on_phase("features")
     pair = PairedFeatures(old_ND, features_of(network, images, plan))
-    told.on_phase("alignment")
-    snapshot = final(
-        base, moved, state.head, pair, block, task=task, method=method, seed=plan.seed, device=device, kept=kept
+    return Tuned(network, pair, block, placed, moved, state.head, kept)
+
+
+def finished(
+    base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, *, task: str, device: str = "cpu"
+) -> Snapshot:
+    """The second half: statistics, what parts keep, and the head over all classes.
+
+    `base` may be of another method than `tuned`, if the two differ in aligner and drift alone.
+    """
+    if tuned.moved is None or tuned.head is None:
+        return _on_standing_backbone(base, tuned, method, plan, task)
+    return final(
+        base,
+        tuned.moved,
+        tuned.head,
+        tuned.features,
+        tuned.block,
+        task=task,
+        method=method,
+        seed=plan.seed,
+        device=device,
+        kept=tuned.kept,
     )
-    return Learned(snapshot, network, pair, block)
 
 
 def needs_tuning(block: Block, method: Method) -> bool:
@@ -152,20 +204,8 @@ def _drawn_again(base: Snapshot, seed: int) -> Head:
     return starting_head(nothing, lay_out(nothing, base.labels), seed)
 
 
-def _on_standing_backbone(
-    base: Snapshot,
-    network: PixelBackbone,
-    placed: Placed,
-    old_ND: Floats,
-    block: Block,
-    method: Method,
-    plan: TuningPlan,
-    task: str,
-    told: Told,
-) -> Learned:
-    told.on_phase("alignment")
-    snapshot = provisional(base, old_ND, block, task=task, method=method, seed=plan.seed)
-    begun = TaskStart(network, snapshot.unaligned, base, block, placed, plan)
-    kept = remembered(TaskEnd(network, snapshot.unaligned, placed, begun), method)
-    snapshot = replace(snapshot, kept={**snapshot.kept, **kept})
-    return Learned(snapshot, network, PairedFeatures(old_ND, old_ND), block)
+def _on_standing_backbone(base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, task: str) -> Snapshot:
+    snapshot = provisional(base, tuned.features.old_ND, tuned.block, task=task, method=method, seed=plan.seed)
+    begun = TaskStart(tuned.network, snapshot.unaligned, base, tuned.block, tuned.placed, plan)
+    kept = remembered(TaskEnd(tuned.network, snapshot.unaligned, tuned.placed, begun), method)
+    return replace(snapshot, kept={**snapshot.kept, **kept})

@@ -1,0 +1,202 @@
+"""One seed of methods that share stage 1: tasks learned one after the other, every method's head judged after each.
+
+Methods that differ only in what they do with heads and statistics see the same network and the same un-aligned rows, so
+that one run of the slow learner serves them all. Where a class of a one-class task comes again, its row starts from the
+first method's statistics.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from everclass.bench.course import Course
+from everclass.bench.progress import ProgressFolder, Reached
+from everclass.bench.recipe import Training
+from everclass.bench.results import Result
+from everclass.bench.scoring import Scores, TestFeatures
+from everclass.bench.watch import Watch
+from model.backbone import PixelBackbone, build
+from model.continual import Told, Tuned, features_of, finished, tune_task
+from model.method import Method
+from model.snapshot import Snapshot
+from model.tuning import TuningProgress
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whom a chain tells of its way: `on_task` gets the task's number and each method's accuracy so far."""
+
+    on_step: Callable[[int, TuningProgress], None] = lambda task, progress: None
+    on_phase: Callable[[int, str], None] = lambda task, phase: None
+    on_task: Callable[[int, Mapping[str, float]], None] = lambda task, accuracy: None
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a chain does beside judging: `unknown` scores images of classes to come, `features` is a folder where each
+    task's features and un-aligned head are kept, for experiments with heads and statistics that learn nothing again.
+    """
+
+    unknown: bool = False
+    features: Path | None = None
+
+
+def stem(method: Method) -> Method:
+    """The method without what comes after stage 1: those with equal stems share it."""
+    return replace(method, aligner=None, drift=None)
+
+
+class Chain:
+    """The run of one or more methods with one stem over a course."""
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        course: Course,
+        training: Training,
+        weights: Mapping[str, Tensor],
+        folder: ProgressFolder,
+        listener: Listener,
+        extras: Extras | None = None,
+    ) -> None:
+        self._methods = {name: training.adjusted(method) for name, method in methods.items()}
+        self._lead = next(iter(self._methods))
+        self._stem = self._methods[self._lead]
+        self._course = course.as_one() if self._stem.joint else course
+        self._training, self._folder, self._listener = training, folder, listener
+        self._extras = extras or Extras()
+        dimension = build(training.spec).feature_dim
+        self._root = Snapshot.root(training.spec, weights, dimension, self._lead)
+
+    def run(self) -> dict[str, Result]:
+        """All tasks that are still to do; each method's result, by name."""
+        reached = self._folder.last() or Reached(0, {}, {"seconds": {}, "peak_bytes": {}, "methods": {}})
+        snapshots = dict(reached.snapshots) or dict.fromkeys(self._methods, self._root)
+        scores = {name: Scores.from_json(reached.scores["methods"].get(name, {})) for name in self._methods}
+        with Watch(self._training.device) as watch:
+            watch.seconds.update(reached.scores["seconds"])
+            watch.peak_bytes.update(reached.scores["peak_bytes"])
+            for number in range(reached.tasks, len(self._course.lessons)):
+                tuned, snapshots = self._learn(number, snapshots, watch)
+                self._judge(number, tuned, snapshots, scores, watch)
+                watch.enter(None)
+                self._folder.save(Reached(number + 1, snapshots, _stored(scores, watch)))
+        return {name: self._result(name, snapshots[name], scores[name], watch) for name in self._methods}
+
+    def _learn(self, number: int, snapshots: Mapping[str, Snapshot], watch: Watch) -> tuple[Tuned, dict[str, Snapshot]]:
+        task, plan = self._course.lessons[number], self._training.plan(self._course.seed, number)
+
+        def phase(name: str) -> None:
+            watch.enter(name)
+            self._listener.on_phase(number, name)
+
+        told = Told(
+            on_phase=phase,
+            on_step=lambda progress: self._listener.on_step(number, progress),
+            on_checkpoint=lambda state: self._folder.save_epoch(number, state),
+        )
+        tuned = tune_task(
+            snapshots[self._lead],
+            task.train,
+            self._course.labels(task.train),
+            self._stem,
+            plan,
+            root=self._root,
+            device=self._training.device,
+            resume=self._folder.epoch(number),
+            told=told,
+        )
+        phase("alignment")
+        device = self._training.device
+        made = {
+            name: finished(snapshots[name], tuned, method, plan, task=task.name, device=device)
+            for name, method in self._methods.items()
+        }
+        return tuned, made
+
+    def _judge(
+        self,
+        number: int,
+        tuned: Tuned,
+        snapshots: Mapping[str, Snapshot],
+        scores: Mapping[str, Scores],
+        watch: Watch,
+    ) -> None:
+        watch.enter("evaluation")
+        self._listener.on_phase(number, "evaluation")
+        test = self._features(number, tuned.network)
+        found = {
+            name: scores[name].add(snapshots[name], method, test, self._course.seed)
+            for name, method in self._methods.items()
+        }
+        if self._extras.features is not None:
+            self._keep(number, tuned, snapshots[self._lead], test, self._extras.features)
+        self._listener.on_task(number, found)
+
+    def _keep(self, number: int, tuned: Tuned, snapshot: Snapshot, test: TestFeatures, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        columns = {label: column for column, label in enumerate(snapshot.labels)}
+        np.savez(
+            folder / f"{self._lead}-seed{self._course.seed}-task{number}.npz",
+            old_ND=tuned.features.old_ND,
+            new_ND=tuned.features.new_ND,
+            columns_N=tuned.block.image_columns_N,
+            blocks_C=snapshot.blocks_C,
+            test_ND=np.concatenate(test.seen),
+            test_columns_N=np.array([columns[label] for labels in test.labels for label in labels]),
+            weight_CD=snapshot.unaligned.weight_CD,
+            bias_C=snapshot.unaligned.bias_C,
+        )
+
+    def _features(self, number: int, network: PixelBackbone) -> TestFeatures:
+        """Test images of the tasks so far, and of classes that come later, through the network as it is now."""
+        tasks, plan = self._course.lessons, self._training.plan(self._course.seed, number)
+        seen = [features_of(network, task.test, plan) for task in tasks[: number + 1]]
+        known = {one for task in tasks[: number + 1] for one in task.classes}
+        later = [task.test for task in tasks[number + 1 :] if self._extras.unknown and not known & set(task.classes)]
+        unseen = [features_of(network, examples, plan) for examples in later]
+        return TestFeatures(
+            seen,
+            [self._course.labels(task.test) for task in tasks[: number + 1]],
+            np.concatenate([np.zeros((0, network.feature_dim), np.float32), *unseen]),
+        )
+
+    def _result(self, name: str, snapshot: Snapshot, scores: Scores, watch: Watch) -> Result:
+        matrix = scores.matrix()
+        several = len(self._course.lessons) > 1
+        return Result(
+            method=name,
+            protocol=self._course.protocol,
+            seed=self._course.seed,
+            last_acc=matrix.last,
+            inc_acc=matrix.incremental if several else None,
+            task_mean=matrix.task_mean,
+            forgetting=matrix.forgetting,
+            backward_transfer=matrix.backward_transfer,
+            curve=[float(one) for one in matrix.overall_T],
+            matrix=[[float(one) for one in row[: k + 1]] for k, row in enumerate(matrix.accuracy_TT)],
+            test_images=scores.images,
+            train_images=[len(task.train) for task in self._course.lessons],
+            seconds={phase: round(value, 2) for phase, value in watch.seconds.items()},
+            peak_bytes=dict(watch.peak_bytes),
+            kept_bytes=sum(tensor.numel() * tensor.element_size() for tensor in snapshot.kept.values()),
+            statistics_bytes=sum(array.nbytes for array in snapshot.statistics.to_arrays().values()),
+            calibration_error=scores.calibration_error,
+            novelty_auroc=scores.novelty_auroc,
+            probe=scores.probe,
+            configuration=self._training.describe(),
+        )
+
+
+def _stored(scores: Mapping[str, Scores], watch: Watch) -> dict[str, object]:
+    return {
+        "seconds": dict(watch.seconds),
+        "peak_bytes": dict(watch.peak_bytes),
+        "methods": {name: one.to_json() for name, one in scores.items()},
+    }

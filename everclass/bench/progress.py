@@ -1,0 +1,86 @@
+"""A chain that was stopped goes on at its last finished epoch: what is stored between two steps."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.snapshot import Snapshot
+from model.tuning_state import TuningState
+from stream.files import write
+
+EPOCH, TASK = "epoch.safetensors", "task.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """After `tasks` whole tasks: a snapshot for each method of the chain, and what was scored so far."""
+
+    tasks: int
+    snapshots: Mapping[str, Snapshot]
+    scores: Any
+
+
+class ProgressFolder:
+    """One chain's folder. Parts lie under their digests, so that methods which share a backbone share its file.
+
+    Each file is placed whole: a kill leaves the old one.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self._folder = folder / digest[:24]
+
+    def last(self) -> Reached | None:
+        """Where the chain stands; None before its first task is whole."""
+        path = self._folder / TASK
+        if not path.exists():
+            return None
+        found = json.loads(path.read_text())
+        snapshots = {name: self._snapshot(one) for name, one in found["snapshots"].items()}
+        return Reached(found["tasks"], snapshots, found["scores"])
+
+    def save(self, reached: Reached) -> None:
+        """A task is whole; the epochs of it are no longer needed."""
+        described = {name: self._stored(snapshot) for name, snapshot in reached.snapshots.items()}
+        content = {"tasks": reached.tasks, "snapshots": described, "scores": reached.scores}
+        write(self._folder / TASK, json.dumps(content).encode())
+        (self._folder / EPOCH).unlink(missing_ok=True)
+        self._drop_all_but({digest for one in described.values() for digest in one["parts"].values()})
+
+    def epoch(self, task: int) -> TuningState | None:
+        """The last checkpoint of stage 1 of this task (from 0), if it is of this task."""
+        path = self._folder / EPOCH
+        if not path.exists():
+            return None
+        number, _, data = path.read_bytes().partition(b"\n")
+        return TuningState.from_bytes(data) if int(number) == task else None
+
+    def save_epoch(self, task: int, state: TuningState) -> None:
+        """A checkpoint of stage 1 of this task."""
+        write(self._folder / EPOCH, b"%d\n" % task + state.to_bytes())
+
+    def remove(self) -> None:
+        """The chain is done."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _stored(self, snapshot: Snapshot) -> dict[str, Any]:
+        digests = {}
+        for role, data in snapshot.to_parts().items():
+            digests[role] = hashlib.sha256(data).hexdigest()
+            path = self._folder / digests[role]
+            if not path.exists():
+                write(path, data)
+        return {"parts": digests, "description": snapshot.describe()}
+
+    def _snapshot(self, stored: Mapping[str, Any]) -> Snapshot:
+        parts = {role: (self._folder / digest).read_bytes() for role, digest in stored["parts"].items()}
+        return Snapshot.from_parts(parts, stored["description"])
+
+    def _drop_all_but(self, digests: set[str]) -> None:
+        for path in self._folder.iterdir():
+            if path.name not in digests | {TASK, EPOCH}:
+                path.unlink()

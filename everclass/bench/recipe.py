@@ -1,0 +1,110 @@
+"""How each protocol is trained: the reference's settings, and what a run changes of them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from model import paper
+from model.backbone import Precision
+from model.method import Method
+from model.spec import BackboneSpec, Norm
+from model.tuning import TuningPlan
+
+CIFAR_MEAN, CIFAR_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stage 1 and τ of a protocol, and how pictures reach the backbone (method.md 2.1, supervised pre-training)."""
+
+    epochs: int = 50
+    milestone: int = 40
+    batch: int = paper.BATCH
+    tau: float = paper.TEMPERATURE
+    augmentation: str = "imagenet"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    crop_fraction: float = 0.875
+    norm: Norm = "fresh"
+
+    def shortened(self, epochs: int | None) -> "Recipe":
+        """With so many epochs, the milestone at the same part of them: at least one epoch before the end."""
+        if epochs is None or epochs == self.epochs:
+            return self
+        milestone = max(1, min(epochs - 1, round(self.milestone * epochs / self.epochs)))
+        return replace(self, epochs=epochs, milestone=milestone)
+
+    def small(self) -> "Recipe":
+        """What fits few images on few cores: the weights' own norm and normalisation, square crops, batch 32."""
+        return replace(
+            self, batch=32, augmentation="crop_flip", mean=HALF, std=HALF, crop_fraction=1.0, norm="pretrained"
+        )
+
+    def spec(self, backbone: str, image_size: int) -> BackboneSpec:
+        """The backbone as this recipe feeds it; a fresh last norm is for networks that end in a LayerNorm."""
+        return BackboneSpec(backbone, image_size, self.mean, self.std, self.crop_fraction, norm=self.norm)
+
+
+RECIPES: dict[str, Recipe] = {
+    "cifar100": Recipe(20, 18, augmentation="cifar100", mean=CIFAR_MEAN, std=CIFAR_STD),
+    "imagenet_r": Recipe(),
+    "cub200": Recipe(augmentation="cub"),
+    "cars196": Recipe(tau=0.05, augmentation="cub"),
+}
+"""Protocols that the reference has; others are trained as ImageNet-R is."""
+
+
+def recipe_of(protocol: str) -> Recipe:
+    """The recipe of a protocol by name."""
+    return RECIPES.get(protocol, Recipe())
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that decides how a chain is trained, apart from the method, the seed and the images."""
+
+    spec: BackboneSpec
+    recipe: Recipe
+    micro_batch: int = paper.BATCH
+    backbone_lr: float = paper.HEAD_RATE * paper.BACKBONE_RATIO
+    precision: Precision = "fp32"
+    threads: int | None = None
+    device: str = "cpu"
+
+    def plan(self, seed: int, task: int) -> TuningPlan:
+        """Stage 1 of task number `task` (from 0) in the run of `seed`."""
+        return TuningPlan(
+            epochs=self.recipe.epochs,
+            batch_size=self.recipe.batch,
+            micro_batch=min(self.recipe.batch, self.micro_batch),
+            backbone_lr=self.backbone_lr,
+            milestones=(self.recipe.milestone,),
+            precision=self.precision,
+            augmentation=self.recipe.augmentation,
+            seed=seed * 1_000 + task,
+            threads=self.threads,
+        )
+
+    def adjusted(self, method: Method) -> Method:
+        """The method with the protocol's τ in its alignment."""
+        plan = getattr(method.aligner, "plan", None)
+        if method.aligner is None or plan is None or plan.tau != paper.TEMPERATURE or self.recipe.tau == plan.tau:
+            return method
+        aligner: Any = method.aligner
+        return replace(method, aligner=replace(aligner, plan=replace(plan, tau=self.recipe.tau)))
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "backbone": self.spec.to_json(),
+            "epochs": self.recipe.epochs,
+            "milestone": self.recipe.milestone,
+            "tau": self.recipe.tau,
+            "augmentation": self.recipe.augmentation,
+            "batch": self.recipe.batch,
+            "backbone_lr": self.backbone_lr,
+            "precision": self.precision,
+            "threads": self.threads,
+            "device": self.device,
+        }

@@ -1,0 +1,84 @@
+"""Means and deviations over seeds: what every form of the report shows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from everclass.bench.results import Result
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The mean over seeds and the sample deviation (None for one seed); None where no seed has it."""
+
+    mean: float | None
+    deviation: float | None
+
+    def text(self, scale: float = 100.0, digits: int = 1) -> str:
+        """`68.5 ± 0.4`, `68.5`, or a dash."""
+        if self.mean is None:
+            return "–"
+        text = f"{scale * self.mean:.{digits}f}"
+        return text if self.deviation is None else f"{text} ± {scale * self.deviation:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method under one protocol and configuration, over its seeds. Accuracies in 0–1, seconds, bytes."""
+
+    method: str
+    protocol: str
+    seeds: tuple[int, ...]
+    last_acc: Figure
+    inc_acc: Figure
+    forgetting: Figure
+    backward_transfer: Figure
+    calibration_error: Figure
+    novelty_auroc: Figure
+    probe: Figure
+    kept_bytes: Figure
+    seconds: Figure
+    peak_bytes: Figure
+
+
+def rows(results: Sequence[Result]) -> list[Row]:
+    """One row for each method, protocol and configuration, in order of arrival."""
+    groups: dict[object, list[Result]] = {}
+    for result in results:
+        method, protocol, _, configuration = result.key
+        groups.setdefault((protocol, configuration, method), []).append(result)
+    return [_row(group) for group in groups.values()]
+
+
+def _row(group: Sequence[Result]) -> Row:
+    def over(value: Callable[[Result], float | None]) -> Figure:
+        return figure([value(result) for result in group])
+
+    return Row(
+        group[0].method,
+        group[0].protocol,
+        tuple(result.seed for result in group),
+        over(lambda one: one.last_acc),
+        over(lambda one: one.inc_acc),
+        over(lambda one: one.forgetting),
+        over(lambda one: one.backward_transfer),
+        over(lambda one: _mean(one.calibration_error)),
+        over(lambda one: _mean(one.novelty_auroc)),
+        over(lambda one: one.probe[-1] if one.probe else None),
+        over(lambda one: float(one.kept_bytes + one.statistics_bytes)),
+        over(lambda one: sum(one.seconds.values())),
+        over(lambda one: float(max(one.peak_bytes.values(), default=0))),
+    )
+
+
+def figure(values: Sequence[float | None]) -> Figure:
+    """Mean and deviation of what is there."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return Figure(None, None)
+    return Figure(float(np.mean(there)), float(np.std(there, ddof=1)) if len(there) > 1 else None)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return figure(values).mean

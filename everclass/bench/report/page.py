@@ -1,0 +1,86 @@
+"""The report as one HTML page that needs nothing beside it: plots are embedded, no script, no address is fetched."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from everclass.bench.report.figures import Row
+from everclass.bench.report.tables import COLUMNS
+from everclass.bench.results import Result
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Everclass: methods compared</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+.wide { overflow-x: auto; }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem; }
+.plots img { max-width: 100%; height: auto; border: 1px solid #eee; }
+pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
+</style>
+</head>
+<body>
+<h1>Methods compared</h1>
+<pre>{{ command }}</pre>
+{% for protocol in protocols %}
+<h2>{{ protocol.name }}</h2>
+<p>Means ± sample deviations over seeds; accuracies, forgetting, calibration error and AUROC in percent.</p>
+<div class="wide"><table>
+<thead><tr>{% for column in columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in protocol.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
+</table></div>
+<div class="plots">{% for plot in protocol.plots %}
+<img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.data }}">{% endfor %}
+</div>
+{% endfor %}
+<h2>Time and memory by phase</h2>
+<div class="wide"><table>
+<thead><tr><th>method</th><th>seed</th>
+{% for phase in phases %}<th>{{ phase }}, s</th><th>peak, MiB</th>{% endfor %}</tr></thead>
+<tbody>{% for run in runs %}<tr><td>{{ run.method }}</td><td>{{ run.seed }}</td>{% for phase in phases %}
+<td>{{ "%.1f"|format(run.seconds.get(phase, 0)) }}</td>
+<td>{{ run.peak_bytes.get(phase, 0) // 1048576 }}</td>{% endfor %}</tr>
+{% endfor %}</tbody>
+</table></div>
+<h2>Configuration and versions</h2>
+{% for text in configurations %}<pre>{{ text }}</pre>{% endfor %}
+</body>
+</html>
+"""
+
+
+def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str, Path], command: str) -> str:
+    """The page."""
+    protocols = [
+        {
+            "name": name,
+            "rows": [[cell(row) for _, cell in COLUMNS] for row in table if row.protocol == name],
+            "plots": [_plot(title, path) for title, path in plots.items() if title.startswith(f"{name}: ")],
+        }
+        for name in dict.fromkeys(row.protocol for row in table)
+    ]
+    configurations = dict.fromkeys(
+        json.dumps({"configuration": one.configuration, "versions": one.versions}, indent=2) for one in results
+    )
+    template = Environment(autoescape=True).from_string(PAGE)
+    return template.render(
+        command=command,
+        columns=[name for name, _ in COLUMNS],
+        protocols=protocols,
+        phases=list(dict.fromkeys(phase for one in results for phase in one.seconds)),
+        runs=results,
+        configurations=configurations,
+    )
+
+
+def _plot(title: str, path: Path) -> dict[str, Any]:
+    return {"title": title, "data": base64.b64encode(path.read_bytes()).decode()}

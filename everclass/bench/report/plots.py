@@ -1,0 +1,143 @@
+"""The plots of a report, as PNG files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from everclass.bench.results import Result
+
+matplotlib.use("Agg")
+
+DPI = 110
+MOST_HEAT_MAPS = 40
+"""Methods beyond this many get no heat map of their own; their matrices stand in the results."""
+
+
+def draw_all(results: Sequence[Result], folder: Path) -> dict[str, Path]:
+    """Every plot by its title: accuracy over tasks, forgetting, time and memory, one matrix a method."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plots: dict[str, Path] = {}
+    for protocol in dict.fromkeys(result.protocol for result in results):
+        mine = [result for result in results if result.protocol == protocol]
+        for title, draw in (
+            ("accuracy over tasks", _curves),
+            ("forgetting", _forgetting),
+            ("seconds by phase", _seconds),
+            ("peak memory by phase", _memory),
+        ):
+            plots[f"{protocol}: {title}"] = _saved(draw(mine, f"{protocol}: {title}"), folder, protocol, title)
+        for method in list(_by_method(mine))[:MOST_HEAT_MAPS]:
+            title = f"accuracy matrix of {method}"
+            figure = _matrix(_by_method(mine)[method], f"{protocol}: {title}")
+            plots[f"{protocol}: {title}"] = _saved(figure, folder, protocol, title)
+    return plots
+
+
+def _by_method(results: Sequence[Result]) -> dict[str, list[Result]]:
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.method, []).append(result)
+    return groups
+
+
+def _curves(results: Sequence[Result], title: str) -> Figure:
+    figure, axes = _new(title, 8.5, 5)
+    for name, group in _by_method(results).items():
+        longest = max(len(result.curve) for result in group)
+        curves = np.array([result.curve for result in group if len(result.curve) == longest])
+        tasks, mean = np.arange(1, longest + 1), 100 * curves.mean(axis=0)
+        (line,) = axes.plot(tasks, mean, marker="o", markersize=3, label=name)
+        if len(curves) > 1:
+            spread = 100 * curves.std(axis=0, ddof=1)
+            axes.fill_between(tasks, mean - spread, mean + spread, color=line.get_color(), alpha=0.15)
+    axes.set(xlabel="tasks learned", ylabel="accuracy over all classes seen, %")
+    axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left")
+    return figure
+
+
+def _forgetting(results: Sequence[Result], title: str) -> Figure:
+    figure, axes = _new(title, 8, 0.32 * len(_by_method(results)) + 1.5)
+    found = {
+        name: [100 * one.forgetting for one in group if one.forgetting is not None]
+        for name, group in _by_method(results).items()
+    }
+    names = [name for name, values in found.items() if values]
+    axes.barh(names, [float(np.mean(found[name])) for name in names], color="#c0504d")
+    axes.set(xlabel="forgetting, points")
+    axes.invert_yaxis()
+    return figure
+
+
+def _seconds(results: Sequence[Result], title: str) -> Figure:
+    return _stacked(
+        {name: _mean_by_phase([one.seconds for one in group]) for name, group in _by_method(results).items()},
+        title,
+        "seconds",
+        1.0,
+    )
+
+
+def _memory(results: Sequence[Result], title: str) -> Figure:
+    peaks = {name: _mean_by_phase([one.peak_bytes for one in group]) for name, group in _by_method(results).items()}
+    figure, axes = _new(title, 8, 0.32 * len(peaks) + 1.5)
+    highest = {name: max(phases.values(), default=0.0) / 2**30 for name, phases in peaks.items()}
+    axes.barh(list(highest), list(highest.values()), color="#4f81bd")
+    axes.set(xlabel="GiB")
+    axes.invert_yaxis()
+    return figure
+
+
+def _stacked(groups: dict[str, dict[str, float]], title: str, unit: str, scale: float) -> Figure:
+    figure, axes = _new(title, 8, 0.32 * len(groups) + 1.5)
+    left = np.zeros(len(groups))
+    for phase in dict.fromkeys(phase for phases in groups.values() for phase in phases):
+        values = np.array([scale * phases.get(phase, 0.0) for phases in groups.values()])
+        axes.barh(list(groups), values, left=left, label=phase)
+        left += values
+    axes.set(xlabel=unit)
+    axes.invert_yaxis()
+    axes.legend(fontsize=7)
+    return figure
+
+
+def _mean_by_phase(values: Sequence[Any]) -> dict[str, float]:
+    phases = dict.fromkeys(phase for one in values for phase in one)
+    return {phase: float(np.mean([one.get(phase, 0) for one in values])) for phase in phases}
+
+
+def _matrix(group: Sequence[Result], title: str) -> Figure:
+    count = len(group[0].matrix)
+    accuracy_TT = np.full((count, count), np.nan)
+    for k in range(count):
+        accuracy_TT[k, : k + 1] = 100 * np.mean([one.matrix[k] for one in group if len(one.matrix) == count], axis=0)
+    figure, axes = _new(title, 0.5 * count + 2.5, 0.42 * count + 1.8)
+    image = axes.imshow(accuracy_TT, vmin=0, vmax=100, cmap="viridis")
+    for k in range(count):
+        for j in range(k + 1):
+            dark = accuracy_TT[k, j] < 60
+            axes.text(
+                j, k, f"{accuracy_TT[k, j]:.0f}", ha="center", va="center", fontsize=7, color="w" if dark else "k"
+            )
+    axes.set(xlabel="classes of task", ylabel="after task")
+    axes.set_xticks(range(count), [str(j + 1) for j in range(count)])
+    axes.set_yticks(range(count), [str(k + 1) for k in range(count)])
+    figure.colorbar(image, label="accuracy, %")
+    return figure
+
+
+def _new(title: str, width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=9)
+    return figure, axes
+
+
+def _saved(figure: Figure, folder: Path, protocol: str, title: str) -> Path:
+    name = "".join(letter if letter.isalnum() or letter in "+-" else "-" for letter in f"{protocol}-{title}")
+    path = folder / f"{name}.png"
+    figure.savefig(path, dpi=DPI)
+    return path

@@ -1,0 +1,122 @@
+"""What one call of `everclass bench` asks for, and the courses and chains that follow from it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from everclass.bench.chain import stem
+from everclass.bench.course import Course, Lesson
+from everclass.bench.recipe import Recipe, Training, recipe_of
+from model import paper
+from model.backbone import Precision
+from model.method import Method
+from model.methods import method_named
+from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
+
+MICRO_BATCH_CPU = 32
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """One comparison. Limits that are None leave the protocol's own; `sizes` are classes per task and win over `tasks`.
+
+    `recipe` auto is `small` where images are limited, else `reference` (`everclass/bench/recipe.py`).
+    """
+
+    protocol: str
+    data: Path
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...] = paper.SEEDS
+    backbone: str = "vit_base_patch16_224"
+    weights: Path | None = None
+    tasks: int | None = None
+    sizes: tuple[int, ...] | None = None
+    train_per_class: int | None = None
+    test_per_class: int | None = None
+    evaluation: Literal["test", "validation"] = "test"
+    epochs: int | None = None
+    image_size: int = 224
+    batch: int | None = None
+    backbone_lr: float = paper.HEAD_RATE * paper.BACKBONE_RATIO
+    recipe: Literal["auto", "reference", "small"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str = "auto"
+    threads: int | None = None
+
+    @property
+    def part(self) -> Part:
+        """Which images of the data set."""
+        return Part(self.train_per_class, self.test_per_class, self.evaluation)
+
+    def course(self, dataset: Dataset, seed: int) -> Course:
+        """The lessons of one seed."""
+        usual = PROTOCOLS[self.protocol].schedule
+        schedule = usual if self.tasks is None and self.sizes is None else Schedule(self.sizes, self.tasks)
+        parts = split_tasks(dataset, schedule, seed)
+        lessons = [Lesson(part.name, part.classes, part.train, part.test) for part in parts]
+        return Course(self.protocol, dataset.classes, lessons, seed)
+
+    def chains(self) -> Iterator[Mapping[str, Method]]:
+        """Methods that share stage 1, together; in order of their first. Raises UnknownMethod."""
+        groups: dict[Method, dict[str, Method]] = {}
+        for name in self.methods:
+            method = method_named(name)
+            groups.setdefault(stem(method), {})[name] = method
+        yield from groups.values()
+
+    def training(self) -> Training:
+        """How stage 1 runs on this machine."""
+        recipe, device = self._recipe(), self._device()
+        return Training(
+            recipe.spec(self.backbone, self.image_size),
+            recipe,
+            micro_batch=MICRO_BATCH_CPU if device == "cpu" else recipe.batch,
+            backbone_lr=self.backbone_lr,
+            precision=self._precision(device),
+            threads=self.threads,
+            device=device,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What of the request decides figures beside the training, as plain JSON values."""
+        return {
+            "weights": None if self.weights is None else self.weights.name,
+            "tasks": self.tasks,
+            "sizes": self.sizes and list(self.sizes),
+            "train_per_class": self.train_per_class,
+            "test_per_class": self.test_per_class,
+            "evaluation": self.evaluation,
+        }
+
+    def _recipe(self) -> Recipe:
+        recipe = recipe_of(self.protocol)
+        limited = self.train_per_class is not None
+        if self.recipe == "small" or (self.recipe == "auto" and limited):
+            recipe = recipe.small()
+        if self.batch is not None:
+            recipe = replace(recipe, batch=self.batch)
+        return recipe.shortened(self.epochs)
+
+    def _device(self) -> str:
+        if self.device != "auto":
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _precision(self, device: str) -> Precision:
+        if self.precision != "auto":
+            return self.precision
+        able = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        return "bf16" if able else "fp32"
+
+
+def aligned(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, and after each the same with its heads aligned where it has no alignment yet."""
+    found: list[str] = []
+    for name in names:
+        found.append(name)
+        if method_named(name).aligner is None:
+            found.append(f"{name}+ca")
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,103 @@
+"""What a run found, as one JSON line; lines are only ever added, each whole or not at all."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("everclass", "torch", "torchvision", "timm", "numpy", "scipy", "pillow")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method on one seed. Accuracies are rates in 0–1, times seconds, memory bytes.
+
+    `matrix[k][j]` is the accuracy on task j's test images after task k (j ≤ k), `curve[k]` the one over all images seen
+    so far. `task_mean` is the mean over tasks of the last row. `calibration_error` and `novelty_auroc` are those after
+    each task, None where there was nothing to measure. `probe` are accuracies of a joint linear probe.
+    """
+
+    method: str
+    protocol: str
+    seed: int
+    last_acc: float
+    inc_acc: float | None
+    task_mean: float
+    forgetting: float | None
+    backward_transfer: float | None
+    curve: list[float]
+    matrix: list[list[float]]
+    test_images: list[int]
+    train_images: list[int]
+    seconds: dict[str, float]
+    peak_bytes: dict[str, int]
+    kept_bytes: int
+    statistics_bytes: int
+    calibration_error: list[float | None]
+    novelty_auroc: list[float | None]
+    probe: list[float]
+    configuration: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=lambda: installed())
+    finished_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """What makes it the same run: method, protocol, seed and configuration."""
+        return self.method, self.protocol, self.seed, json.dumps(self.configuration, sort_keys=True)
+
+
+def installed() -> dict[str, str]:
+    """Python's version and those of the packages that decide figures."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def append(path: Path, result: Result) -> None:
+    """Adds the line and forces it to the disk; a line that a crash cut off is dropped first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = _whole_lines(path)
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        file.truncate(whole)
+        file.seek(whole)
+        file.write(json.dumps(asdict(result), ensure_ascii=False).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Result]:
+    """All whole lines, in order; nothing where there is no file. Raises ValueError naming a line that is no result."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        lines = file.read(_whole_lines(path)).decode().splitlines()
+    return [_parsed(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def newest(results: Sequence[Result]) -> list[Result]:
+    """The last line of each run, in the order in which they were first seen."""
+    found: dict[tuple[str, str, int, str], Result] = {}
+    for result in results:
+        found[result.key] = result
+    return list(found.values())
+
+
+def _parsed(path: Path, number: int, line: str) -> Result:
+    try:
+        return Result(**json.loads(line))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"line {number} of {path} is no result: {error}") from error
+
+
+def _whole_lines(path: Path) -> int:
+    """Bytes up to and with the last line break."""
+    return path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0

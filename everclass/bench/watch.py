@@ -1,0 +1,58 @@
+"""How long each phase took and how much memory the process held in it."""
+
+import threading
+import time
+from collections import defaultdict
+from types import TracebackType
+from typing import Self
+
+import psutil
+import torch
+
+SAMPLE_S = 0.2
+
+
+class Watch:
+    """Sums seconds by phase and keeps the peak of resident memory (CPU) or allocated memory (GPU), in bytes."""
+
+    def __init__(self, device: str) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.peak_bytes: dict[str, int] = defaultdict(int)
+        self._cuda = device.startswith("cuda")
+        self._process = psutil.Process()
+        self._phase: str | None = None
+        self._since = time.perf_counter()
+        self._stop = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._sampler.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.enter(None)
+        self._stop.set()
+        self._sampler.join()
+
+    def enter(self, phase: str | None) -> None:
+        """What happens from now on belongs to this phase; None belongs to none."""
+        self._look()
+        now = time.perf_counter()
+        if self._phase is not None:
+            self.seconds[self._phase] += now - self._since
+        self._phase, self._since = phase, now
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats()
+
+    def _sample(self) -> None:
+        while not self._stop.wait(SAMPLE_S):
+            self._look()
+
+    def _look(self) -> None:
+        phase = self._phase
+        if phase is None:
+            return
+        held = torch.cuda.max_memory_allocated() if self._cuda else self._process.memory_info().rss
+        self.peak_bytes[phase] = max(self.peak_bytes[phase], held)

@@ -1,0 +1,135 @@
+"""`everclass bench`: methods compared on one protocol; what it needs is loaded only then."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from everclass.exits import Exit
+
+if TYPE_CHECKING:
+    from everclass.bench.chain import Listener
+    from model.tuning import TuningProgress
+
+
+@click.command()
+@click.option("--list", "show_list", is_flag=True, help="Name the methods and the protocols, and stop.")
+@click.option("--protocol", help="Which benchmark; --list names them.")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder or file of the data set.")
+@click.option("--method", "methods", multiple=True, help="As slca, l2p or l2p+ca; more than one compares. [slca]")
+@click.option("--align", is_flag=True, help="Each method also with its heads aligned (+ca).")
+@click.option("--seeds", type=click.IntRange(1, 3), default=3, show_default=True, help="The first of 1993, 1996, 1997.")
+@click.option("--seed", "one_seed", type=int, multiple=True, help="This class order instead.")
+@click.option("--backbone", default="vit_base_patch16_224", show_default=True, help="A timm name.")
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[the hub's]")
+@click.option("--tasks", type=click.IntRange(min=1), help="So many tasks of equal size. [the protocol's]")
+@click.option("--sizes", help="Classes of each task, as 40,1,9.")
+@click.option("--train-per-class", type=click.IntRange(min=1))
+@click.option("--test-per-class", type=click.IntRange(min=1))
+@click.option("--evaluation", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="[the protocol's]")
+@click.option("--image-size", type=click.IntRange(min=16), default=224, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), help="[the recipe's]")
+@click.option("--backbone-lr", type=float, default=1e-4, show_default=True)
+@click.option("--recipe", type=click.Choice(["auto", "reference", "small"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1))
+@click.option("--unknown", is_flag=True, help="Also tell known from unknown: AUROC against classes to come.")
+@click.option("--features", type=click.Path(file_okay=False, path_type=Path), help="Keep each task's features here.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("bench"), show_default=True)
+def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **options: Any) -> None:
+    """Compare methods of continual learning: accuracy after each task, forgetting, time and memory.
+
+    Writes results.jsonl and report.html to OUT, and goes on where a run was stopped.
+    """
+    # Threads that spin while they wait would take the cores from whoever shares them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if show_list:
+        _list()
+        return
+    for needed in ("protocol", "data"):
+        if options[needed] is None:
+            raise click.UsageError(f"--{needed} is needed")
+    try:
+        page = _compare(methods or ("slca",), align, out, options)
+    except _wrong_requests() as error:
+        click.echo(f"everclass: {error}", err=True)
+        sys.exit(Exit.USAGE)
+    click.echo(f"{(out / 'table.md').read_text()}\nReport: {page}")
+
+
+def _list() -> None:
+    from model.methods import METHODS, MODIFIERS
+    from stream.protocols import PROTOCOLS
+
+    click.echo("Methods: " + ", ".join(METHODS))
+    click.echo("With any of them: " + ", ".join(f"+{name}" for name in MODIFIERS))
+    click.echo("Protocols:")
+    for name, protocol in PROTOCOLS.items():
+        click.echo(f"  {name}: {protocol.description}")
+
+
+def _compare(methods: tuple[str, ...], align: bool, out: Path, options: dict[str, Any]) -> Path:
+    from everclass.bench.chain import Extras
+    from everclass.bench.comparison import compare
+    from everclass.bench.request import BenchRequest, aligned
+    from model import paper
+
+    seeds = options.pop("one_seed") or paper.SEEDS[: options["seeds"]]
+    sizes, extras = options.pop("sizes"), Extras(options.pop("unknown"), options.pop("features"))
+    request = BenchRequest(
+        methods=aligned(methods) if align else methods,
+        sizes=None if sizes is None else tuple(_number(one) for one in sizes.split(",")),
+        **(options | {"seeds": tuple(seeds)}),
+    )
+    command = shlex.join(["everclass", *sys.argv[1:]])
+    with _bars() as progress:
+        return compare(request, out, command, partial(_listener, progress), extras)
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no number of classes", param_hint="--sizes") from error
+
+
+def _wrong_requests() -> tuple[type[Exception], ...]:
+    from model.backbone import WeightsError
+    from model.methods import UnknownMethod
+    from stream.errors import StreamError
+
+    return (StreamError, UnknownMethod, WeightsError, ValueError)
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    )
+
+
+def _listener(progress: Progress, names: str, seed: int, tasks: int) -> "Listener":
+    from everclass.bench.chain import Listener
+
+    bar = progress.add_task(f"{names}, seed {seed}", total=tasks)
+
+    def step(task: int, told: "TuningProgress") -> None:
+        progress.update(bar, completed=task + told.step / told.steps)
+
+    def phase(task: int, name: str) -> None:
+        progress.update(bar, description=f"{names}, seed {seed}, task {task + 1} of {tasks}: {name}")
+
+    def finished(task: int, accuracy: Mapping[str, float]) -> None:
+        progress.update(bar, completed=task + 1)
+        figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in accuracy.items())
+        progress.console.print(f"seed {seed}, after task {task + 1}: {figures}", highlight=False)
+
+    return Listener(step, phase, finished)

@@ -1,0 +1,104 @@
+"""One run of stage 1 serves every method that shares it, and a run that was stopped goes on as if it had not been."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from everclass.bench.chain import Chain, Extras, Listener, stem
+from everclass.bench.course import Course
+from everclass.bench.progress import ProgressFolder
+from everclass.bench.results import Result
+from model.methods import method_named
+from tests.everclass.bench.lessons import TRAINING, course, weights
+
+COURSE = course((0, 1, 2), (3, 4), (5,), (6, 7))
+
+
+def run(
+    names: Sequence[str],
+    folder: Path,
+    listener: Listener | None = None,
+    of: Course = COURSE,
+    extras: Extras | None = None,
+) -> dict[str, Result]:
+    methods = {name: method_named(name) for name in names}
+    progress = ProgressFolder(folder, {"methods": list(names)})
+    return Chain(methods, of, TRAINING, weights(), progress, listener or Listener(), extras).run()
+
+
+def figures(result: Result) -> dict[str, object]:
+    left_out = ("seconds", "peak_bytes", "finished_at")
+    return {name: value for name, value in asdict(result).items() if name not in left_out}
+
+
+def test_methods_that_share_stage_1_get_the_figures_that_each_gets_alone(tmp_path: Path) -> None:
+    names = ["slca", "sl", "slca+drift", "sl+lda"]
+    assert len({stem(method_named(name)) for name in names}) == 1
+    together = run(names, tmp_path / "together")
+    for name in names:
+        assert figures(together[name]) == figures(run([name], tmp_path / name)[name])
+
+
+def test_a_result_says_how_well_each_task_is_known_after_each(tmp_path: Path) -> None:
+    result = run(["slca"], tmp_path)["slca"]
+    assert [len(row) for row in result.matrix] == [1, 2, 3, 4]
+    assert result.test_images == [15, 10, 5, 10] and result.train_images == [24, 16, 8, 16]
+    last = np.average(result.matrix[-1], weights=result.test_images)
+    assert result.last_acc == pytest.approx(last) and result.curve[-1] == pytest.approx(last)
+    assert result.inc_acc == pytest.approx(np.mean(result.curve))
+    assert result.curve[0] > 0.6
+    assert all(error is not None and 0 <= error <= 1 for error in result.calibration_error)
+    assert result.novelty_auroc == [None] * 4
+    assert set(result.seconds) == {"features", "training", "alignment", "evaluation"}
+    assert all(value > 2**20 for value in result.peak_bytes.values())
+    assert result.statistics_bytes > 0
+
+
+def test_images_of_classes_to_come_are_told_from_known_ones(tmp_path: Path) -> None:
+    aurocs = run(["slca"], tmp_path, extras=Extras(unknown=True))["slca"].novelty_auroc
+    assert aurocs[-1] is None
+    assert all(value is not None and value > 0.5 for value in aurocs[:-1])
+
+
+def test_features_are_kept_for_experiments_that_learn_nothing_again(tmp_path: Path) -> None:
+    result = run(["sl"], tmp_path, extras=Extras(features=tmp_path / "features"))["sl"]
+    kept = np.load(tmp_path / "features" / "sl-seed1993-task3.npz")
+    logits_NC = kept["test_ND"] @ kept["weight_CD"].T + kept["bias_C"]
+    assert (logits_NC.argmax(axis=1) == kept["test_columns_N"]).mean() == pytest.approx(result.last_acc)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("task", "step"), [(0, 5), (1, 3), (3, 4)])
+def test_a_stopped_run_goes_on_at_its_last_finished_epoch(tmp_path: Path, task: int, step: int) -> None:
+    names = ["slca", "sl"]
+
+    def stop(at: int, progress: object) -> None:
+        if at == task and getattr(progress, "step", 0) >= step:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run(names, tmp_path / "stopped", Listener(on_step=stop))
+    steps: list[tuple[int, int]] = []
+    resumed = run(names, tmp_path / "stopped", Listener(on_step=lambda at, told: steps.append((at, told.step))))
+    assert steps[0] == (task, 4 if task == 0 else 3)
+    whole = run(names, tmp_path / "whole")
+    for name in names:
+        assert figures(resumed[name]) == figures(whole[name])
+
+
+def test_joint_training_learns_all_tasks_as_one(tmp_path: Path) -> None:
+    result = run(["joint"], tmp_path)["joint"]
+    assert len(result.curve) == 1 and result.inc_acc is None and result.forgetting is None
+    assert result.test_images == [40] and result.last_acc > 1 / 8
+
+
+def test_a_class_that_comes_again_is_judged_in_each_of_its_tasks(tmp_path: Path) -> None:
+    result = run(["slca"], tmp_path, of=course((0, 1), (1, 2), (0, 3)))["slca"]
+    assert result.test_images == [10, 10, 10]
+    assert result.last_acc > 0.5

@@ -1,0 +1,96 @@
+"""`everclass bench` as its users run it: a process, real files, a report; killed and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from everclass.main import cli
+from model.methods import METHODS
+from stream.protocols import PROTOCOLS
+from tests import tiny_weights
+from tests.stream.protocols import made
+
+LONGEST_S = 120.0
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-m", "everclass.main", "bench", *arguments]
+
+
+def run(*arguments: str) -> Result:
+    """In this process: a new one imports for seconds."""
+    return CliRunner().invoke(cli, ["bench", *arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    data = made.tree(tmp_path / "data", {f"class {number}": 10 for number in range(4)})
+    weights = tiny_weights.make("test_vit", tmp_path)
+    return [
+        *("--protocol", "folder", "--data", str(data), "--tasks", "2", "--backbone", "test_vit"),
+        *("--weights", str(weights), "--image-size", "32", "--recipe", "small", "--batch", "8", "--threads", "1"),
+        *("--precision", "fp32", "--out", str(tmp_path / "out")),
+    ]
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_the_list_names_all_methods_and_protocols() -> None:
+    told = run("--list").stdout
+    assert all(name in told for name in [*METHODS, *PROTOCOLS])
+
+
+def test_a_comparison_ends_in_lines_and_a_report(arguments: list[str], tmp_path: Path) -> None:
+    done = run(*arguments, "--method", "sl", "--method", "sl+lda", "--align", "--seeds", "2", "--epochs", "1")
+    assert done.exit_code == 0, done.stderr
+    found = [(line["method"], line["seed"]) for line in lines(tmp_path / "out")]
+    assert sorted(found) == sorted((name, seed) for name in ("sl", "sl+ca", "sl+lda") for seed in (1993, 1996))
+    assert "Report: " in done.stdout and "| sl+lda |" in done.stdout
+    assert "after task 2" in done.stderr
+    assert (tmp_path / "out" / "report.html").is_file()
+    again = run(*arguments, "--method", "sl", "--seeds", "2", "--epochs", "1")
+    assert again.exit_code == 0 and len(lines(tmp_path / "out")) == 6
+    assert not list((tmp_path / "out" / "unfinished").glob("*"))
+
+
+def test_a_killed_comparison_goes_on_and_comes_to_the_same(arguments: list[str], tmp_path: Path) -> None:
+    wanted = [*arguments, "--method", "slca", "--seeds", "1", "--epochs", "6"]
+    with subprocess.Popen(command(*wanted), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + LONGEST_S
+        while not list((tmp_path / "out").glob("unfinished/*/epoch.safetensors")):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+    assert run(*wanted).exit_code == 0
+    elsewhere = [str(tmp_path / "whole") if one == str(tmp_path / "out") else one for one in wanted]
+    assert run(*elsewhere).exit_code == 0
+    (resumed,), (whole,) = lines(tmp_path / "out"), lines(tmp_path / "whole")
+    for name in ("last_acc", "inc_acc", "matrix", "configuration", "calibration_error"):
+        assert resumed[name] == whole[name]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--method", "magic"], "there is no method 'magic'"),
+        (["--sizes", "3,9"], "do not fit 4 classes"),
+        (["--sizes", "3,x"], "'x' is no number"),
+        (["--protocol", "cub200"], "there is no such file"),
+        (["--protocol", "imagenet"], "no protocol imagenet"),
+        (["--backbone", "vit_huge"], "knows no backbone"),
+    ],
+)
+def test_wrong_requests_are_told_and_end_with_2(arguments: list[str], more: list[str], told: str) -> None:
+    done = run(*arguments, *more)
+    assert done.exit_code == 2 and told in done.stderr
+    assert "Traceback" not in done.stderr

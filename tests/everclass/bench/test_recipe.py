@@ -1,0 +1,40 @@
+"""The reference's settings, and what limits make of them."""
+
+import pytest
+
+from everclass.bench.recipe import RECIPES, Recipe, Training, recipe_of
+from model.aligners import GaussianAligner
+from model.augmentation import AUGMENTATIONS
+from model.methods import method_named
+
+
+def test_the_references_recipes() -> None:
+    cifar = recipe_of("cifar100")
+    assert (cifar.epochs, cifar.milestone, cifar.tau, cifar.batch, cifar.norm) == (20, 18, 0.1, 128, "fresh")
+    cars = recipe_of("cars196")
+    assert (cars.epochs, cars.milestone, cars.tau) == (50, 40, 0.05)
+    assert recipe_of("a folder of mine") == recipe_of("imagenet_r") == Recipe(50, 40)
+    assert {recipe.augmentation for recipe in RECIPES.values()} <= set(AUGMENTATIONS)
+
+
+@pytest.mark.parametrize(("epochs", "milestone"), [(20, 18), (4, 3), (1, 1), (2, 1), (10, 9)])
+def test_fewer_epochs_keep_the_milestone_at_its_part(epochs: int, milestone: int) -> None:
+    short = recipe_of("cifar100").shortened(epochs)
+    assert (short.epochs, short.milestone) == (epochs, milestone)
+
+
+def test_a_plan_for_each_task_has_seeds_of_its_own() -> None:
+    recipe = recipe_of("cifar100").small()
+    training = Training(recipe.spec("test_vit", 32), recipe)
+    assert recipe.batch == 32 and training.spec.norm == "pretrained" and training.spec.mean == (0.5,) * 3
+    assert training.plan(1993, 0).seed != training.plan(1993, 1).seed
+    assert training.plan(1993, 0).batch_size == 32
+
+
+def test_the_protocols_temperature_reaches_every_alignment() -> None:
+    recipe = recipe_of("cars196")
+    training = Training(recipe.spec("test_vit", 32), recipe)
+    aligner = training.adjusted(method_named("slca")).aligner
+    assert isinstance(aligner, GaussianAligner) and aligner.plan.tau == 0.05
+    assert training.adjusted(method_named("sl")) == method_named("sl")
+    assert training.adjusted(method_named("sl+lda")) == method_named("sl+lda")

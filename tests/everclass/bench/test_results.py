@@ -1,0 +1,70 @@
+"""Lines of results are whole or not there."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from everclass.bench.results import Result, append, newest, read
+
+
+def some_result(method: str = "slca", seed: int = 1993, **changes: object) -> Result:
+    plain = Result(
+        method=method,
+        protocol="made",
+        seed=seed,
+        last_acc=0.6,
+        inc_acc=0.7,
+        task_mean=0.6,
+        forgetting=0.1,
+        backward_transfer=-0.1,
+        curve=[0.8, 0.6],
+        matrix=[[0.8], [0.7, 0.5]],
+        test_images=[10, 10],
+        train_images=[20, 20],
+        seconds={"training": 10.0, "alignment": 1.0},
+        peak_bytes={"training": 2**30, "alignment": 2**29},
+        kept_bytes=0,
+        statistics_bytes=2**20,
+        calibration_error=[0.1, 0.2],
+        novelty_auroc=[0.9, None],
+        probe=[],
+        configuration={"epochs": 4},
+    )
+    return replace(plain, **changes)
+
+
+def test_lines_read_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "results.jsonl"
+    assert read(path) == []
+    results = [some_result(), some_result("sl", 1996, inc_acc=None)]
+    for result in results:
+        append(path, result)
+    assert read(path) == results
+    assert "python" in results[0].versions and "torch" in results[0].versions
+
+
+def test_a_line_that_a_crash_cut_off_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append(path, some_result())
+    with path.open("a") as file:
+        file.write('{"method": "sl", "prot')
+    assert read(path) == [some_result(finished_at=read(path)[0].finished_at)]
+    append(path, some_result("sl"))
+    assert [result.method for result in read(path)] == ["slca", "sl"]
+
+
+def test_a_line_that_is_no_result_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append(path, some_result())
+    with path.open("a") as file:
+        file.write(json.dumps({"method": "sl"}) + "\n")
+    with pytest.raises(ValueError, match="line 2"):
+        read(path)
+
+
+def test_the_newest_line_of_a_run_counts(tmp_path: Path) -> None:
+    old, new = some_result(last_acc=0.1), some_result(last_acc=0.2)
+    other = some_result(configuration={"epochs": 20})
+    assert newest([old, other, new]) == [new, other]

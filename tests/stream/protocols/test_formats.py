@@ -1,0 +1,214 @@
+"""Each data set is read in the formats in which it is published, and what is wrong with one is named."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as arrow
+import pytest
+from pyarrow import parquet
+
+from stream.errors import NotFound
+from stream.protocols import PROTOCOLS, Dataset, ProtocolError, read_dataset
+from tests.stream.protocols import made
+
+
+def counts(dataset: Dataset) -> tuple[list[int], list[int]]:
+    width = len(dataset.classes)
+    return (
+        np.bincount(dataset.train.classes_N, minlength=width).tolist(),
+        np.bincount(dataset.test.classes_N, minlength=width).tolist(),
+    )
+
+
+@pytest.mark.parametrize("make", [made.cifar_pickles, made.cifar_binary])
+@pytest.mark.parametrize("inside", [True, False])
+def test_cifar_100_is_read_plane_by_plane(make: Callable[[Path], Path], inside: bool, tmp_path: Path) -> None:
+    root = make(tmp_path)
+    dataset = read_dataset("cifar100", next(root.iterdir()) if inside else root)
+    assert dataset.classes == made.NAMES
+    assert counts(dataset) == ([5, 5, 5], [5, 5, 5])
+    pixels_HWC = dataset.train.pixels(2)
+    assert pixels_HWC.shape == (32, 32, 3) and dataset.train.classes_N[2] == 2
+    assert pixels_HWC[5, 5].tolist() == [2, 52, 102]
+    assert pixels_HWC[0, 1].tolist() == [255, 52, 102]
+
+
+class Attack:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.place,)
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused_before_it_does(tmp_path: Path) -> None:
+    root = made.cifar_pickles(tmp_path)
+    victim = tmp_path / "touched"
+    (root / "cifar-100-python" / "train").write_bytes(pickle.dumps({b"data": Attack(victim)}, protocol=2))
+    with pytest.raises(ProtocolError, match="not allowed"):
+        read_dataset("cifar100", root)
+    assert not victim.exists()
+
+
+def test_damaged_parts_of_cifar_100_are_named(tmp_path: Path) -> None:
+    root = made.cifar_binary(tmp_path / "b")
+    test = root / "cifar-100-binary" / "test.bin"
+    test.write_bytes(test.read_bytes()[:-1])
+    with pytest.raises(ProtocolError, match=r"test\.bin.*whole number of records"):
+        read_dataset("cifar100", root)
+    test.write_bytes(bytes([0, 99]) + bytes(3072))
+    with pytest.raises(ProtocolError, match="beyond the 3"):
+        read_dataset("cifar100", root)
+    test.unlink()
+    with pytest.raises(ProtocolError, match="no such file"):
+        read_dataset("cifar100", root)
+    root = made.cifar_pickles(tmp_path / "p")
+    train = root / "cifar-100-python" / "train"
+    train.write_bytes(train.read_bytes()[:200])
+    with pytest.raises(ProtocolError, match="published pickles"):
+        read_dataset("cifar100", root)
+    train.write_bytes(pickle.dumps([1]))
+    with pytest.raises(ProtocolError, match="published pickles"):
+        read_dataset("cifar100", root)
+    train.write_bytes(pickle.dumps({b"data": [[1, 2]], b"fine_labels": [0]}, protocol=2))
+    with pytest.raises(ProtocolError, match="not a part of CIFAR-100"):
+        read_dataset("cifar100", root)
+
+
+def test_imagenet_r_is_split_by_lists_where_there_are_some(tmp_path: Path) -> None:
+    made.tree(tmp_path / "imagenet-r", {"n01443537": 3, "n01484850": 2})
+    listed = {"train": ["n01443537/000.jpg", "n01484850/001.jpg"], "test": ["n01443537/002.jpg"]}
+    made.imagenet_r_lists(tmp_path, listed)
+    dataset = read_dataset("imagenet_r", tmp_path)
+    assert dataset.classes == ("n01443537", "n01484850") and counts(dataset) == ([1, 1], [1, 0])
+    made.imagenet_r_lists(tmp_path, listed | {"test": ["n01443537/009.jpg"]})
+    with pytest.raises(ProtocolError, match=r"009\.jpg, which is not there"):
+        read_dataset("imagenet_r", tmp_path)
+    (tmp_path / "imagenet-r_test.yaml").write_text("data: [a, b]\ntargets: [1]\n")
+    with pytest.raises(ProtocolError, match="2 images and 1 classes"):
+        read_dataset("imagenet_r", tmp_path)
+    (tmp_path / "imagenet-r_test.yaml").write_text("!!python/object/apply:os.system [ls]")
+    with pytest.raises(ProtocolError, match="not a split list"):
+        read_dataset("imagenet_r", tmp_path)
+
+
+@pytest.mark.parametrize("judged", ["test", "val"])
+def test_trees_with_a_split_of_their_own(judged: str, tmp_path: Path) -> None:
+    made.tree(tmp_path / "train", {"a": 3, "b": 2})
+    made.tree(tmp_path / judged, {"a": 1, "b": 2})
+    for protocol in ("imagenet_r", "folder", "cars196"):
+        dataset = read_dataset(protocol, tmp_path)
+        assert dataset.classes == ("a", "b") and counts(dataset) == ([3, 2], [1, 2]) and dataset.note == ""
+
+
+def test_a_tree_without_a_split_is_split_by_a_rule_that_depends_on_names_alone(tmp_path: Path) -> None:
+    root = made.tree(tmp_path / "one", {"a": 10, "b": 5, "c": 1})
+    dataset = read_dataset("folder", root)
+    assert counts(dataset) == ([8, 4, 1], [2, 1, 0])
+    assert "SHA-256" in dataset.note
+    made.tree(root, {"d": 3})
+    again = read_dataset("folder", root)
+    assert [path for path in again.test.sources if Path(str(path)).parent.name != "d"] == list(dataset.test.sources)
+
+
+def test_cub_is_joined_by_id(tmp_path: Path) -> None:
+    dataset = read_dataset("cub200", made.cub(tmp_path))
+    assert dataset.classes == ("001.Bird_0", "002.Bird_1")
+    assert [Path(str(path)).name for path in dataset.test.sources] == ["Bird_3.jpg", "Bird_6.jpg"]
+    assert dataset.test.classes_N.tolist() == [0, 1]
+    for path, column in zip(dataset.train.sources, dataset.train.classes_N, strict=True):
+        assert Path(str(path)).parent.name == dataset.classes[column]
+
+
+def test_what_is_wrong_with_cub_is_named(tmp_path: Path) -> None:
+    root = made.cub(tmp_path)
+    split = root / "CUB_200_2011" / "train_test_split.txt"
+    split.write_text(split.read_text().replace("6 0\n", ""))
+    with pytest.raises(ProtocolError, match=r"train_test_split\.txt: image 6"):
+        read_dataset("cub200", root)
+    split.write_text("one two three\n")
+    with pytest.raises(ProtocolError, match="not a number and a word"):
+        read_dataset("cub200", root)
+
+
+@pytest.mark.parametrize(
+    "make", [made.cars_devkit, lambda root: made.cars_devkit(root, above=True), made.cars_single_list]
+)
+def test_cars_in_each_of_its_forms(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    dataset = read_dataset("cars196", make(tmp_path))
+    assert dataset.classes == made.CARS
+    assert counts(dataset) == ([2, 2], [1, 1])
+    assert dataset.test.pixels(0).shape == (6, 8, 3)
+
+
+def test_what_is_wrong_with_cars_is_named(tmp_path: Path) -> None:
+    root = made.cars_devkit(tmp_path)
+    (root / "cars_train" / "00002.jpg").unlink()
+    with pytest.raises(ProtocolError, match=r"00002\.jpg, which is not in cars_train"):
+        read_dataset("cars196", root)
+    (root / "devkit" / "cars_train_annos.mat").write_bytes(b"nothing")
+    with pytest.raises(ProtocolError, match=r"cars_train_annos\.mat.*MATLAB"):
+        read_dataset("cars196", root)
+    (root / "devkit" / "cars_meta.mat").unlink()
+    with pytest.raises(ProtocolError, match="no such file"):
+        read_dataset("cars196", root)
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_pacs_has_domains(lists: bool, tmp_path: Path) -> None:
+    dataset = read_dataset("pacs", made.pacs(tmp_path, lists=lists))
+    assert dataset.classes == ("dog", "horse") and dataset.domains == ("art_painting", "sketch")
+    assert counts(dataset) == ([16, 16], [4, 4])
+    assert np.bincount(dataset.test.domains_N).tolist() == [4, 4]
+
+
+def table(path: Path, labels: list[int], names: list[str] | None = None, domains: list[str] | None = None) -> None:
+    images = [made.picture(path.parent / "scratch.png", number).read_bytes() for number in range(len(labels))]
+    columns: dict[str, object] = {"image": images, "label": labels}
+    columns |= {"label_name": names} if names else {}
+    columns |= {"domain": domains} if domains else {}
+    parquet.write_table(arrow.table(columns), path)
+
+
+def test_parquet_tables_by_name_or_by_rule(tmp_path: Path) -> None:
+    table(tmp_path / "train-0.parquet", [1, 0, 1], ["a", "z", "a"])
+    table(tmp_path / "test-0.parquet", [0, 1], ["z", "a"])
+    dataset = read_dataset("parquet", tmp_path)
+    assert dataset.classes == ("z", "a") and counts(dataset) == ([1, 2], [1, 1])
+    assert dataset.train.pixels(0).shape == (6, 8, 3)
+    alone = read_dataset("parquet", tmp_path / "train-0.parquet")
+    assert counts(alone) == ([1, 1], [0, 1]) and "SHA-256" in alone.note
+
+
+def test_what_is_wrong_with_a_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(ProtocolError, match=r"train\.parquet: this is not a Parquet file"):
+        read_dataset("parquet", tmp_path)
+    parquet.write_table(arrow.table({"picture": [b""], "label": [1]}), tmp_path / "train.parquet")
+    with pytest.raises(ProtocolError, match="no column image"):
+        read_dataset("parquet", tmp_path)
+    with pytest.raises(ProtocolError, match="no Parquet file"):
+        read_dataset("parquet", tmp_path / "empty")
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    root = made.tree(tmp_path, {"a": 5})
+    dataset = read_dataset("folder", root)
+    path = dataset.train.sources[0]
+    assert isinstance(path, Path)
+    path.write_bytes(b"no picture")
+    with pytest.raises(ProtocolError, match=path.name):
+        dataset.train.pixels(0)
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_an_empty_folder_is_no_data_set(protocol: str, tmp_path: Path) -> None:
+    with pytest.raises(ProtocolError):
+        read_dataset(protocol, tmp_path)
+
+
+def test_an_unknown_protocol_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="protocol imagenet_q"):
+        read_dataset("imagenet_q", tmp_path)
