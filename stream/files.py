@@ -9,23 +9,26 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stream.errors import StorageFull
+from stream.errors import StorageFull, Unavailable
 from stream.failpoints import reach
 
 HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}")
 """How a file is called until it is whole: its name, and something that no other writer has."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FAILING = frozenset({errno.EIO, errno.EROFS, errno.ENXIO})
 
 
 @contextlib.contextmanager
 def storage_errors(place: Path) -> Iterator[None]:
-    """Turn the operating system's ways of saying `no room` into StorageFull."""
+    """Turn the operating system's ways of saying `no room` into StorageFull, of a disk that fails into Unavailable."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             raise StorageFull(str(place)) from error
+        if error.errno in FAILING:
+            raise Unavailable(f"the disk does not take what is written: {error.strerror}") from error
         raise
 
 

@@ -1,10 +1,14 @@
 """Where stage 1 of a task stands, kept so that another learner can go on from there."""
 
 import hashlib
+import logging
 
 from model.tuning_state import TuningState
 from service.learner.workshop import Workshop
+from stream.errors import DamagedBlob, NotFound
 from stream.failpoints import reach
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -16,13 +20,15 @@ class Checkpoints:
         self._task_id = task_id
 
     def last(self) -> TuningState | None:
-        """The state to go on from, None where the task has to start.
-
-        Raises:
-            NotFound, DamagedBlob: the checkpoint that the ledger names is not there, or not what was written.
-        """
+        """The state to go on from; None where the task has to start, for want of a checkpoint that is whole."""
         saved = self._ledger.checkpoint(self._task_id)
-        return None if saved is None else TuningState.from_bytes(self._blobs.get(saved.key))
+        if saved is None:
+            return None
+        try:
+            return TuningState.from_bytes(self._blobs.get(saved.key))
+        except (NotFound, DamagedBlob) as error:
+            log.warning("task %s starts again: %s", self._task_id, error)
+            return None
 
     def save(self, state: TuningState) -> None:
         """Make the state durable, name it in the ledger, drop the one before.

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from typing import TypeVar
 
 from service.learner.bases import new_root
 from service.learner.graphs import graph_of
@@ -16,11 +18,13 @@ from service.learner.workshop import Interrupted, Workshop
 from service.orphans import die_with_parent
 from service.settings import Settings
 from stream.blobs import open_blobs
-from stream.errors import LeaseLost, StreamError, TaskStopped, Unavailable
+from stream.errors import LeaseLost, StorageFull, StreamError, TaskStopped, Unavailable
 from stream.failpoints import reach
 from stream.ledger import Lease, Ledger
 from stream.retention import sweep
 from stream.tasks import Task
+
+T = TypeVar("T")
 
 LEASE = "learner"
 IDLE_WAIT_S = 0.2
@@ -62,59 +66,85 @@ class LearnerProcess:
     def run(self) -> None:
         """Take the lease and work under it, again whenever it was lost, until told to stop."""
         while not self._stop.is_set():
-            lease = self._ledger.acquire_lease(
-                LEASE, self._owner, socket.gethostname(), LEASE_TTL_S, one_machine=self._blobs.one_machine
-            )
-            if lease is None:
-                self._stop.wait(LEASE_WAIT_S)
-                continue
             try:
-                self._work(lease)
+                lease = self._acquire()
+                if lease is None:
+                    self._stop.wait(LEASE_WAIT_S)
+                else:
+                    self._work(lease)
             except LeaseLost:
                 log.warning("another learner holds the lease; waiting")
+            except (StorageFull, Unavailable) as error:
+                log.warning("the learner waits: %s", error)
+                self._stop.wait(UNAVAILABLE_WAIT_S)
+
+    def _acquire(self) -> Lease | None:
+        return self._ledger.acquire_lease(
+            LEASE, self._owner, socket.gethostname(), LEASE_TTL_S, one_machine=self._blobs.one_machine
+        )
 
     def _work(self, lease: Lease) -> None:
         with Heartbeat(self._ledger, lease) as heartbeat:
             workshop = Workshop(self._settings, self._ledger, self._blobs, heartbeat, self._stop)
             _get_ready(workshop)
             while not self._stop.is_set() and not heartbeat.lost.is_set():
-                task = self._ledger.claim(lease)
+                task = self._insist(heartbeat, lambda: self._ledger.claim(lease))
                 if task is not None:
                     self._learn(workshop, task)
                 self._sweep_when_due(lease)
                 if task is None:
                     self._stop.wait(IDLE_WAIT_S)
         if not heartbeat.lost.is_set():
-            self._ledger.release_lease(lease)
+            self._insist(heartbeat, lambda: self._ledger.release_lease(lease))
 
     def _learn(self, workshop: Workshop, task: Task) -> None:
-        heartbeat, lease = workshop.heartbeat, workshop.heartbeat.lease
+        heartbeat = workshop.heartbeat
         reach("task.claimed")
-        heartbeat.say(task=task.id)
         try:
+            heartbeat.say(task=task.id)
             TaskRun(workshop, task).run()
         except Interrupted:
-            self._ledger.hand_back(lease, task.id)
+            self._hand_back(heartbeat, task)
         except TaskStopped as stopped:
             log.info("task %s is %s", task.id, stopped.state)
         except LeaseLost:
             raise
         except Unavailable as error:
             log.warning("task %s waits: %s", task.id, error)
-            self._ledger.hand_back(lease, task.id)
+            self._hand_back(heartbeat, task)
             self._stop.wait(UNAVAILABLE_WAIT_S)
         except Exception as error:
             log.exception("task %s failed", task.id)
-            self._fail(lease, task, error)
+            self._fail(heartbeat, task, error)
         finally:
             if not heartbeat.lost.is_set():
-                heartbeat.say(task=None, candidate=None)
+                self._insist(heartbeat, lambda: heartbeat.say(task=None, candidate=None))
 
-    def _fail(self, lease: Lease, task: Task, error: Exception) -> None:
+    def _hand_back(self, heartbeat: Heartbeat, task: Task) -> None:
         try:
-            self._ledger.fail(lease, task.id, f"{type(error).__name__}: {error}")
+            self._insist(heartbeat, lambda: self._ledger.hand_back(heartbeat.lease, task.id))
+        except TaskStopped:
+            log.info("task %s was stopped before it could be handed back", task.id)
+
+    def _fail(self, heartbeat: Heartbeat, task: Task, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        try:
+            self._insist(heartbeat, lambda: self._ledger.fail(heartbeat.lease, task.id, reason))
         except TaskStopped:
             log.info("task %s was stopped before it could fail", task.id)
+
+    def _insist(self, heartbeat: Heartbeat, write: Callable[[], T]) -> T | None:
+        """Try until the ledger takes it; a process that gave up here would count as a death of its task.
+
+        None where the learner is told to stop, or loses its lease, meanwhile.
+        """
+        while True:
+            try:
+                return write()
+            except (StorageFull, Unavailable) as error:
+                log.warning("the learner waits: %s", error)
+            if self._stop.wait(UNAVAILABLE_WAIT_S) or heartbeat.lost.is_set():
+                return None
 
     def _sweep_when_due(self, lease: Lease) -> None:
         if time.monotonic() < self._next_sweep:

@@ -28,7 +28,7 @@ from service.learner.runtimes import Reference, runtime_for
 from service.learner.workshop import Workshop
 from stream.failpoints import reach
 from stream.ledger import Wanted
-from stream.manifest import Manifest, Part, load_parts, store_version
+from stream.manifest import Manifest, Part, load_manifest, load_parts, store_version
 from stream.tasks import Phase, Task
 from stream.versions import TaskAccuracy, VersionClass, VersionDraft, VersionKind
 
@@ -154,7 +154,8 @@ class Publisher:
 
     def _trouble(self, candidate: "_Candidate", manifest: Manifest, runtime: RuntimeKind) -> str | None:
         """Why the version as it is stored cannot serve: read back, opened, warmed and asked; None where it can."""
-        parts = load_parts(self.workshop.blobs, manifest, manifest.parts)
+        stored = load_manifest(self.workshop.blobs, manifest.digest)
+        parts = load_parts(self.workshop.blobs, stored, stored.parts)
         try:
             served = open_served(
                 parts, manifest.description, kind=runtime, threads=self.workshop.settings.serve.threads

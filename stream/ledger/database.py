@@ -180,16 +180,24 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _turn_on_wal(connection: sqlite3.Connection) -> None:
-    """The switch to WAL does not wait for its turn by itself, and is needed once in a database's life."""
+    """The switch to WAL does not wait for its turn by itself, and is needed once in a database's life.
+
+    SQLite may also leave the mode as it was and say so without an error; commits in the old mode do not survive every
+    power cut (the name of a deleted journal may come back).
+    """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.02)
+            mode = "locked"
+        if mode == "wal":
+            return
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError(f"disk I/O error: the database stays in journal mode {mode}")
+        time.sleep(0.02)
 
 
 @contextlib.contextmanager

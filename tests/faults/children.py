@@ -4,10 +4,8 @@
 goes into a diary as it happens, so that a killed one has left its record.
 """
 
-import json
 import multiprocessing
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from stream import failpoints
 from stream.ledger import Ledger
 from stream.ledger.database import utc_now
 from tests.digits import labelled, pngs
+from tests.faults.diary import Diary
 from tests.service.learner.world import World
 from tests.service.pictures import files
 
@@ -29,23 +28,6 @@ IMAGES = labelled(6, 7, count=20)
 SETTINGS = {"learn__epochs": 3, "learn__min_steps": 6}
 LATER = timedelta(seconds=30)
 """A life after a death begins so much later: no lease of the dead has to be waited for."""
-
-
-@dataclass(frozen=True)
-class Diary:
-    """What was acknowledged, a line each, written at once."""
-
-    path: Path
-
-    def note(self, kind: str, value: object) -> None:
-        """Write one line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps([kind, value]) + "\n")
-
-    def all(self, kind: str) -> list[object]:
-        """What was noted of this kind, in order."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return [value for said, value in map(json.loads, lines) if said == kind]
 
 
 def world_of(folder: Path, *, later: timedelta = timedelta(0)) -> World:

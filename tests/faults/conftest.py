@@ -1,9 +1,11 @@
 """A taught folder for tests that kill what works on it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.disk.disk import Disk, Stage, compiled
 from tests.taught import Taught, teach
 
 
@@ -17,3 +19,22 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
 def folder(taught: Taught, tmp_path: Path) -> Path:
     """A copy of the taught folder, for this test alone."""
     return taught.copied(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stands between a process and its disk."""
+    return compiled(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def disk(library: Path, tmp_path: Path) -> Disk:
+    """An empty disk that forgets and fails."""
+    return Disk.new(library, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def stage(library: Path) -> Iterator[Stage]:
+    """Where scenes are played that need no learning."""
+    with Stage.open(library, "tests.faults.disk.scenes") as stage:
+        yield stage
