@@ -23,10 +23,12 @@ METHODS: dict[str, Method] = {
 
 MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "ca": lambda method: replace(method, aligner=GaussianAligner(on_first_task=method.joint)),
+    "warm": lambda method: replace(method, aligner=GaussianAligner(on_first_task=True, start="discriminant")),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
     "averaging": lambda method: replace(method, averaging=Averaging()),
 }
-"""What `+` adds to a method: alignment of its heads, statistics carried along, weights averaged over tasks."""
+"""What `+` adds to a method: alignment of its heads (`warm`: begun from the linear discriminant, after the first task
+too), statistics carried along, weights averaged over tasks."""
 
 
 class UnknownMethod(ValueError):

@@ -1,8 +1,10 @@
 """Classifier alignment by Gaussian replay: stage 2 of SLCA as an aligner."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from model.alignment import AlignmentPlan, align
+from model.closed_form import RowScale, linear_discriminant
 from model.head import Head
 from model.method import Aligned, AlignmentTask, Classifier
 from model.stage import Tensors
@@ -10,10 +12,15 @@ from model.stage import Tensors
 
 @dataclass(frozen=True)
 class GaussianAligner:
-    """`align` with a plan of its own; the paper leaves the first task's head as stage 1 made it."""
+    """`align` with a plan of its own; the paper leaves the first task's head as stage 1 made it.
+
+    `start` is the head that stage 2 begins from: the un-aligned one (the paper), or the linear discriminant of the same
+    statistics, its rows brought to the length of the un-aligned ones.
+    """
 
     plan: AlignmentPlan = field(default_factory=AlignmentPlan)
     on_first_task: bool = False
+    start: Literal["unaligned", "discriminant"] = "unaligned"
 
     @property
     def is_linear(self) -> bool:
@@ -21,9 +28,9 @@ class GaussianAligner:
         return True
 
     def align(self, task: AlignmentTask) -> Aligned:
-        """The un-aligned head, trained on features drawn from the class statistics."""
+        """The starting head, trained on features drawn from the class statistics."""
         head = align(
-            task.unaligned,
+            self._starting_head(task),
             task.statistics,
             task.blocks_C,
             task.block,
@@ -32,6 +39,11 @@ class GaussianAligner:
             device=task.device,
         )
         return Aligned(head)
+
+    def _starting_head(self, task: AlignmentTask) -> Head:
+        if self.start == "unaligned":
+            return task.unaligned
+        return RowScale.of(task.unaligned).applied(linear_discriminant(task.statistics))
 
     def classifier(self, head: Head, kept: Tensors) -> Classifier:
         """The head."""
