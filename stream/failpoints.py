@@ -1,7 +1,7 @@
 """Named places at which a test kills the process or has it fail; unless a test asks for it they do nothing.
 
-`EVERCLASS_FAILPOINTS=NAME[:N][=kill|error]`, several separated by commas: at the N-th time (the first by default) that
-this process comes by, it is killed as by kill -9, or an I/O error is raised. Read once, when a process starts.
+`EVERCLASS_FAILPOINTS=NAME[:N][=kill|term|error]`, several separated by commas: at the N-th time (the first by default)
+that this process comes by, it is killed as by kill -9, asked to stop, or an I/O error is raised. Read when it starts.
 """
 
 import errno
@@ -28,6 +28,8 @@ Point = Literal[
     "intake.stored",
     "intake.accepted",
     "task.claimed",
+    "phase.entered",
+    "training.stepped",
     "checkpoint.stored",
     "checkpoint.named",
     "version.stored",
@@ -42,7 +44,9 @@ Point = Literal[
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
 
-Action = Literal["kill", "error"]
+Action = Literal["kill", "term", "error"]
+
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,9 @@ class Failpoints:
             due = order is not None and order.time == self.reached[point]
         if order is None or not due:
             return
-        if order.action == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise OSError(errno.EIO, f"failpoint {point}")
+        if order.action == "error":
+            raise OSError(errno.EIO, f"failpoint {point}")
+        os.kill(os.getpid(), signal.SIGKILL if order.action == "kill" else signal.SIGTERM)
 
 
 def reach(point: Point) -> None:
@@ -95,10 +99,11 @@ def arm(text: str) -> Failpoints:
 def _order(text: str) -> tuple[Point, Order]:
     place, _, action = text.partition("=")
     name, _, time = place.partition(":")
-    for point in POINTS:
-        if point == name and action in ("", *get_args(Action)) and (time == "" or time.isdecimal()):
-            return point, Order(int(time or 1), "error" if action == "error" else "kill")
-    raise ValueError(f"{VARIABLE}: {text!r} is not NAME[:N][=kill|error] with a name that there is")
+    points = [point for point in POINTS if point == name]
+    actions = [known for known in ACTIONS if known == (action or "kill")]
+    if not points or not actions or not (time == "" or time.isdecimal()):
+        raise ValueError(f"{VARIABLE}: {text!r} is not NAME[:N][=kill|term|error] with a name that there is")
+    return points[0], Order(int(time or 1), actions[0])
 
 
 _armed: Failpoints | None = None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from model.tuning import TuningProgress
 from model.tuning_state import TuningState
 from service.learner.workshop import Workshop
+from stream.failpoints import reach
 from stream.tasks import Epoch, Phase
 
 REPORT_EVERY_S = 0.5
@@ -43,6 +44,7 @@ class Reporter:
         self._phase = phase
         self._begin, self._end = SHARES[share_of or phase]
         self._tell(0.0, None, None)
+        reach("phase.entered")
 
     def at(
         self,
@@ -85,6 +87,7 @@ class TrainingProgress:
         self._first_step: int | None = None
 
     def __call__(self, progress: TuningProgress) -> None:
+        reach("training.stepped")
         if not math.isfinite(progress.loss):
             raise Diverged(f"the loss is no number any more in epoch {progress.epoch + 1}; a lower rate may help")
         line = Epoch(progress.epoch + 1, progress.loss, progress.accuracy)

@@ -5,6 +5,7 @@ goes into a diary as it happens, so that a killed one has left its record.
 """
 
 import multiprocessing
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from service.app import make_app
+from service.learner import process
 from service.settings import Settings
 from stream import failpoints
 from stream.ledger import Ledger
@@ -44,13 +46,23 @@ def live(folder: Path, orders: str, *, first: bool = True) -> int:
     return run(_live, folder, orders, first)
 
 
+def learn(folder: Path, orders: str, *, first: bool = True) -> int:
+    """As `live`, without serving."""
+    return run(_learn, folder, orders, first)
+
+
+def learn_until_stopped(folder: Path, orders: str) -> int:
+    """The learner's own process on what waits, until it is asked to stop; its exit status."""
+    return run(_until_stopped, folder, orders)
+
+
 def run(act: Callable[..., None], *args: object) -> int:
     """Run `act` in a fresh process; its exit status, which is minus the signal where one ended it."""
-    process = FORKS.Process(target=act, args=args)
-    process.start()
-    process.join(120)
-    assert process.exitcode is not None, "the child does not end"
-    return process.exitcode
+    child = FORKS.Process(target=act, args=args)
+    child.start()
+    child.join(120)
+    assert child.exitcode is not None, "the child does not end"
+    return child.exitcode
 
 
 def diary_of(folder: Path) -> Diary:
@@ -72,6 +84,25 @@ def _live(folder: Path, orders: str, first: bool) -> None:
     _serve(world.settings, diary)
     world.close()
     diary.note("reached", armed.reached)
+
+
+def _learn(folder: Path, orders: str, first: bool) -> None:
+    failpoints.arm(orders)
+    world = world_of(folder, later=timedelta(0) if first else LATER)
+    if first:
+        diary_of(folder).note("accepted", world.send(IMAGES).id)
+    world.learn_all()
+    world.close()
+
+
+def _until_stopped(folder: Path, orders: str) -> None:
+    world = world_of(folder)
+    diary_of(folder).note("accepted", world.send(IMAGES).id)
+    world.close()
+    armed = failpoints.arm(orders)
+    status = process.run(world.settings)
+    diary_of(folder).note("reached", armed.reached)
+    sys.exit(status)
 
 
 def _serve(settings: Settings, diary: Diary) -> None:

@@ -1,6 +1,5 @@
 """Killed at each named point in turn, and started again: nothing acknowledged is lost, nothing is half-written."""
 
-import errno
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 
 from stream import failpoints
 from stream.blobs import FolderBlobs
+from stream.errors import Unavailable
 from stream.failpoints import POINTS, VARIABLE, Point
 from tests.faults.children import IMAGES, diary_of, live
 from tests.faults.invariants import broken, final_parts, left_over
@@ -19,6 +19,8 @@ from tests.taught import Taught
 
 LABELS = {label for _, label in IMAGES}
 KILLED = -signal.SIGKILL
+OFTEN = ("file.", "folder.", "commit.")
+"""Points that are reached many times: there the process is killed at the first and at the middle one."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def test_after_a_kill_there_the_next_start_comes_to_the_same_end(
     point: Point, taught: Taught, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     often = undisturbed.reached[point]
-    for time in (1, 1 + often // 2) if often > 2 else (often,):
+    for time in (1, 1 + often // 2) if point.startswith(OFTEN) else (often,):
         folder = taught.copied(tmp_path / str(time) / "data")
         assert live(folder, f"{point}:{time}") == KILLED
         assert invariants(folder) == []
@@ -82,9 +84,8 @@ def test_an_error_is_raised_where_it_was_ordered_and_nothing_is_left(
     blobs = FolderBlobs(tmp_path)
     armed = failpoints.arm("file.flushed:2=error")
     blobs.put_bytes("notes/one", b"1")
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(Unavailable, match=r"failpoint file\.flushed"):
         blobs.put_bytes("notes/two", b"2")
-    assert caught.value.errno == errno.EIO
     assert armed.reached["file.flushed"] == 2
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["one"]
 

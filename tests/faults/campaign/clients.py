@@ -18,7 +18,7 @@ from tests.faults.campaign.record import Answer, Record
 from tests.service.pictures import files
 
 PICTURES = [digits.pngs(digit)[15] for digit in range(10)]
-WAITING_TASKS = 3
+WAITING_TASKS = 2
 """The learning client sends no more while so many of its tasks are unfinished."""
 
 TIMEOUT_S = 60.0
