@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from model.aligners import ClosedFormAligner, GaussianAligner
 from model.drift import RidgeDrift
-from model.method import Averaging, Method
+from model.method import Averaging, Method, Tuner
 from model.tuners import FrozenTuner, FullTuner
 
 METHODS: dict[str, Method] = {
@@ -25,10 +25,17 @@ MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "ca": lambda method: replace(method, aligner=GaussianAligner(on_first_task=method.joint)),
     "warm": lambda method: replace(method, aligner=GaussianAligner(on_first_task=True, start="discriminant")),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
-    "averaging": lambda method: replace(method, averaging=Averaging()),
+    "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=Averaging()),
 }
 """What `+` adds to a method: alignment of its heads (`warm`: begun from the linear discriminant, after the first task
-too), statistics carried along, weights averaged over tasks."""
+too), statistics carried along, weights averaged over tasks, half and half, at three times the backbone's rate."""
+
+AVERAGING_SCALE = 3.0
+"""Half of each step is taken back, so that the whole backbone may take larger ones (chosen on validation images)."""
+
+
+def _bolder(tuner: Tuner) -> Tuner:
+    return replace(tuner, scale=AVERAGING_SCALE) if isinstance(tuner, FullTuner) else tuner
 
 
 class UnknownMethod(ValueError):

@@ -98,10 +98,11 @@ class SymmetricCrossEntropy:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Parameters that move at `ratio` of the head's rate; None: at the plan's backbone rate."""
+    """Parameters that move at `scale` times `ratio` of the head's rate; ratio None: times the plan's backbone rate."""
 
     parameters: Sequence[nn.Parameter]
     ratio: float | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ class _Run:
         head_lr = plan.head_lr if way.head_lr is None else way.head_lr
         groups: list[dict[str, Any]] = [{"params": [self._weight_CD, self._bias_C], "full_lr": head_lr}]
         for group in self.stage.groups:
-            rate = plan.backbone_lr if group.ratio is None else group.ratio * head_lr
+            rate = group.scale * (plan.backbone_lr if group.ratio is None else group.ratio * head_lr)
             if group.parameters:
                 groups.append({"params": list(group.parameters), "full_lr": rate})
         decay = plan.weight_decay if way.weight_decay is None else way.weight_decay

@@ -9,9 +9,10 @@ from model.stage import Group, Penalty, Tensors
 
 @dataclass(frozen=True)
 class FullTuner:
-    """All parameters, at `ratio` of the head's rate; None: at the plan's backbone rate, the slow learner's."""
+    """All parameters, at `scale` times `ratio` of the head's rate; ratio None: times the plan's backbone rate."""
 
     ratio: float | None = None
+    scale: float = 1.0
 
     @property
     def folds(self) -> bool:
@@ -27,7 +28,7 @@ class FullTuner:
 
     def groups(self, backbone: PixelBackbone, task: int) -> list[Group]:
         """All parameters at one rate."""
-        return [Group(list(backbone.parameters()), self.ratio)]
+        return [Group(list(backbone.parameters()), self.ratio, self.scale)]
 
     def penalty(self, backbone: PixelBackbone) -> Penalty | None:
         """Nothing is added."""

@@ -54,6 +54,9 @@ def test_modifiers_add_to_any_method() -> None:
     assert method_named("slca+drift") == Method(FullTuner(), GaussianAligner(), RidgeDrift())
     assert method_named("sl+ca") == METHODS["slca"]
     assert method_named("sl+lda+averaging").aligner == METHODS["sl+lda"].aligner
+    averaged = method_named("slca+averaging")
+    assert averaged.averaging == Averaging(0.5) and averaged.tuner == FullTuner(scale=3.0)
+    assert method_named("frozen+averaging").tuner == FrozenTuner()
     for name in ("", "slca+", "best", "drift", "slca+best"):
         with pytest.raises(UnknownMethod, match="slca"):
             method_named(name)

@@ -12,6 +12,7 @@ from model.augmentation import training_view
 from model.backbone import PixelBackbone, build
 from model.head import Head
 from model.spec import BackboneSpec
+from model.stage import Stage
 from model.tuners import FrozenTuner, FullTuner
 from model.tuning import TuningPlan, TuningProgress, tune
 from model.tuning_state import EpochRecord, TuningState
@@ -240,3 +241,19 @@ def test_tensors_without_the_numbers_are_no_state() -> None:
 
     with pytest.raises(ValueError, match="not a tuning state"):
         TuningState.from_bytes(save({"weight_CD": torch.zeros(1, 1), "bias_C": torch.zeros(1)}))
+
+
+@pytest.mark.parametrize(
+    ("tuner", "same_as"), [(FullTuner(scale=3.0), {"backbone_lr": 3e-4}), (FullTuner(ratio=0.5), {"backbone_lr": 5e-3})]
+)
+def test_a_tuner_says_how_fast_the_backbone_moves(
+    tuner: FullTuner, same_as: dict[str, float], images: Pictures
+) -> None:
+    told, plain = fresh(), fresh()
+    for one in (told, plain):
+        tuner.begin(one, 1, 0)
+    stage = Stage(tuner.groups(told, 1))
+    moved = tune(told, images, some_head(told), PLAN, stage=stage)
+    expected = tune(plain, images, some_head(plain), replace(PLAN, **same_as))
+    for name, tensor in expected.backbone.items():
+        torch.testing.assert_close(moved.backbone[name], tensor)
