@@ -3,6 +3,7 @@
 The official split is used: 8,144 images to train, 8,041 to test (the reference's may be the other way round).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def _by_devkit(root: Path) -> Dataset:
 def _annotated(path: Path, folder: Path, names: list[str]) -> list[Found]:
     return [
         Found(_picture(path, folder / str(one["fname"])), _named(path, names, one["class"]))
-        for one in _structs(path, "annotations")
+        for one in _structs(path, ("fname", "class"))
     ]
 
 
@@ -42,8 +43,10 @@ def _by_single_list(root: Path) -> Dataset:
     path = root / "cars_annos.mat"
     names = _names(path)
     parts: tuple[list[Found], list[Found]] = ([], [])
-    for one in _structs(path, "annotations"):
+    for one in _structs(path, ("relative_im_path", "class", "test")):
         picture = _picture(path, root / str(one["relative_im_path"]))
+        if one["test"] not in (0, 1):
+            raise ProtocolError(path, f"{one['test']} is neither 0 (to train) nor 1 (to test)")
         parts[int(one["test"])].append(Found(picture, _named(path, names, one["class"])))
     return made_of("cars196", parts[0], parts[1], root, classes=names)
 
@@ -52,8 +55,12 @@ def _names(path: Path) -> list[str]:
     return [str(name) for name in np.atleast_1d(_content(path, "class_names"))]
 
 
-def _structs(path: Path, key: str) -> list[Any]:
-    return list(np.atleast_1d(_content(path, key)))
+def _structs(path: Path, fields: Sequence[str]) -> list[Any]:
+    rows = np.atleast_1d(_content(path, "annotations"))
+    missing = set(fields) - set(rows.dtype.names or ())
+    if missing:
+        raise ProtocolError(path, f"its annotations have no field {min(missing)}")
+    return list(rows)
 
 
 def _content(path: Path, key: str) -> Any:

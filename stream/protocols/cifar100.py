@@ -26,9 +26,16 @@ def read_cifar100(root: Path) -> Dataset:
 
 
 def _read_pickles(folder: Path) -> Dataset:
-    names = [_text(name) for name in _loaded(folder / "meta")["fine_label_names"]]
+    names = _names_of(folder / "meta")
     train, test = (_of_pickle(folder / part, names) for part in ("train", "test"))
     return made_of("cifar100", train, test, folder, classes=names)
+
+
+def _names_of(path: Path) -> list[str]:
+    try:
+        return [_text(name) for name in _loaded(path)["fine_label_names"]]
+    except (KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ProtocolError(path, f"it has no list of class names: {error!r}") from error
 
 
 def _of_pickle(path: Path, names: list[str]) -> list[Found]:
@@ -62,6 +69,8 @@ def _of_binary(path: Path, names: list[str]) -> list[Found]:
 
 
 def _found(rows_NP: NDArray[np.uint8], labels: list[int], names: list[str]) -> list[Found]:
+    if min(labels, default=0) < 0:
+        raise IndexError(f"class {min(labels)}")
     pixels_NHWC = np.ascontiguousarray(rows_NP.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
     return [Found(pixels, names[label]) for pixels, label in zip(pixels_NHWC, labels, strict=True)]
 

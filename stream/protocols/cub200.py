@@ -15,6 +15,9 @@ def read_cub200(root: Path) -> Dataset:
         if table.keys() != paths.keys():
             odd = min(table.keys() ^ paths.keys())
             raise ProtocolError(folder / name, f"image {odd} is not in both this file and images.txt")
+    odd_flags = set(is_train.values()) - {"0", "1"}
+    if odd_flags:
+        raise ProtocolError(folder / "train_test_split.txt", f"{min(odd_flags)} is neither 1 (to train) nor 0")
     found = {
         image: Found(_picture(folder, path), _named(names, classes[image], folder)) for image, path in paths.items()
     }
@@ -25,10 +28,16 @@ def read_cub200(root: Path) -> Dataset:
 def _table(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise ProtocolError(path, "there is no such file")
-    rows = [line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip()]
+    try:
+        rows = [line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ProtocolError(path, f"this is not text in UTF-8: {error}") from error
     if any(len(row) != 2 or not row[0].isdigit() for row in rows):
         raise ProtocolError(path, "a line is not a number and a word")
-    return {number: value.strip() for number, value in rows}
+    table = {number: value.strip() for number, value in rows}
+    if len(table) != len(rows):
+        raise ProtocolError(path, "a number comes twice")
+    return table
 
 
 def _picture(folder: Path, name: str) -> Path:

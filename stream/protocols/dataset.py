@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.images import ImageError, decode
-from stream.errors import StreamError
+from stream.errors import InvalidContent, StreamError
 
 Pixels = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -86,11 +86,13 @@ class Part:
     evaluation: Literal["test", "validation"] = "test"
 
     def of(self, dataset: Dataset) -> Dataset:
-        """The part of this data set."""
+        """The part of this data set. Raises InvalidContent where no class has training images to spare for judging."""
         train, test = dataset.train, dataset.test
         if self.evaluation == "validation":
             groups = _groups(train)
             judged = [_validation(rows_N, self.test_per_class) for rows_N in groups]
+            if not sum(map(len, judged)):
+                raise InvalidContent.of("evaluation", "no class has a training image to spare for validation")
             learned = [np.setdiff1d(rows_N, away_N) for rows_N, away_N in zip(groups, judged, strict=True)]
             train, test = train.of(_sorted(learned)), train.of(_sorted(judged))
         return replace(dataset, train=_first(train, self.train_per_class), test=_first(test, self.test_per_class))

@@ -26,7 +26,10 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class TaskExamples:
-    """One task: its classes in order of arrival, and their images class by class, each in file order."""
+    """One task: its classes in order of arrival, and their images class by class, each in file order.
+
+    A class without training images is left out, and so are its test images.
+    """
 
     name: str
     classes: tuple[int, ...]
@@ -52,17 +55,22 @@ def split_tasks(dataset: Dataset, schedule: Schedule, seed: int) -> list[TaskExa
 
 def _parts(order: Ints, schedule: Schedule) -> Sequence[Ints]:
     if schedule.sizes is None:
-        tasks = schedule.tasks or 1
+        tasks = 1 if schedule.tasks is None else schedule.tasks
+        if tasks < 1:
+            raise InvalidContent.of("tasks", f"{tasks} tasks are too few")
         if tasks > len(order):
             raise InvalidContent.of("tasks", f"{tasks} tasks of {len(order)} classes leave some empty")
         return np.array_split(order, tasks)
-    if min(schedule.sizes) < 1 or sum(schedule.sizes) > len(order):
+    if min(schedule.sizes, default=0) < 1 or sum(schedule.sizes) > len(order):
         raise InvalidContent.of("sizes", f"tasks of {schedule.sizes} classes do not fit {len(order)} classes")
     ends = np.cumsum(schedule.sizes)
     return np.split(order[: ends[-1]], ends[:-1])
 
 
 def _of_classes(dataset: Dataset, name: str, classes_B: Ints) -> TaskExamples:
+    classes_B = classes_B[np.isin(classes_B, dataset.train.classes_N)]
+    if not len(classes_B):
+        raise InvalidContent.of("tasks", f"{name} has no class with training images")
     return TaskExamples(
         name, tuple(map(int, classes_B)), _by_class(dataset.train, classes_B), _by_class(dataset.test, classes_B)
     )

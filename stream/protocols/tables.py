@@ -1,6 +1,6 @@
-"""Parquet files as a data set: columns `image` (bytes), `label`; `label_name` and `domain` where they are there."""
+"""Parquet files as a data set: columns `image` (bytes), `label` or `label_name`, `domain` where it is there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,43 @@ def _all(files: Sequence[Path]) -> list[Found]:
 
 def _rows(path: Path) -> list[Found]:
     table = _table(path, ["image", "label", "label_name", "domain"])
-    images = [one["bytes"] if isinstance(one, dict) else one for one in table["image"]]
-    labels = [str(one) for one in table.get("label_name", table["label"])]
+    images, labels = _needed(table, ("image",), path), _needed(table, ("label_name", "label"), path)
     domains = table.get("domain", [""] * len(images))
-    return [Found(*row) for row in zip(images, labels, map(str, domains), strict=True)]
+    return [
+        Found(_bytes_of(image, row, path), _label_of(label, row, path), str(domain))
+        for row, (image, label, domain) in enumerate(zip(images, labels, domains, strict=True))
+    ]
+
+
+def _needed(table: Mapping[str, list[Any]], columns: Sequence[str], path: Path) -> list[Any]:
+    there = next((column for column in columns if column in table), None)
+    if there is None:
+        raise ProtocolError(path, f"the table has no column {columns[-1]}")
+    return table[there]
+
+
+def _bytes_of(image: Any, row: int, path: Path) -> bytes:
+    content = image.get("bytes") if isinstance(image, dict) else image
+    if not isinstance(content, bytes):
+        raise ProtocolError(path, f"row {row} has no bytes of an image")
+    return content
+
+
+def _label_of(label: Any, row: int, path: Path) -> str:
+    if label is None:
+        raise ProtocolError(path, f"row {row} has no label")
+    return str(label)
 
 
 def _published_order(files: Sequence[Path]) -> tuple[str, ...]:
-    """Names in order of their numbers where the files have both; empty, which sorts by name, where they do not."""
+    """Names in order of their numbers where labels are numbers; empty, which sorts by name, where they are not."""
     named: dict[int, str] = {}
     for path in files:
         table = _table(path, ["label", "label_name"])
-        if "label_name" not in table or not all(isinstance(one, int) for one in table["label"]):
+        numbers = table.get("label", [None])
+        if not all(isinstance(one, int) for one in numbers):
             return ()
-        named.update(zip(table["label"], map(str, table["label_name"]), strict=True))
+        named.update(zip(numbers, map(str, table.get("label_name", numbers)), strict=True))
     names = tuple(named[number] for number in sorted(named))
     return names if len(set(names)) == len(names) else ()
 
@@ -60,7 +83,4 @@ def _table(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
             table = file.read(columns=there)
     except (arrow.ArrowException, OSError) as error:
         raise ProtocolError(path, f"this is not a Parquet file, or it is damaged: {error}") from error
-    for needed in ("image", "label"):
-        if needed in columns and needed not in there:
-            raise ProtocolError(path, f"the table has no column {needed}")
     return {column: table.column(column).to_pylist() for column in there}

@@ -101,9 +101,13 @@ def cars_devkit(root: Path, *, above: bool = False) -> Path:
     return root
 
 
-def cars_single_list(root: Path) -> Path:
-    names = ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "test")
-    rows = [(f"car_ims/{number:06d}.jpg", 1, 1, 5, 5, 1 + number % 2, int(number >= 4)) for number in range(6)]
+CARS_FIELDS = ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "test")
+CARS_ROWS = tuple((f"car_ims/{n:06d}.jpg", 1, 1, 5, 5, 1 + n % 2, int(n >= 4)) for n in range(6))
+
+
+def cars_single_list(
+    root: Path, names: Sequence[str] = CARS_FIELDS, rows: Sequence[tuple[object, ...]] = CARS_ROWS
+) -> Path:
     for row in rows:
         picture(root / str(row[0]))
     content = {"annotations": _structs(rows, names), "class_names": np.array(CARS, dtype=object)}

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from stream.errors import NotFound
-from stream.protocols import PROTOCOLS, Dataset, ProtocolError, read_dataset
+from stream.protocols import PROTOCOLS, Dataset, Part, ProtocolError, read_dataset
 from tests.stream.protocols import made
 
 
@@ -77,6 +77,17 @@ def test_damaged_parts_of_cifar_100_are_named(tmp_path: Path) -> None:
         read_dataset("cifar100", root)
 
 
+def test_classes_of_cifar_100_that_are_not_named_are_refused(tmp_path: Path) -> None:
+    folder = made.cifar_pickles(tmp_path) / "cifar-100-python"
+    data, labels = made.cifar_rows(5)
+    (folder / "train").write_bytes(pickle.dumps({b"data": data, b"fine_labels": [-1] * len(labels)}, protocol=2))
+    with pytest.raises(ProtocolError, match=r"train: .*class -1"):
+        read_dataset("cifar100", tmp_path)
+    (folder / "meta").write_bytes(pickle.dumps({b"other": 1}, protocol=2))
+    with pytest.raises(ProtocolError, match=r"meta: .*class names"):
+        read_dataset("cifar100", tmp_path)
+
+
 def test_imagenet_r_is_split_by_lists_where_there_are_some(tmp_path: Path) -> None:
     made.tree(tmp_path / "imagenet-r", {"n01443537": 3, "n01484850": 2})
     listed = {"train": ["n01443537/000.jpg", "n01484850/001.jpg"], "test": ["n01443537/002.jpg"]}
@@ -85,6 +96,12 @@ def test_imagenet_r_is_split_by_lists_where_there_are_some(tmp_path: Path) -> No
     assert dataset.classes == ("n01443537", "n01484850") and counts(dataset) == ([1, 1], [1, 0])
     made.imagenet_r_lists(tmp_path, listed | {"test": ["n01443537/009.jpg"]})
     with pytest.raises(ProtocolError, match=r"009\.jpg, which is not there"):
+        read_dataset("imagenet_r", tmp_path)
+    made.imagenet_r_lists(tmp_path, listed | {"test": ["n01443537/000.jpg"]})
+    with pytest.raises(ProtocolError, match="1 of its images are in the training list"):
+        read_dataset("imagenet_r", tmp_path)
+    (tmp_path / "imagenet-r_test.yaml").write_text("data: [1]\ntargets: [1]\n")
+    with pytest.raises(ProtocolError, match="not a list of paths"):
         read_dataset("imagenet_r", tmp_path)
     (tmp_path / "imagenet-r_test.yaml").write_text("data: [a, b]\ntargets: [1]\n")
     with pytest.raises(ProtocolError, match="2 images and 1 classes"):
@@ -128,6 +145,17 @@ def test_what_is_wrong_with_cub_is_named(tmp_path: Path) -> None:
     split.write_text(split.read_text().replace("6 0\n", ""))
     with pytest.raises(ProtocolError, match=r"train_test_split\.txt: image 6"):
         read_dataset("cub200", root)
+    split.write_text(split.read_text() + "6 7\n")
+    with pytest.raises(ProtocolError, match=r"7 is neither 1 \(to train\) nor 0"):
+        read_dataset("cub200", root)
+    labels = split.with_name("image_class_labels.txt")
+    labels.write_text(labels.read_text() + "1 2\n")
+    with pytest.raises(ProtocolError, match=r"image_class_labels\.txt: a number comes twice"):
+        read_dataset("cub200", root)
+    split.with_name("classes.txt").write_bytes(b"1 Bird\xff\n")
+    with pytest.raises(ProtocolError, match=r"classes\.txt: .*UTF-8"):
+        read_dataset("cub200", root)
+    made.cub(root)
     split.write_text("one two three\n")
     with pytest.raises(ProtocolError, match="not a number and a word"):
         read_dataset("cub200", root)
@@ -153,6 +181,21 @@ def test_what_is_wrong_with_cars_is_named(tmp_path: Path) -> None:
         read_dataset("cars196", root)
     (root / "devkit" / "cars_meta.mat").unlink()
     with pytest.raises(ProtocolError, match="no such file"):
+        read_dataset("cars196", root)
+
+
+@pytest.mark.parametrize(
+    ("names", "row", "problem"),
+    [
+        (("relative_im_path", "class", "test"), ("car_ims/000000.jpg", 1, 2), "2 is neither 0"),
+        (("relative_im_path", "test"), ("car_ims/000000.jpg", 1), "no field class"),
+    ],
+)
+def test_annotations_of_cars_that_say_too_little(
+    names: tuple[str, ...], row: tuple[object, ...], problem: str, tmp_path: Path
+) -> None:
+    root = made.cars_single_list(tmp_path, names=names, rows=[row, row])
+    with pytest.raises(ProtocolError, match=problem):
         read_dataset("cars196", root)
 
 
@@ -191,6 +234,48 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path: Path) -> None:
         read_dataset("parquet", tmp_path)
     with pytest.raises(ProtocolError, match="no Parquet file"):
         read_dataset("parquet", tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"image": [b"x", None], "label": [1, 1]}, "row 1 has no bytes of an image"),
+        ({"image": ["x", "y"], "label": [1, 1]}, "row 0 has no bytes of an image"),
+        ({"image": [b"x", b"y"], "label": [1, None]}, "row 1 has no label"),
+        ({"image": [b"x", b"y"]}, "no column label"),
+    ],
+)
+def test_rows_that_lack_something_are_named(columns: dict[str, list[object]], problem: str, tmp_path: Path) -> None:
+    parquet.write_table(arrow.table(columns), tmp_path / "train.parquet")
+    with pytest.raises(ProtocolError, match=rf"train\.parquet: .*{problem}"):
+        read_dataset("parquet", tmp_path)
+
+
+def test_names_are_labels_enough(tmp_path: Path) -> None:
+    parquet.write_table(
+        arrow.table({"image": [bytes([n]) for n in range(10)], "label_name": ["b", "a"] * 5}), tmp_path / "all.parquet"
+    )
+    dataset = read_dataset("parquet", tmp_path)
+    assert dataset.classes == ("a", "b") and counts(dataset) == ([4, 4], [1, 1])
+
+
+def test_numbers_without_names_are_in_order_of_number(tmp_path: Path) -> None:
+    table(tmp_path / "train.parquet", [10, 2, 1])
+    table(tmp_path / "test.parquet", [10])
+    assert read_dataset("parquet", tmp_path).classes == ("1", "2", "10")
+
+
+def test_the_shared_data_are_read(shared: Path) -> None:
+    whole = read_dataset("cifar100", shared / "data" / "cifar100")
+    assert counts(whole) == ([500] * 100, [100] * 100) and whole.note == ""
+    part = Part(train_per_class=50, test_per_class=50, evaluation="validation").of(whole)
+    assert counts(part) == ([50] * 100, [50] * 100)
+    rows_N = np.sort(np.argsort(whole.train.classes_N, kind="stable").reshape(100, 500)[:, 250:300].ravel())
+    assert all(one is whole.train.sources[row] for one, row in zip(part.test.sources, rows_N, strict=True))
+    assert whole.train.pixels(0).shape == (32, 32, 3)
+    domains = read_dataset("pacs", shared / "data" / "pacs")
+    assert domains.domains == ("art_painting", "cartoon", "photo", "sketch")
+    assert counts(domains) == ([64] * 7, [16] * 7)
 
 
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:

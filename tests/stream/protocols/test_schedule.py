@@ -55,7 +55,10 @@ def test_equal_parts_and_sizes_that_leave_some_over() -> None:
     assert [len(task.classes) for task in split_tasks(some_dataset(), Schedule(sizes=(2, 2)), 1)] == [2, 2]
 
 
-@pytest.mark.parametrize("schedule", [Schedule(sizes=(4, 4)), Schedule(sizes=(3, 0)), Schedule(tasks=8)])
+@pytest.mark.parametrize(
+    "schedule",
+    [Schedule(sizes=(4, 4)), Schedule(sizes=(3, 0)), Schedule(sizes=()), Schedule(tasks=8), Schedule(tasks=0)],
+)
 def test_schedules_that_do_not_fit_are_refused(schedule: Schedule) -> None:
     with pytest.raises(InvalidContent):
         split_tasks(some_dataset(), schedule, 1993)
@@ -97,3 +100,18 @@ def test_validation_judges_by_training_images_that_are_not_learned_from(each: in
     assert id(whole.train.sources[first]) == id(part.test.sources[0])
     limited = Part(train_per_class=5, evaluation="validation").of(whole)
     assert np.bincount(limited.train.classes_N).tolist() == [5, 5]
+
+
+def test_a_class_without_training_images_never_comes(tmp_path: Path) -> None:
+    made.tree(tmp_path / "train", {"a": 3})
+    made.tree(tmp_path / "test", {"a": 1, "b": 2})
+    dataset = read_dataset("folder", tmp_path)
+    (task,) = split_tasks(dataset, Schedule(tasks=1), 1993)
+    assert task.classes == (0,) and len(task.test) == 1
+    with pytest.raises(InvalidContent, match="no class with training images"):
+        split_tasks(dataset, Schedule(tasks=2), 1993)
+
+
+def test_validation_needs_images_to_spare() -> None:
+    with pytest.raises(InvalidContent, match="to spare"):
+        Part(evaluation="validation").of(some_dataset(3, 1))
