@@ -14,7 +14,7 @@ from tests.http.server import RunningServer
 from tests.service.pictures import files
 from tests.taught import Taught
 
-SETTINGS = {"learn.epochs": 40, "learn.min_steps": 400, "learn.threads": 1, "serve.threads": 1, "gate.enabled": False}
+SETTINGS = {"learn.epochs": 100, "learn.min_steps": 1000, "learn.threads": 1, "serve.threads": 1, "gate.enabled": False}
 FULL_S = 2.0
 NAMED_BY_NOTHING = "is listed and half-written"
 """What is wrong with a blob, not with a version: it is written anew when something is to name it, or swept."""
