@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from model.aligners import ClosedFormAligner, GaussianAligner
+from model.aligners import BiasCorrectionAligner, ClosedFormAligner, GaussianAligner, RandomProjectionAligner
 from model.drift import RidgeDrift
+from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Averaging, Method, Tuner
-from model.tuners import FrozenTuner, FullTuner
+from model.regularisers import Consolidation, Distillation
+from model.tuners import FirstTaskTuner, FrozenTuner, FullTuner
 
 METHODS: dict[str, Method] = {
     "slca": Method(FullTuner(), GaussianAligner()),
@@ -18,17 +20,34 @@ METHODS: dict[str, Method] = {
     "lda": Method(FrozenTuner(), ClosedFormAligner("lda")),
     "sl+ncm": Method(FullTuner(), ClosedFormAligner("nearest_mean")),
     "sl+lda": Method(FullTuner(), ClosedFormAligner("lda")),
+    "ewc": Method(FullTuner(), regulariser=Consolidation()),
+    "lwf": Method(FullTuner(), regulariser=Distillation(), scope="rows"),
+    "der++": Method(FullTuner(), memory=DarkExperience(), scope="seen"),
+    "bic": Method(FullTuner(), BiasCorrectionAligner(), memory=BiasCorrection(), scope="seen"),
+    "gdumb": Method(FullTuner(), memory=GreedyMemory(), scope="seen", restarts=True),
+    "replay_all": Method(FullTuner(), memory=GreedyMemory(capacity=None), scope="seen", restarts=True),
+    "ranpac": Method(FirstTaskTuner(FullTuner()), RandomProjectionAligner()),
+    "ranpac_frozen": Method(FrozenTuner(), RandomProjectionAligner()),
+    "sl+ranpac": Method(FullTuner(), RandomProjectionAligner()),
+    "fsa+ncm": Method(FirstTaskTuner(FullTuner()), ClosedFormAligner("nearest_mean")),
+    "fsa+lda": Method(FirstTaskTuner(FullTuner()), ClosedFormAligner("lda")),
 }
-"""`slca` is the paper's, `sl` its slow learner alone, `seq_ft` one large rate for all, `frozen` alignment alone."""
+"""`slca` is the paper's, `sl` its slow learner alone, `seq_ft` one large rate for all, `frozen` alignment alone.
+
+`replay_all` is joint training, done anew at each task. `fsa` adapts the backbone to the first task only, as `ranpac`
+does; the sums of `sl+ranpac` grow stale as its backbone moves.
+"""
 
 MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "ca": lambda method: replace(method, aligner=GaussianAligner(on_first_task=method.joint)),
     "warm": lambda method: replace(method, aligner=GaussianAligner(on_first_task=True, start="discriminant")),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
     "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=Averaging()),
+    "m2000": lambda method: _projected(method, 2_000),
 }
 """What `+` adds to a method: alignment of its heads (`warm`: begun from the linear discriminant, after the first task
-too), statistics carried along, weights averaged over tasks, half and half, at three times the backbone's rate."""
+too), statistics carried along, weights averaged over tasks, half and half, at three times the backbone's rate, and
+2,000 random projections instead of 10,000."""
 
 AVERAGING_SCALE = 3.0
 """Half of each step is taken back, so that the whole backbone may take larger ones (chosen on validation images)."""
@@ -40,6 +59,12 @@ def _bolder(tuner: Tuner) -> Tuner:
 
 class UnknownMethod(ValueError):
     """A name that is neither a method nor one with modifiers; the text lists what there is."""
+
+
+def _projected(method: Method, size: int) -> Method:
+    if not isinstance(method.aligner, RandomProjectionAligner):
+        raise UnknownMethod("only methods with random projections can have another number of them")
+    return replace(method, aligner=replace(method.aligner, size=size))
 
 
 def method_named(name: str) -> Method:
