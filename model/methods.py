@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from model.aligners import BiasCorrectionAligner, ClosedFormAligner, GaussianAligner, RandomProjectionAligner
+from model.aligners import (
+    BiasCorrectionAligner,
+    ClassGaussianAligner,
+    ClosedFormAligner,
+    GaussianAligner,
+    RandomProjectionAligner,
+)
 from model.drift import RidgeDrift
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Averaging, Method, Tuner
@@ -29,6 +35,8 @@ METHODS: dict[str, Method] = {
     "ranpac": Method(FirstTaskTuner(FullTuner()), RandomProjectionAligner()),
     "ranpac_frozen": Method(FrozenTuner(), RandomProjectionAligner()),
     "sl+ranpac": Method(FullTuner(), RandomProjectionAligner()),
+    "sl+fecam": Method(FullTuner(), ClassGaussianAligner("fecam")),
+    "sl+quadratic": Method(FullTuner(), ClassGaussianAligner("quadratic", strength=20.0)),
     "fsa+ncm": Method(FirstTaskTuner(FullTuner()), ClosedFormAligner("nearest_mean")),
     "fsa+lda": Method(FirstTaskTuner(FullTuner()), ClosedFormAligner("lda")),
 }

@@ -1,8 +1,15 @@
 """How a head over all classes is made after stage 1, one aligner a module."""
 
 from model.aligners.bias_correction import BiasCorrectionAligner
+from model.aligners.class_gaussians import ClassGaussianAligner
 from model.aligners.closed_form import ClosedFormAligner
 from model.aligners.gaussian import GaussianAligner
 from model.aligners.random_projection import RandomProjectionAligner
 
-__all__ = ["BiasCorrectionAligner", "ClosedFormAligner", "GaussianAligner", "RandomProjectionAligner"]
+__all__ = [
+    "BiasCorrectionAligner",
+    "ClassGaussianAligner",
+    "ClosedFormAligner",
+    "GaussianAligner",
+    "RandomProjectionAligner",
+]
