@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.aligners import GaussianAligner
+from model.aligners import GaussianAligner, RandomProjectionAligner
 from model.backbone import build
 from model.drift import IDENTITY, RidgeDrift, RidgeMap
 from model.method import Averaging, Method
@@ -65,3 +65,16 @@ def test_modifiers_add_to_any_method() -> None:
 def test_a_server_is_told_why_it_cannot_offer_a_method() -> None:
     assert METHODS["slca"].refusals() == []
     assert METHODS["joint"].refusals() == ["it needs all tasks at once"]
+    for name in ("der++", "bic"):
+        assert METHODS[name].refusals() == ["it keeps images of earlier tasks"]
+        assert METHODS[name].refusals(allow_images=True) == []
+    assert METHODS["gdumb"].refusals(allow_images=True) == ["it begins each task from the pre-trained weights"]
+    assert METHODS["ranpac"].refusals() == ["its classifier is not linear"]
+    assert METHODS["ewc"].refusals() == METHODS["lwf"].refusals() == METHODS["fsa+lda"].refusals() == []
+
+
+def test_fewer_projections_are_for_methods_that_have_some() -> None:
+    assert METHODS["ranpac"].aligner == RandomProjectionAligner(10_000)
+    assert method_named("ranpac+m2000").aligner == RandomProjectionAligner(2_000)
+    with pytest.raises(UnknownMethod, match="random projections"):
+        method_named("slca+m2000")

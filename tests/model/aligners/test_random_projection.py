@@ -43,6 +43,7 @@ def test_sums_over_tasks_are_the_sums_over_all_images() -> None:
     test_N = np.repeat(np.arange(5), 40)
     assert (classifier.logits(features(test_N, 9)).argmax(axis=1) == test_N).mean() > 0.8
     assert not aligner.is_linear
+    assert sum(tensor.numel() for tensor in twice.kept.values()) == SIZE * SIZE + 2 * SIZE * 5 + 1
 
 
 @pytest.mark.parametrize("rows", [25, 200], ids=["fewer images than projections", "more"])

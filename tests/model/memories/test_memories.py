@@ -6,15 +6,23 @@ import numpy as np
 import pytest
 import torch
 
+from model.backbone import build
+from model.block import lay_out
 from model.head import Head
+from model.learning import network_of
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
+from model.memories.album import Album
 from model.memories.bias_correction import Correction, fitted_bias, held_out_rows
-from model.memories.dark_experience import Experience, stored_difference
-from model.method import Method, slot
+from model.memories.dark_experience import Experience, ReplayPenalty, stored_difference
+from model.method import Method, TaskStart, slot
 from model.methods import METHODS
+from model.regularisers.distillation import DistillationPenalty
 from model.snapshot import Snapshot
+from model.spec import BackboneSpec
+from model.stage import Step
 from model.tuners import FullTuner
 from tests.model.check_method import PLAN, Lineage
+from tests.model.pictures import Pictures, made
 
 
 def kept_columns(version: Snapshot) -> np.ndarray:
@@ -25,6 +33,42 @@ def test_only_stored_logits_are_compared() -> None:
     stored = torch.tensor([[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]])
     logits = torch.tensor([[1.5, 2.0, 99.0, 99.0], [3.0, 6.0, 5.0, 99.0]])
     assert float(stored_difference(logits, stored, torch.tensor([2, 3]))) == pytest.approx((0.25 + 4.0) / 5)
+
+
+def test_dark_experience_adds_both_terms() -> None:
+    spec = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
+    network = build(spec)
+    pixels = made([1], 1)[0]
+    stored_NC = np.array([[0.5, -1.0]], np.float32)
+    experience = Experience(Album(tuple(pixels), np.array([1])), stored_NC, np.array([2]), 1)
+    weight = torch.from_numpy(np.random.default_rng(0).standard_normal((3, network.feature_dim)).astype(np.float32))
+    nothing = torch.zeros(4)
+    step = Step(network, weight, torch.zeros(3), nothing, nothing, nothing, nothing, 7)
+    said_C = (network(torch.from_numpy(np.stack(pixels))) @ weight.T)[0].detach().double()
+    wanted = 0.3 * float(((said_C[:2] - torch.from_numpy(stored_NC[0])) ** 2).mean())
+    wanted -= 0.5 * float(said_C.log_softmax(0)[1])
+    found = ReplayPenalty(experience, 0.3, 0.5, "none")(step).detach()
+    assert float(found) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_bias_correction_weighs_by_the_share_of_classes_that_the_task_does_not_bring() -> None:
+    lineage = Lineage(Method(FullTuner(), memory=BiasCorrection(), scope="seen"))
+    lineage.learn([0, 1, 2])
+    version = lineage.version
+    network = network_of(version, lineage.method)
+    pictures, labels = made([3, 4], 3)
+    block = lay_out(version, labels)
+    images = Pictures(pictures, block.image_columns_N)
+    start = TaskStart(network, version.unaligned, version, block, images, PLAN)
+    kept = {**slot(version.kept, "memory"), "alpha_C": torch.tensor([1.0, 0.5, 1.0]), "beta_C": torch.ones(3)}
+    penalty = BiasCorrection().begin(kept, start)
+    assert isinstance(penalty, DistillationPenalty)
+    assert (penalty.weight, penalty.loss_weight) == (pytest.approx(3 / 5), pytest.approx(2 / 5))
+    pixels = torch.from_numpy(np.stack(pictures))
+    plain_NC = version.unaligned.logits(network(pixels).detach().numpy())
+    wanted_NC = plain_NC * np.array([1.0, 0.5, 1.0]) + 1.0
+    np.testing.assert_allclose(penalty.teacher.logits(pixels).numpy(), wanted_NC, atol=1e-4)
+    assert BiasCorrection().begin({}, start) is None
 
 
 def test_dark_experience_keeps_a_reservoir_with_what_was_said() -> None:
