@@ -15,6 +15,7 @@ from torch import Tensor
 
 from model import paper
 from model.head import Head
+from model.sample_scale import SampleScale
 from model.sampling import GaussianSampler
 from model.shrinkage import FEW_IMAGES, FewImages
 from model.statistics import ClassStatistics
@@ -32,7 +33,8 @@ class AlignmentPlan:
 
     Classes of few images borrow covariance. And a head whose logits are small beside its features, as after a short
     stage 1, is first scaled up until `largest_first_step` holds: the normalised loss does not see the scale, but its
-    gradient grows as the scale shrinks, and the first steps would throw the head away.
+    gradient grows as the scale shrinks, and the first steps would throw the head away. SLCA++ has
+    `sample_scale` in place of `mean_decay`.
     """
 
     epochs: int = paper.ALIGNMENT_EPOCHS
@@ -44,6 +46,7 @@ class AlignmentPlan:
     tau: float = paper.TEMPERATURE
     logit_norm: bool = True
     mean_decay: bool = True
+    sample_scale: SampleScale | None = None
     ridge: float = paper.RIDGE
     largest_first_step: float | None = LARGEST_FIRST_STEP
     few_images: FewImages | None = FEW_IMAGES
@@ -77,10 +80,12 @@ def align(
     for epoch in range(plan.epochs):
         trainer.lr = plan.lr * (1 + cos(pi * epoch / plan.epochs)) / 2
         for features_ND, columns_N in sampler.epoch(plan.samples_per_class, LARGEST_DRAW_BYTES):
+            if plan.sample_scale is not None:
+                plan.sample_scale.shrink(features_ND, columns_N, current - order_C, generator)
             order_N = torch.randperm(len(columns_N), generator=generator, device=device)
             for rows_B in torch.split(order_N, plan.batch):
                 trainer.step(features_ND[rows_B], columns_N[rows_B])
-    return trainer.head()
+    return trainer.head() if plan.sample_scale is None else plan.sample_scale.undone(trainer.head(), current - order_C)
 
 
 def dense_blocks(blocks_C: NDArray[np.int64]) -> NDArray[np.int64]:

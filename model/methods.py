@@ -10,17 +10,45 @@ from model.aligners import (
     GaussianAligner,
     RandomProjectionAligner,
 )
+from model.alignment import AlignmentPlan
 from model.drift import RidgeDrift
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Averaging, Method, Tuner
 from model.regularisers import Consolidation, Distillation
-from model.tuners import FirstTaskTuner, FrozenTuner, FullTuner
+from model.sample_scale import SampleScale
+from model.stage import Optimisation, SymmetricCrossEntropy
+from model.tuners import (
+    AdapterTuner,
+    FirstTaskTuner,
+    FrozenTuner,
+    FullTuner,
+    HybridTuner,
+    LoraTuner,
+    PartialTuner,
+    PromptTuner,
+    ScaleShiftTuner,
+)
+
+PLUS_ALIGNER = GaussianAligner(AlignmentPlan(mean_decay=False, sample_scale=SampleScale()))
+PLUS_LEARNER = Method(
+    HybridTuner(), objective=SymmetricCrossEntropy(), optimisation=Optimisation(schedule="cosine", floor_lr=None)
+)
+"""Stage 1 and stage 2 of SLCA++ (method.md 3)."""
 
 METHODS: dict[str, Method] = {
     "slca": Method(FullTuner(), GaussianAligner()),
     "sl": Method(FullTuner()),
     "seq_ft": Method(FullTuner(ratio=1.0)),
+    "slca++": replace(PLUS_LEARNER, aligner=PLUS_ALIGNER),
+    "sl++": PLUS_LEARNER,
+    "lora": Method(LoraTuner()),
+    "ssf": Method(ScaleShiftTuner(), optimisation=Optimisation(weight_decay=0.0)),
+    "bitfit": Method(PartialTuner()),
+    "adapter": Method(AdapterTuner()),
+    "vpt_shallow": Method(PromptTuner()),
+    "vpt_deep": Method(PromptTuner(deep=True)),
     "frozen": Method(FrozenTuner(), GaussianAligner()),
+    "fixed": Method(FrozenTuner()),
     "joint": Method(FullTuner(), joint=True),
     "ncm": Method(FrozenTuner(), ClosedFormAligner("nearest_mean")),
     "lda": Method(FrozenTuner(), ClosedFormAligner("lda")),
@@ -43,19 +71,25 @@ METHODS: dict[str, Method] = {
 """`slca` is the paper's, `sl` its slow learner alone, `seq_ft` one large rate for all, `frozen` alignment alone.
 
 `replay_all` is joint training, done anew at each task. `fsa` adapts the backbone to the first task only, as `ranpac`
-does; the sums of `sl+ranpac` grow stale as its backbone moves.
+does; the sums of `sl+ranpac` grow stale as its backbone moves. `fixed` is `frozen` without alignment. `slca++` is the
+later paper's, `sl++` its hybrid slow learner alone.
 """
 
 MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "ca": lambda method: replace(method, aligner=GaussianAligner(on_first_task=method.joint)),
+    "ca_plain": lambda method: replace(
+        method, aligner=GaussianAligner(AlignmentPlan(logit_norm=False), on_first_task=method.joint)
+    ),
+    "ca_shrink": lambda method: replace(method, aligner=PLUS_ALIGNER),
     "warm": lambda method: replace(method, aligner=GaussianAligner(on_first_task=True, start="discriminant")),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
     "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=Averaging()),
     "m2000": lambda method: _projected(method, 2_000),
 }
-"""What `+` adds to a method: alignment of its heads (`warm`: begun from the linear discriminant, after the first task
-too), statistics carried along, weights averaged over tasks, half and half, at three times the backbone's rate, and
-2,000 random projections instead of 10,000."""
+"""What `+` adds to a method: alignment of its heads (`ca_plain`: without logit normalisation; `ca_shrink`: as SLCA++
+has it; `warm`: begun from the linear discriminant, after the first task too), statistics carried along, weights
+averaged over tasks, half and half, at three times the backbone's rate, and 2,000 random projections instead of
+10,000."""
 
 AVERAGING_SCALE = 3.0
 """Half of each step is taken back, so that the whole backbone may take larger ones (chosen on validation images)."""

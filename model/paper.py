@@ -58,3 +58,9 @@ MEAN_DECAY: Final = 0.1
 
 RIDGE: Final = 1e-4
 """Added to the diagonal of every class covariance (code: `models/base.py`)."""
+
+PLUS_FLOOR: Final = 0.1
+"""SLCA++: stage 1's cosine ends at 0.1·0.1^(number of milestones) of the head's rate (code: `models/slca_pp.py`)."""
+
+PLUS_SHRINK: Final = (0.01, 0.03)
+"""SLCA++: how much a sampled feature shrinks for each task since its class's (code: `models/slca_pp.py`)."""

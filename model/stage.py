@@ -109,13 +109,14 @@ class Group:
 class Optimisation:
     """How a method steps, where it differs from the plan; None leaves the plan's word.
 
-    `cosine` falls from each rate to `floor_lr` along the epochs, `constant` does not fall. `clip_norm` limits the
+    `cosine` falls from each rate to `floor_lr` along the epochs, or where that is None to a tenth of the head's rate
+    times the plan's `gamma` for each of its milestones (SLCA++); `constant` does not fall. `clip_norm` limits the
     gradient's norm over all parameters.
     """
 
     optimiser: Literal["sgd", "adam"] = "sgd"
     schedule: Literal["step", "cosine", "constant"] = "step"
-    floor_lr: float = 0.0
+    floor_lr: float | None = 0.0
     head_lr: float | None = None
     weight_decay: float | None = None
     clip_norm: float | None = None

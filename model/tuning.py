@@ -172,8 +172,17 @@ class _Run:
         if way.schedule == "constant":
             return full_lr
         if way.schedule == "cosine":
-            return way.floor_lr + (full_lr - way.floor_lr) * (1 + math.cos(math.pi * self.epoch / self.epochs)) / 2
+            floor_lr = self._milestone_floor() if way.floor_lr is None else way.floor_lr
+            return floor_lr + (full_lr - floor_lr) * (1 + math.cos(math.pi * self.epoch / self.epochs)) / 2
         return full_lr * self.plan.rate_factor(self.epoch, self.epochs)
+
+    def _milestone_floor(self) -> float:
+        return self._head_lr * paper.PLUS_FLOOR * self.plan.gamma ** len(self.plan.milestones)
+
+    @property
+    def _head_lr(self) -> float:
+        own = self.stage.optimisation.head_lr
+        return self.plan.head_lr if own is None else own
 
     def _gather(self, part_B: NDArray[np.int64], start: int, batch: int) -> None:
         device = self.backbone.device
@@ -234,7 +243,7 @@ class _Run:
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
         plan, way = self.plan, self.stage.optimisation
-        head_lr = plan.head_lr if way.head_lr is None else way.head_lr
+        head_lr = self._head_lr
         groups: list[dict[str, Any]] = [{"params": [self._weight_CD, self._bias_C], "full_lr": head_lr}]
         for group in self.stage.groups:
             rate = group.scale * (plan.backbone_lr if group.ratio is None else group.ratio * head_lr)

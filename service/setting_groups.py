@@ -63,6 +63,7 @@ class LearnSettings(Group):
     held_out_per_class: Positive = 50
     commit_images: Positive | None = None
     commit_minutes: PositiveFloat | None = None
+    allow_images: bool = False
 
 
 class ServeSettings(Group):

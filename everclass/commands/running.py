@@ -75,8 +75,10 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
 @with_settings
 def serve(loaded: "Loaded", no_learner: bool) -> None:
     """Start a server: the service that answers and, unless --no-learner is given, the learner, both supervised."""
+    from service.offered import check_method
     from service.supervisor import serve as supervise
 
+    check_method(loaded.settings)
     raise SystemExit(supervise(loaded.settings, learner=not no_learner))
 
 
@@ -85,7 +87,9 @@ def serve(loaded: "Loaded", no_learner: bool) -> None:
 def learner(loaded: "Loaded") -> None:
     """Start a learner alone, for a service that runs elsewhere on the same database and blobs."""
     from service.learner import run
+    from service.offered import check_method
 
+    check_method(loaded.settings)
     raise SystemExit(run(loaded.settings))
 
 

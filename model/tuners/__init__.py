@@ -1,7 +1,23 @@
 """How the backbone moves in stage 1, one tuner a module."""
 
+from model.tuners.adapter import AdapterTuner
 from model.tuners.first_task import FirstTaskTuner
 from model.tuners.frozen import FrozenTuner
 from model.tuners.full import FullTuner
+from model.tuners.hybrid import HybridTuner
+from model.tuners.lora import LoraTuner
+from model.tuners.partial import PartialTuner
+from model.tuners.prompts import PromptTuner
+from model.tuners.ssf import ScaleShiftTuner
 
-__all__ = ["FirstTaskTuner", "FrozenTuner", "FullTuner"]
+__all__ = [
+    "AdapterTuner",
+    "FirstTaskTuner",
+    "FrozenTuner",
+    "FullTuner",
+    "HybridTuner",
+    "LoraTuner",
+    "PartialTuner",
+    "PromptTuner",
+    "ScaleShiftTuner",
+]

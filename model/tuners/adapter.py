@@ -1,0 +1,78 @@
+"""A small bottleneck beside (AdaptFormer) or after (Houlsby et al.) the MLP of each block."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from model.backbone import PixelBackbone
+from model.method import Apart
+from model.stage import Group, Penalty, Tensors
+from model.tuners import insertion
+
+DOWN, DOWN_BIAS, UP, UP_BIAS = LEAVES = ("adapter_down_RD", "adapter_down_R", "adapter_up_DR", "adapter_up_D")
+
+
+@dataclass(frozen=True)
+class AdapterTuner:
+    """up(ReLU(down(x))) times `scale` is added to the MLP's output y; x is its input, or y itself (`sequential`).
+
+    One adapter a block goes on through all tasks. `up` starts at 0, so that it changes nothing at first.
+    """
+
+    bottleneck: int = 64
+    scale: float = 0.1
+    place: Literal["parallel", "sequential"] = "parallel"
+    ratio: float = 1.0
+
+    @property
+    def folds(self) -> bool:
+        """It bends, so no plain weight can take it up."""
+        return False
+
+    def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
+        """Puts the kept adapters in."""
+        if kept:
+            self._put(backbone, kept)
+
+    def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
+        """New adapters where there are none; they alone require gradients."""
+        if not insertion.inserted(backbone, LEAVES):
+            self._put(backbone, self._fresh(backbone, seed))
+        insertion.only(backbone, insertion.inserted(backbone, LEAVES))
+
+    def groups(self, backbone: PixelBackbone, task: int) -> list[Group]:
+        """All at one rate."""
+        return [Group(list(insertion.inserted(backbone, LEAVES).values()), self.ratio)]
+
+    def penalty(self, backbone: PixelBackbone) -> Penalty | None:
+        """Nothing is added."""
+        return None
+
+    def taken_apart(self, backbone: PixelBackbone) -> Apart:
+        """The plain weights as they were, and the adapters."""
+        return insertion.removed(backbone, LEAVES)
+
+    def _put(self, backbone: PixelBackbone, tensors: Tensors) -> None:
+        insertion.insert(backbone, tensors)
+        for name, _ in insertion.blocks(backbone, "an adapter"):
+            backbone.get_submodule(f"{name}.mlp").register_forward_hook(partial(_added, self))
+
+    def _fresh(self, backbone: PixelBackbone, seed: int) -> dict[str, Tensor]:
+        width, tensors = backbone.feature_dim, {}
+        for place, (name, _) in enumerate(insertion.blocks(backbone, "an adapter")):
+            down_RD = insertion.uniform((self.bottleneck, width), 1 / math.sqrt(width), seed, place)
+            tensors[f"{name}.mlp.{DOWN}"] = down_RD
+            tensors[f"{name}.mlp.{DOWN_BIAS}"] = torch.zeros(self.bottleneck)
+            tensors[f"{name}.mlp.{UP}"] = torch.zeros(width, self.bottleneck)
+            tensors[f"{name}.mlp.{UP_BIAS}"] = torch.zeros(width)
+        return tensors
+
+
+def _added(tuner: AdapterTuner, mlp: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    taken = inputs[0] if tuner.place == "parallel" else output
+    inner = nn.functional.linear(taken, mlp.get_parameter(DOWN), mlp.get_parameter(DOWN_BIAS)).relu()
+    return output + tuner.scale * nn.functional.linear(inner, mlp.get_parameter(UP), mlp.get_parameter(UP_BIAS))

@@ -1,0 +1,73 @@
+"""Small trained parts put beside a network's own layers, so that the layers keep their names and weights.
+
+A part is parameters on a layer that is there already, and a hook on that layer's input or output. Hooks hold no tensor
+of their own, so that a copy of the network reads the copy's parameters.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.backbone import PixelBackbone
+from model.method import Apart
+from model.stage import Tensors
+
+
+class UnfitBackbone(ValueError):
+    """A tuner that has no place in this architecture; the text names both."""
+
+
+def layers(backbone: PixelBackbone, kind: type[nn.Module], leaves: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """The layers of that kind whose last name is one of `leaves`, in the network's order, each with its whole name."""
+    for name, module in backbone.named_modules():
+        if isinstance(module, kind) and name.rpartition(".")[2] in leaves:
+            yield name, module
+
+
+def insert(backbone: PixelBackbone, tensors: Tensors) -> None:
+    """New parameters under their dotted names, on the network's device."""
+    for name, tensor in tensors.items():
+        owner, _, leaf = name.rpartition(".")
+        parameter = nn.Parameter(tensor.detach().to(backbone.device, torch.float32, copy=True))
+        backbone.get_submodule(owner).register_parameter(leaf, parameter)
+
+
+def inserted(backbone: PixelBackbone, leaves: tuple[str, ...]) -> dict[str, nn.Parameter]:
+    """The parameters of those last names."""
+    return {name: value for name, value in backbone.named_parameters() if name.rpartition(".")[2] in leaves}
+
+
+def removed(backbone: PixelBackbone, leaves: tuple[str, ...]) -> Apart:
+    """The plain weights, and those of the last names `leaves` as what is kept."""
+    state = backbone.state()
+    kept = {name: value for name, value in state.items() if name.rpartition(".")[2] in leaves}
+    return Apart({name: value for name, value in state.items() if name not in kept}, kept)
+
+
+def only(backbone: PixelBackbone, moving: Mapping[str, nn.Parameter]) -> None:
+    """Mark these parameters, and no other, as requiring gradients."""
+    backbone.requires_grad_(False)
+    for parameter in moving.values():
+        parameter.requires_grad_(True)
+
+
+def blocks(backbone: PixelBackbone, tuner: str) -> list[tuple[str, nn.Module]]:
+    """The blocks of a timm vision transformer by name; raises UnfitBackbone for another network."""
+    found = getattr(backbone.network, "blocks", None)
+    parts = [] if found is None else [(f"network.blocks.{number}", block) for number, block in enumerate(found)]
+    if not parts or not all(
+        isinstance(getattr(block, "mlp", None), nn.Module) and hasattr(block, "attn") for _, block in parts
+    ):
+        raise UnfitBackbone(
+            f"{tuner} needs the blocks of a vision transformer, which {backbone.spec.name} does not have"
+        )
+    return parts
+
+
+def uniform(shape: tuple[int, ...], reach: float, seed: int, place: int) -> Tensor:
+    """Numbers within ±`reach` that depend on seed and place alone."""
+    rng = np.random.default_rng([seed, place])
+    return torch.from_numpy(rng.uniform(-reach, reach, shape).astype(np.float32))

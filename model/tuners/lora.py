@@ -1,0 +1,111 @@
+"""Low-rank updates beside the linear layers: W' = W + scale·BA (LoRA; as SLCA++ has it, method.md 3)."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from model.backbone import PixelBackbone
+from model.method import Apart
+from model.stage import Group, Penalty, Tensors
+from model.tuners import insertion
+
+DOWN, UP = "lora_down_RI", "lora_up_OR"
+LEAVES = (DOWN, UP)
+
+
+@dataclass(frozen=True)
+class LoraTuner:
+    """One pair A (R×I), B (O×R) for each linear layer, which goes on through all tasks, or is `merged` after each.
+
+    `layers` are last names as timm's vision transformers have them. B starts at 0; A as the first right singular
+    vectors of W (`svd`) or uniform as of Kaiming (`random`). The rate is `first_ratio` of the head's in task 1, then
+    `ratio`. The snapshot's backbone holds W', so that a server needs nothing else.
+    """
+
+    rank: int = 4
+    scale: float = 0.8
+    layers: tuple[str, ...] = ("qkv", "fc1", "fc2")
+    init: Literal["svd", "random"] = "random"
+    first_ratio: float = 0.5
+    ratio: float = 0.1
+    merged: bool = False
+
+    @property
+    def folds(self) -> bool:
+        """W' is a plain weight."""
+        return True
+
+    def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
+        """Puts A and B in, and takes what they add off the weights."""
+        if kept:
+            self._put(backbone, kept)
+            for layer in _equipped(backbone):
+                with torch.no_grad():
+                    layer.weight -= self._update(layer)
+
+    def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
+        """A new pair where there is none; A and B alone require gradients."""
+        if not insertion.inserted(backbone, LEAVES):
+            self._put(backbone, self._fresh(backbone, seed))
+        insertion.only(backbone, insertion.inserted(backbone, LEAVES))
+
+    def groups(self, backbone: PixelBackbone, task: int) -> list[Group]:
+        """All pairs at one rate."""
+        ratio = self.first_ratio if task == 1 else self.ratio
+        return [Group(list(insertion.inserted(backbone, LEAVES).values()), ratio)]
+
+    def penalty(self, backbone: PixelBackbone) -> Penalty | None:
+        """Nothing is added."""
+        return None
+
+    def taken_apart(self, backbone: PixelBackbone) -> Apart:
+        """W' under the layer's name; A and B beside it unless they are merged for good."""
+        apart = insertion.removed(backbone, LEAVES)
+        plain = dict(apart.plain)
+        for name, module in backbone.named_modules():
+            if hasattr(module, UP):
+                weight_OI = module.get_parameter("weight") + self._update(module)
+                plain[f"{name}.weight"] = weight_OI.detach().cpu()
+        return Apart(plain, {} if self.merged else apart.kept)
+
+    def _put(self, backbone: PixelBackbone, tensors: Tensors) -> None:
+        insertion.insert(backbone, tensors)
+        for layer in _equipped(backbone):
+            layer.register_forward_hook(partial(_added, self.scale))
+
+    def _fresh(self, backbone: PixelBackbone, seed: int) -> dict[str, Tensor]:
+        found = list(insertion.layers(backbone, nn.Linear, self.layers))
+        if not found:
+            raise insertion.UnfitBackbone(
+                f"LoRA needs linear layers named {', '.join(self.layers)}, which {backbone.spec.name} does not have"
+            )
+        tensors: dict[str, Tensor] = {}
+        for place, (name, layer) in enumerate(found):
+            tensors[f"{name}.{DOWN}"] = self._down(layer, seed, place)
+            tensors[f"{name}.{UP}"] = torch.zeros(layer.out_features, self.rank)
+        return tensors
+
+    def _down(self, layer: nn.Linear, seed: int, place: int) -> Tensor:
+        if self.init == "random":
+            reach = 1 / math.sqrt(layer.in_features)
+            return insertion.uniform((self.rank, layer.in_features), reach, seed, place)
+        weight_OI = layer.weight.detach().cpu().double()
+        right_KI: Tensor = torch.linalg.svd(weight_OI, full_matrices=False).Vh
+        return right_KI[: self.rank].float()
+
+    def _update(self, layer: nn.Module) -> Tensor:
+        return self.scale * (layer.get_parameter(UP) @ layer.get_parameter(DOWN))
+
+
+def _added(scale: float, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    inner = nn.functional.linear(inputs[0], layer.get_parameter(DOWN))
+    return output + scale * nn.functional.linear(inner, layer.get_parameter(UP))
+
+
+def _equipped(backbone: PixelBackbone) -> Iterator[nn.Linear]:
+    return (module for module in backbone.modules() if isinstance(module, nn.Linear) and hasattr(module, UP))

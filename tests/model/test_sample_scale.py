@@ -1,0 +1,86 @@
+"""SLCA++'s scales on sampled features and on the rows that answer them, and its floor of the cosine."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from model.alignment import AlignmentPlan, align
+from model.backbone import build
+from model.head import Head
+from model.methods import METHODS, method_named
+from model.sample_scale import SampleScale
+from model.spec import BackboneSpec
+from model.stage import Group, Optimisation, Stage
+from model.statistics import ClassStatistics
+from model.tuning import TuningPlan, _Run
+from model.tuning_state import TuningState
+from tests.model.pictures import Pictures
+
+BLOCKS_C = np.array([1, 1, 2, 4])
+"""The third task brought nothing: t(c) is dense."""
+
+
+def statistics() -> ClassStatistics:
+    rng = np.random.default_rng(0)
+    features_ND = (rng.standard_normal((80, 6)) + np.repeat(3 * rng.standard_normal((4, 6)), 20, axis=0)).astype("f4")
+    return ClassStatistics.from_features(features_ND, np.repeat(np.arange(4), 20), 4)
+
+
+def unaligned() -> Head:
+    return Head(np.random.default_rng(1).standard_normal((4, 6)).astype("f4"), np.arange(4, dtype="f4"))
+
+
+def test_each_sample_shrinks_as_a_whole_by_its_classes_age() -> None:
+    features_ND, columns_N = torch.full((4000, 3), 2.0), torch.arange(4).repeat(1000)
+    SampleScale().shrink(features_ND, columns_N, np.array([3, 2, 1, 0]), torch.Generator().manual_seed(0))
+    assert torch.equal(features_ND[:, 0], features_ND[:, 2])
+    for column, age in enumerate((3, 2, 1, 0)):
+        rate_N = 2.0 / features_ND[columns_N == column, 0] - 1
+        assert float(rate_N.min()) >= 0.01 * age - 1e-6 and float(rate_N.max()) <= 0.03 * age + 1e-6
+        np.testing.assert_allclose(float(rate_N.mean()), 0.02 * age, atol=1e-3)
+
+
+def test_rows_answer_as_if_their_input_were_larger_and_the_unaligned_head_stays() -> None:
+    """Without any epoch alignment leaves the rows, so that what is left is the scale of inference."""
+    plan = AlignmentPlan(epochs=0, mean_decay=False, sample_scale=SampleScale(), largest_first_step=None)
+    head = unaligned()
+    aligned = align(head, statistics(), BLOCKS_C, 4, plan, seed=0)
+    features_ND = np.random.default_rng(2).standard_normal((5, 6)).astype("f4")
+    for column, age in enumerate((2, 2, 1, 0)):
+        by_hand_N = (1 + 0.02 * age) * features_ND @ head.weight_CD[column] + head.bias_C[column]
+        np.testing.assert_allclose(aligned.logits(features_ND)[:, column], by_hand_N, rtol=1e-5)
+    assert np.array_equal(head.weight_CD, unaligned().weight_CD)
+
+
+def test_alignment_without_the_scale_draws_what_it_always_drew() -> None:
+    with_range_of_nothing = AlignmentPlan(sample_scale=SampleScale(0.0, 0.0))
+    head = align(unaligned(), statistics(), BLOCKS_C, 4, with_range_of_nothing, seed=0)
+    assert np.isfinite(head.weight_CD).all()
+    assert not np.array_equal(head.weight_CD, unaligned().weight_CD)
+
+
+def test_the_method_is_put_together_as_the_paper_says() -> None:
+    method = METHODS["slca++"]
+    assert method.aligner is not None and method.refusals() == []
+    plan = method.aligner.plan  # type: ignore[attr-defined]
+    assert not plan.mean_decay and plan.logit_norm and plan.sample_scale == SampleScale(0.01, 0.03)
+    assert method_named("sl+++ca_shrink") == method == method_named("slca++")
+    assert method_named("slca+++drift") == replace(method, drift=method_named("slca+drift").drift)
+    assert not method_named("sl+ca_plain").aligner.plan.logit_norm  # type: ignore[union-attr]
+    assert METHODS["adapter"].refusals() == ["its backbone does not fold into the plain one"]
+
+
+def test_all_rates_fall_along_a_cosine_to_one_floor_that_milestones_lower() -> None:
+    backbone = build(BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3))
+    stage = Stage(
+        [Group(list(backbone.parameters()), 0.5)], optimisation=Optimisation(schedule="cosine", floor_lr=None)
+    )
+    images = Pictures([np.zeros((32, 32, 3), np.uint8)] * 4, np.zeros(4, np.int64))
+    for milestones, floor in (((3,), 1e-4), ((2, 3), 1e-5)):
+        plan = TuningPlan(epochs=4, milestones=milestones, batch_size=4)
+        state = TuningState.start(backbone.state(), Head.empty(backbone.feature_dim), 4)
+        run = _Run(backbone, images, replace(state, epoch=2), plan, stage)
+        next(run.remaining_batches())
+        rates = [group["lr"] for group in run._optimiser.param_groups]
+        np.testing.assert_allclose(rates, [(0.01 + floor) / 2, (0.005 + floor) / 2])
