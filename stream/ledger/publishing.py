@@ -30,7 +30,8 @@ class Publishing:
         It may where `serving` was not moved by anyone else since the claim, the task's base was in force then, and
         nobody asked for promotion by hand.
 
-        The same bytes published again by the same task are the same version, judged anew.
+        The same bytes published again by the same task are the same version, judged anew; where a person has put it
+        in force meanwhile, it stays ready, as what serves is never held.
 
         Raises:
             LeaseLost, TaskStopped: nothing was written.
@@ -41,8 +42,12 @@ class Publishing:
             state = _state(wanted, obstacle)
             values = {**draft_values(draft), "state": state, "reason": _reasons(draft.reason, obstacle)}
             number = self._write(connection, lease, task, values)
+            in_force = current_version(connection, SERVING) == number
+            if in_force and state == VersionState.HELD:
+                kept = {"state": VersionState.READY, "reason": draft.reason}
+                fenced_update(connection, lease, update(versions).where(versions.c.version == number).values(**kept))
             promotion = None
-            if state == VersionState.READY and current_version(connection, SERVING) != number:
+            if state == VersionState.READY and not in_force:
                 promotion = self._promote(connection, lease, task, number, draft)
             return version_value(version_row(connection, number)), promotion
 

@@ -149,6 +149,17 @@ def test_the_same_bytes_published_twice_are_one_version(ledger: Ledger) -> None:
     assert ledger.task(task.id).versions == (1,)
 
 
+@pytest.mark.parametrize("wanted", ["serve", "hold"])
+def test_what_a_person_has_put_in_force_is_not_held_when_it_is_published_again(ledger: Ledger, wanted: Any) -> None:
+    lease = learner(ledger)
+    task = claimed(ledger, lease)
+    version, _ = publish(ledger, lease, task, "provisional")
+    ledger.move_alias("serving", version.version, by="ann")
+    again, promotion = publish(ledger, lease, task, "provisional", wanted=wanted)
+    assert (again.version, again.state, again.reason, promotion) == (version.version, VersionState.READY, None, None)
+    assert in_force(ledger) == version.version
+
+
 def test_publishing_the_bytes_again_heals_a_damaged_version(ledger: Ledger) -> None:
     lease = learner(ledger)
     task = claimed(ledger, lease)
