@@ -16,7 +16,7 @@ from stream.ledger.requests import Ticket, complete
 from stream.ledger.schema import batches, items, tasks
 from stream.ledger.task_rows import change_state, next_ordinal, next_seq, task_row, task_value, to_column
 from stream.ledger.version_rows import version_row
-from stream.ledger.words import made_storable, storable
+from stream.ledger.words import made_shown, shown
 from stream.tasks import ItemDraft, NewTask, Promote, RequestedBase, Task, TaskKind, TaskState, new_task_id
 from stream.versions import VersionState
 
@@ -142,8 +142,8 @@ class Intake:
                 kind=new.kind,
                 state=TaskState.OPEN,
                 by=new.by,
-                name=storable(new.name, "name"),
-                note=storable(new.note, "note"),
+                name=shown(new.name, "name"),
+                note=shown(new.note, "note", lines=True),
                 requested_base=to_column(new.requested_base),
                 promote=new.promote,
                 images=0,
@@ -248,6 +248,6 @@ def _item_values(row: Row[Any], batch: int, place: int, draft: ItemDraft) -> dic
         "label": draft.label,
         "split": draft.split,
         "size_bytes": draft.size_bytes,
-        "name": made_storable(draft.name),
+        "name": made_shown(draft.name),
         "purged": False,
     }

@@ -94,6 +94,9 @@ def _tar_members(path: Path, tally: Tally) -> Iterator[SourceItem]:
         bounded = cast(IO[bytes], _Bounded(stream, tally.limits))
         with tarfile.open(fileobj=bounded, mode="r:", errorlevel=2) as archive:
             for member in archive:
+                if member.size < 0:
+                    # The next header would be looked for before this one, again and again.
+                    raise tarfile.ReadError("a file of less than no bytes")
                 name = _checked(member.name)
                 if member.isdir() or is_hidden(name):
                     continue

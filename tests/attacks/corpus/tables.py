@@ -1,0 +1,78 @@
+"""Hostile Parquet files, all sent as `/learn`'s `parquet`."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as arrow
+from pyarrow import parquet
+
+from tests.attacks.corpus.attack import Attack, form, part
+from tests.attacks.corpus.making import encoded
+
+PICTURE = encoded("PNG")
+MB = 1 << 20
+
+Maker = Callable[[], bytes]
+
+
+def attacks() -> Iterator[Attack]:
+    """Every table."""
+    for name, (status, field, make) in TABLES.items():
+        yield Attack(f"parquet: {name}", "/learn", _sent(make), status, field)
+
+
+def _sent(make: Maker) -> Maker:
+    return lambda: form(part("parquet", make(), "a.parquet"))
+
+
+def table(image: Any = (PICTURE,), label: Any = ("cat",), **options: Any) -> bytes:
+    """A table of these columns."""
+    file = io.BytesIO()
+    parquet.write_table(arrow.table({"image": image, "label": label}), file, **options)
+    return file.getvalue()
+
+
+def damaged(start: int, stop: int) -> bytes:
+    """A table with these bytes set to ones."""
+    data = bytearray(table())
+    data[start:stop] = b"\xff" * len(data[start:stop])
+    return bytes(data)
+
+
+def nested(depth: int) -> arrow.Array:
+    """A list in a list in a list."""
+    value: Any = PICTURE
+    for _ in range(depth):
+        value = [value]
+    return arrow.array([value])
+
+
+def repeated(rows: int, size_bytes: int) -> bytes:
+    """One large picture in every row, kept once in a dictionary."""
+    column = arrow.DictionaryArray.from_arrays(arrow.array([0] * rows, arrow.int32()), arrow.array([bytes(size_bytes)]))
+    return table(column, ["cat"] * rows, compression="zstd")
+
+
+TABLES: dict[str, tuple[int, str | None, Maker]] = {
+    "no table": (422, "parquet", lambda: b"PAR1" + bytes(100) + b"PAR1"),
+    "an empty file": (422, "parquet", lambda: b""),
+    "a table cut short": (422, "parquet", lambda: table()[:-20]),
+    "a footer that claims 4 GB": (422, "parquet", lambda: table()[:-8] + b"\xff\xff\xff\xffPAR1"),
+    "a damaged footer": (422, "parquet", lambda: damaged(-60, -8)),
+    "pictures that are numbers": (422, "row 0", lambda: table([1])),
+    "pictures that are texts": (422, "row 0", lambda: table(["http://example.invalid/cat.jpg"])),
+    "pictures in 20 lists": (422, "row 0", lambda: table(nested(20))),
+    "pictures in 60 lists": (422, "parquet", lambda: table(nested(60))),
+    "labels that are fractions": (422, "row 0", lambda: table(label=[0.5])),
+    "labels that are missing": (422, "row 0", lambda: table(label=arrow.array([None], arrow.string()))),
+    "labels that are pictures": (422, "row 0", lambda: table(label=[PICTURE])),
+    "no rows": (422, "images", lambda: table(arrow.array([], arrow.binary()), arrow.array([], arrow.string()))),
+    "a dictionary of one picture of 30 MB in 2,000 rows": (413, None, lambda: repeated(2000, 30 * MB)),
+    "a picture of 64 MB": (413, None, lambda: table([bytes(64 * MB)], compression="zstd")),
+    "a URL as a picture's path": (
+        422,
+        "row 0",
+        lambda: table(arrow.array([{"bytes": None, "path": "http://example.invalid/cat.jpg"}])),
+    ),
+}
