@@ -9,6 +9,7 @@ from everclass.commands.learn import learn
 from everclass.commands.predict import predict
 from everclass.commands.running import config, learner, serve
 from everclass.commands.tasks import tasks
+from everclass.commands.verify import verify
 from everclass.commands.versions import classes, export, promote, promotions, rollback, versions
 from everclass.exits import MEANINGS
 
@@ -37,6 +38,7 @@ for command in (
     keys,
     config,
     bench,
+    verify,
 ):
     cli.add_command(command)
 

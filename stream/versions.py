@@ -12,11 +12,16 @@ SERVING = "serving"
 VersionKind = Literal["provisional", "final"]
 
 
+FILES_DAMAGED = "its files are damaged: "
+"""How the reason begins where stored bytes were at fault: such a version is whole again once its bytes are."""
+
+
 class VersionState(StrEnum):
     """Whether a version may serve.
 
     ready ◀──▶ held        held may serve once a person promotes it; a cancelled task's provisional is held
-      └─▶ damaged ◀─┘      its files are not what the manifest says; ready again once its task publishes it anew
+      └─▶ damaged ◀─┘      its files are not what the manifest says; held again once they are (`everclass verify`),
+                           ready again once its task publishes it anew
       └─▶ deleted ◀─┘      its row stays, its files go; nothing comes back from here
     """
 

@@ -7,8 +7,9 @@ from sqlalchemy import Connection, Row, select, update
 
 from stream.errors import Conflict
 from stream.ledger.database import Database
-from stream.ledger.intake import Quota, check_queue
-from stream.ledger.promotions import current_version, last_seq, record_move
+from stream.ledger.intake import RETRY_AFTER_S, Quota, check_queue
+from stream.ledger.promotions import current_version, expected_base, last_seq, record_move
+from stream.ledger.reading import ancestry
 from stream.ledger.requests import Ticket, complete
 from stream.ledger.schema import items, promotions, tasks, versions
 from stream.ledger.task_rows import change_state, next_seq, task_row, task_value
@@ -79,12 +80,16 @@ class Cancelling:
         Returns the keys of their blobs, which the caller deletes next (what it does not get to is swept).
 
         Raises:
-            NotFound, Conflict: no such task, or its images are still needed.
+            NotFound, Conflict: no such task, or its images are still needed, also to judge a task that is not done.
         """
         with self._database.write() as connection:
             row = task_row(connection, task_id)
             if not _given_up(connection, row):
                 raise Conflict(f"task {task_id} is {row.state}: its images are still needed")
+            if (judged := _judged_by(connection, task_id)) is not None:
+                raise Conflict(
+                    f"task {judged} is still judged by images of task {task_id}", retry_after_s=RETRY_AFTER_S
+                )
             keys = mark_purged(connection, row.id)
             complete(connection, ticket, "task", task_id)
         return keys
@@ -144,6 +149,19 @@ def mark_purged(connection: Connection, task_id: str, *, held_out_too: bool = Tr
     keys = [image_key(task_id, sha256) for sha256 in connection.execute(select(items.c.sha256).where(mine)).scalars()]
     connection.execute(update(items).where(mine).values(purged=True))
     return keys
+
+
+def _judged_by(connection: Connection, task_id: str) -> str | None:
+    """An unfinished task that builds on what this one made, and so reads its held-out images."""
+    made = set(connection.execute(select(versions.c.version).where(versions.c.task == task_id)).scalars())
+    if not made:
+        return None
+    others = select(tasks).where(tasks.c.state.in_(UNFINISHED), tasks.c.id != task_id)
+    for other in connection.execute(others.order_by(tasks.c.ordinal)):
+        base = other.base if other.claim_seq is not None else expected_base(connection, other)
+        if base is not None and made & ancestry(connection, [base]):
+            return str(other.id)
+    return None
 
 
 def _last_move_was_own(connection: Connection, row: Row[Any]) -> bool:

@@ -11,9 +11,9 @@ from stream.errors import LeaseLost, TaskStopped
 from stream.ledger.cancelling import WITHOUT_CHECKPOINT
 from stream.ledger.database import Database
 from stream.ledger.leases import Lease, check_held, fenced_update, held
-from stream.ledger.promotions import current_version, last_seq
+from stream.ledger.promotions import expected_base, last_seq
 from stream.ledger.schema import items, tasks, versions
-from stream.ledger.task_rows import NEW_ROOT, change_state, task_row, task_value
+from stream.ledger.task_rows import change_state, task_row, task_value
 from stream.tasks import Checkpoint, Epoch, Phase, Split, Task, TaskState
 from stream.versions import SERVING, VersionState
 
@@ -129,14 +129,14 @@ class Learning:
 
     def _take(self, connection: Connection, lease: Lease, row: Row[Any]) -> bool:
         """Whether the task is the lease's from now on; if not, it was failed."""
+        base = expected_base(connection, row) if row.claim_seq is None else row.base
+        if (why := _unusable(connection, base)) is not None:
+            self._give_up(connection, lease, row, why)
+            return False
         if row.state == TaskState.LEARNING:
             return self._take_over(connection, lease, row)
         values: dict[str, Any] = {}
         if row.claim_seq is None:
-            base = _base_for(connection, row)
-            if (why := _unusable(connection, base)) is not None:
-                self._give_up(connection, lease, row, why)
-                return False
             values = {"base": base, "claim_seq": last_seq(connection, SERVING)}
         values |= {
             "claim_token": lease.token,
@@ -207,12 +207,6 @@ def _next_in_line(connection: Connection) -> Row[Any] | None:
         if row is not None:
             return row
     return None
-
-
-def _base_for(connection: Connection, row: Row[Any]) -> int | None:
-    if row.requested_base is None:
-        return current_version(connection, SERVING)
-    return None if row.requested_base == NEW_ROOT else int(row.requested_base)
 
 
 def _unusable(connection: Connection, base: int | None) -> str | None:

@@ -96,6 +96,7 @@ class Ledger:
         publishing = Publishing(database)
         self.publish = publishing.publish
         self.mark_damaged = publishing.mark_damaged
+        self.heal = publishing.heal
 
         removing = Removing(database)
         self.delete_version = removing.delete_version
@@ -106,6 +107,7 @@ class Ledger:
 
         runtimes = Runtimes(database)
         self.graph = runtimes.graph
+        self.graph_digests = runtimes.graph_digests
         self.record_graph = runtimes.record_graph
         self.runtime_choice = runtimes.runtime_choice
         self.record_runtime_choice = runtimes.record_runtime_choice

@@ -12,7 +12,7 @@ from stream.ledger.database import Database
 from stream.ledger.pages import Page, page_of_rows
 from stream.ledger.requests import Ticket, complete
 from stream.ledger.schema import aliases, in_rfc3339, promotions, versions
-from stream.ledger.task_rows import task_row
+from stream.ledger.task_rows import NEW_ROOT, task_row
 from stream.ledger.version_rows import labels_of, version_row, version_value
 from stream.ledger.words import is_number, storable
 from stream.versions import (
@@ -131,6 +131,13 @@ class Promotions:
             if task is not None:
                 return _base_of_task(connection, task)
             return _parent_in_force(connection)
+
+
+def expected_base(connection: Connection, row: Row[Any]) -> int | None:
+    """What a task that is not claimed yet would build on now; None for a new root."""
+    if row.requested_base is None:
+        return current_version(connection, SERVING)
+    return None if row.requested_base == NEW_ROOT else int(row.requested_base)
 
 
 def current_version(connection: Connection, alias: str) -> int | None:

@@ -11,7 +11,7 @@ from stream.ledger.leases import Lease, fenced_insert, fenced_update
 from stream.ledger.promotions import current_version, moved_only_by, record_move
 from stream.ledger.schema import promotions, versions
 from stream.ledger.version_rows import draft_values, version_row, version_value
-from stream.versions import SERVING, Promotion, Version, VersionDraft, VersionState
+from stream.versions import FILES_DAMAGED, SERVING, Promotion, Version, VersionDraft, VersionState
 
 Wanted = Literal["serve", "hold", "damaged"]
 
@@ -63,7 +63,23 @@ class Publishing:
         with self._database.write() as connection:
             row = version_row(connection, number)
             if row.state != VersionState.DAMAGED:
-                change_version_state(connection, lease, row, VersionState.DAMAGED, reason=reason)
+                change_version_state(connection, lease, row, VersionState.DAMAGED, reason=FILES_DAMAGED + reason)
+            return version_value(version_row(connection, number))
+
+    def heal(self, number: int) -> Version:
+        """The files of a version that was marked as damaged are whole again: it is held, or ready where it is in force.
+
+        A version that the learner published as damaged, because it did not answer as it should, stays so.
+
+        Raises:
+            NotFound: no such version.
+        """
+        with self._database.write() as connection:
+            row = version_row(connection, number)
+            if row.state == VersionState.DAMAGED and (row.reason or "").startswith(FILES_DAMAGED):
+                in_force = current_version(connection, SERVING) == number
+                to = VersionState.READY if in_force else VersionState.HELD
+                change_version_state(connection, None, row, to, reason="its files are whole again")
             return version_value(version_row(connection, number))
 
     def _write(self, connection: Connection, lease: Lease, task: Row[Any], values: dict[str, Any]) -> int:

@@ -21,6 +21,11 @@ class Runtimes:
         with self._database.read() as connection:
             return connection.execute(select(graphs.c.digest).where(graphs.c.key == key)).scalar()
 
+    def graph_digests(self) -> frozenset[str]:
+        """The parts that hold the graphs."""
+        with self._database.read() as connection:
+            return frozenset(connection.execute(select(graphs.c.digest)).scalars())
+
     def record_graph(self, lease: Lease, key: str, digest: str) -> None:
         """The graph lies in this part. Raises LeaseLost."""
         with self._database.write() as connection:

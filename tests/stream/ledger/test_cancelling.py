@@ -234,3 +234,16 @@ def test_a_done_task_is_purged_only_where_its_final_is_held(ledger: Ledger) -> N
     with pytest.raises(Conflict):
         ledger.purge_images(served.id)
     assert len(ledger.purge_images(held.id)) == 1
+
+
+def test_images_that_judge_another_task_are_not_purged_under_it(ledger: Ledger) -> None:
+    lease = learner(ledger)
+    first = claimed(ledger, lease, "cat", "dog")
+    publish(ledger, lease, first, "provisional")
+    ledger.fail(lease, first.id, "no memory")
+    other = claimed(ledger, lease, "cow")
+    assert other.base == 1
+    with pytest.raises(Conflict, match="still judged by images"):
+        ledger.purge_images(first.id)
+    ledger.fail(lease, other.id, "no memory")
+    assert len(ledger.purge_images(first.id)) == 2

@@ -242,3 +242,14 @@ def test_a_task_that_another_learner_took_over_is_not_written_to(
     with pytest.raises(LeaseLost):
         write(ledger, stranger, task.id)
     assert ledger.task(task.id) == before
+
+
+def test_a_task_whose_base_was_damaged_while_it_waited_again_says_so(ledger: Ledger) -> None:
+    lease = learner(ledger)
+    learned(ledger, lease)
+    task = claimed(ledger, lease, "cow")
+    ledger.hand_back(lease, task.id)
+    ledger.mark_damaged(2, "a bit")
+    assert ledger.claim(lease) is None
+    failed = ledger.task(task.id)
+    assert failed.state == TaskState.FAILED and "version 2" in str(failed.reason) and "damaged" in str(failed.reason)

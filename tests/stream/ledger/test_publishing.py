@@ -8,7 +8,7 @@ import pytest
 from stream.errors import Conflict, NotFound
 from stream.ledger import Lease, Ledger
 from stream.tasks import Task
-from stream.versions import VersionState
+from stream.versions import FILES_DAMAGED, VersionState
 from tests.stream.conftest import Clock
 from tests.stream.stories import claimed, draft, in_force, learned, learner, publish, queued
 
@@ -173,12 +173,33 @@ def test_damage_is_noted_and_moves_nothing(ledger: Ledger) -> None:
     lease = learner(ledger)
     learned(ledger, lease)
     damaged = ledger.mark_damaged(2, "the head is not what the manifest says")
-    assert (damaged.state, damaged.reason) == (VersionState.DAMAGED, "the head is not what the manifest says")
+    assert (damaged.state, damaged.reason) == (
+        VersionState.DAMAGED,
+        FILES_DAMAGED + "the head is not what the manifest says",
+    )
     assert ledger.mark_damaged(2, "again") == damaged
     assert in_force(ledger) == 2
     ledger.mark_damaged(1, "too", lease=lease)
     with pytest.raises(NotFound):
         ledger.mark_damaged(9, "why")
+
+
+def test_a_version_whose_files_are_whole_again_may_be_promoted(ledger: Ledger) -> None:
+    lease = learner(ledger)
+    learned(ledger, lease)
+    for number in (1, 2):
+        ledger.mark_damaged(number, "a bit")
+    assert ledger.heal(2).state == VersionState.READY
+    healed = ledger.heal(1)
+    assert (healed.state, healed.reason) == (VersionState.HELD, "its files are whole again")
+    assert ledger.heal(1) == healed
+    assert in_force(ledger) == 2
+
+
+def test_a_version_that_answered_otherwise_is_not_healed_by_whole_files(ledger: Ledger) -> None:
+    lease = learner(ledger)
+    publish(ledger, lease, claimed(ledger, lease), "provisional", wanted="damaged")
+    assert ledger.heal(1).state == VersionState.DAMAGED
 
 
 def test_a_deleted_version_is_not_called_damaged(ledger: Ledger) -> None:
