@@ -14,7 +14,17 @@ from torch import Tensor
 from model.backbone import PixelBackbone, extract_features
 from model.block import Block, lay_out, starting_head
 from model.head import Head
-from model.learning import PairedFeatures, final, network_of, positions, provisional, remembered, settled, start
+from model.learning import (
+    PairedFeatures,
+    final,
+    needs_tuning,
+    network_of,
+    positions,
+    provisional,
+    remembered,
+    settled,
+    start,
+)
 from model.method import Apart, Classifier, Method, TaskEnd, TaskStart, slot
 from model.preprocess import evaluation_view
 from model.snapshot import Snapshot
@@ -171,11 +181,6 @@ def finished(
         device=device,
         kept=tuned.kept,
     )
-
-
-def needs_tuning(block: Block, method: Method) -> bool:
-    """Whether stage 1 has anything to tell apart: two classes of the block, or of all where the loss sees all."""
-    return block.class_count > 1 if method.scope == "seen" else block.needs_tuning
 
 
 def features_of(network: PixelBackbone, images: Images, plan: TuningPlan) -> Floats:

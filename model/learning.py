@@ -83,6 +83,11 @@ def network_of(snapshot: Snapshot, method: Method, device: str = "cpu") -> Pixel
     return network.to(device).eval()
 
 
+def needs_tuning(block: Block, method: Method) -> bool:
+    """Whether stage 1 has anything to tell apart: two classes of the block, or of all where the loss sees all."""
+    return block.class_count > 1 if method.scope == "seen" else block.needs_tuning
+
+
 def positions(block: Block, method: Method) -> Ints:
     """Where in the head that stage 1 trains each image's class stands."""
     return block.image_positions_N if method.scope == "block" else block.image_columns_N

@@ -5,7 +5,7 @@ is taken up again gives the bytes of one that was left alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from model import learning
 from model.backbone import PixelBackbone, build, extract_features
 from model.block import Block, lay_out
 from model.learning import PairedFeatures, Started
-from model.method import TaskEnd
+from model.method import TaskEnd, TaskStart
 from model.snapshot import Snapshot
 from model.tuning import tune
 from model.tuning_state import TuningState
@@ -73,7 +73,7 @@ class TaskRun:
         self._report.enter(Phase.FEATURES)
         lesson = self._lesson
         old_ND = self._features(lesson.base.snapshot.backbone, lesson.trained)
-        if lesson.block.needs_tuning:
+        if learning.needs_tuning(lesson.block, lesson.plan.composition):
             self._publish_provisional(old_ND)
             self._publish_final(old_ND)
         else:
@@ -149,7 +149,23 @@ class TaskRun:
             seed=lesson.plan.seed,
             device=lesson.plan.device,
         )
+        if kind == "final":
+            snapshot = self._with_memory(snapshot)
         self._publish(snapshot, old_ND, kind)
+
+    def _with_memory(self, snapshot: Snapshot) -> Snapshot:
+        """What the method keeps of a task that tuned nothing."""
+        lesson = self._lesson
+        method, base = lesson.plan.composition, lesson.base.snapshot
+        if method.memory is None and method.regulariser is None:
+            return snapshot
+        network = learning.network_of(base, method, lesson.plan.device)
+        positions_N = learning.positions(lesson.block, method)
+        images = TrainingPictures(self._pictures(lesson.trained), positions_N, base.spec)
+        plan = lesson.plan.tuning(len(images))
+        begun = TaskStart(network, snapshot.unaligned, base, lesson.block, images, plan)
+        kept = learning.remembered(TaskEnd(network, snapshot.unaligned, images, begun), method)
+        return replace(snapshot, kept={**snapshot.kept, **kept})
 
     def _tuned(self, network: PixelBackbone, started: Started) -> TuningState:
         """The slow learner's last state, from the last checkpoint on."""

@@ -1,0 +1,44 @@
+"""Methods that are not the default go through the same story on a server."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.snapshot import Snapshot
+from stream.manifest import load_manifest, load_parts
+from tests.digits import labelled
+from tests.service.learner.world import World
+
+
+def snapshot_of(world: World, number: int) -> Snapshot:
+    manifest = load_manifest(world.blobs, world.ledger.version(number).digest)
+    return Snapshot.from_parts(load_parts(world.blobs, manifest, manifest.parts), manifest.description)
+
+
+@pytest.mark.parametrize("method", ["slca++", "lora+ca", "ssf+ca", "slca+drift+averaging"])
+def test_tuned_weights_are_folded_and_served_as_a_plain_backbone(method: str, tmp_path: Path) -> None:
+    world = World.new(tmp_path, method=method)
+    try:
+        _, (_, final) = world.learn(labelled(0, 1, count=12))
+        assert final.state == "ready"
+        _, (_, second) = world.learn(labelled(2, 3, count=12))
+        assert second.state == "ready" and second.labels == ("0", "1", "2", "3")
+        first, last = snapshot_of(world, final.version), snapshot_of(world, second.version)
+        assert first.backbone.keys() == last.backbone.keys() and last.method == method
+        moved = [name for name, tensor in last.backbone.items() if not np.array_equal(tensor, first.backbone[name])]
+        assert moved
+    finally:
+        world.close()
+
+
+def test_a_memory_of_images_goes_on_through_a_task_of_one_class(tmp_path: Path) -> None:
+    world = World.new(tmp_path, method="der++", learn__allow_images=True)
+    try:
+        task, (version,) = world.learn(labelled(2, count=12))
+        assert (task.state, version.kind) == ("done", "final")
+        assert set(snapshot_of(world, version.version).kept["memory/columns_N"].tolist()) == {0}
+        _, (_, second) = world.learn(labelled(5, count=12))
+        assert set(snapshot_of(world, second.version).kept["memory/columns_N"].tolist()) == {0, 1}
+    finally:
+        world.close()
