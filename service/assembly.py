@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from model.decoding import Decoder, open_decoder
 from service.access.admin_file import read_admin_digest, warn_if_readable
 from service.access.auditing import Auditor
 from service.access.door import Access
@@ -37,6 +38,7 @@ class Assembly:
     chores: Chores
     access: Access
     rounds: Rounds
+    decoder: Decoder
     metrics: Metrics
     traffic: Traffic = field(default_factory=Traffic)
 
@@ -60,19 +62,21 @@ class Assembly:
         shelf = Shelf(loader.load, settings.serve.max_loaded)
         follower = Follower(ledger, shelf, metrics, lease.mark_damaged)
         access = Access(KeyRing(ledger, admin_digest), Auditor(ledger), settings.keys)
+        decoder = open_decoder(settings.serve.decoders, settings.limits.max_pixels, settings.limits.decode_s)
         assembly = cls(
             settings=settings,
             ledger=ledger,
             blobs=blobs,
-            intake=Intake(ledger, blobs, settings.incoming, settings.limits.intake()),
+            intake=Intake(ledger, blobs, settings.incoming, settings.limits.intake(), decoder=decoder),
             shelf=shelf,
             follower=follower,
-            predictor=Predictor(settings, ledger, shelf, follower, metrics),
+            predictor=Predictor(settings, ledger, shelf, follower, metrics, decoder),
             lease=lease,
             presence=Presence(ledger, lease, shelf, follower, loader.outdated),
             chores=Chores(ledger, settings),
             access=access,
             rounds=Rounds(ledger, access.ring, access.auditor, settings.retention.audit_days),
+            decoder=decoder,
             metrics=metrics,
             traffic=traffic,
         )
@@ -89,6 +93,7 @@ class Assembly:
         self.predictor.close()
         self.presence.close()
         self.intake.close()
+        self.decoder.close()
         self.shelf.close()
         self.ledger.close()
 

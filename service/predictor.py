@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from model.images import ImageError, ImageTooLarge, UnsupportedImage, decode
+from model.decoding import Decoder
+from model.images import ImageError, ImageTooLarge, UnsupportedImage
 from model.served import Prediction
 from service.batching import Batcher, Pixels
 from service.following import Follower, check_servable
@@ -73,8 +74,16 @@ class Answered:
 class Predictor:
     """Answers predict requests; one for each process."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, shelf: Shelf, follower: Follower, metrics: Metrics) -> None:
-        self._max_pixels = settings.limits.max_pixels
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        shelf: Shelf,
+        follower: Follower,
+        metrics: Metrics,
+        decoder: Decoder,
+    ) -> None:
+        self._decoder = decoder
         self._most_waiting = settings.serve.queue_images
         self._decode_threads = settings.serve.decode_threads
         self._ledger = ledger
@@ -147,7 +156,7 @@ class Predictor:
         decoded: list[Pixels | BadImage] = []
         for index, data in enumerate(images, start):
             try:
-                decoded.append(target.loaded.model.view(decode(data, max_pixels=self._max_pixels)))
+                decoded.append(self._decoder.view(data, target.loaded.model.spec))
             except ImageError as error:
                 decoded.append(BadImage(index, error))
         return decoded

@@ -74,6 +74,7 @@ class ServeSettings(Group):
     max_loaded: Positive = 3
     threads: Positive = Field(default_factory=cores)
     decode_threads: Positive = Field(default_factory=lambda: max(2, cores()))
+    decoders: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: max(2, cores()))
     queue_images: Positive = 1024
     drain_s: PositiveFloat = 30.0
     metrics: bool = True
@@ -105,6 +106,7 @@ class LimitSettings(Group):
     images_per_request: Positive = 20_000
     images_per_predict: Positive = 256
     max_pixels: Positive = 50_000_000
+    decode_s: PositiveFloat = 20.0
     expanded_mb: Positive = 4096
     expansion_ratio: PositiveFloat = 200.0
     label_length: Annotated[int, Field(ge=1, le=200)] = 200

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from model.images import ImageError, ImageTooLarge, UnsupportedImage, decode, pixel_digest
+from model.decoding import Decoder, OwnProcess
+from model.images import ImageError, ImageTooLarge, UnsupportedImage
 from stream import files
 from stream.blobs import Blobs
 from stream.errors import FieldError, InvalidContent, StreamError, TooLarge, UnsupportedType
@@ -77,11 +78,16 @@ class Intake:
         limits: IntakeLimits | None = None,
         *,
         threads: int = CHECKING_THREADS,
+        decoder: Decoder | None = None,
     ) -> None:
-        """`incoming_dir` holds uploads until they are accepted; on the disk of the blobs they are moved, not copied."""
+        """`incoming_dir` holds uploads until they are accepted; on the disk of the blobs they are moved, not copied.
+
+        Without a `decoder` images are decoded in this process.
+        """
         self.ledger = ledger
         self.blobs = blobs
         self.limits = limits or IntakeLimits()
+        self.decoder = decoder or OwnProcess(self.limits.pixels)
         self._incoming_dir = incoming_dir
         clear_leftovers(incoming_dir)
         self._checkers = ThreadPoolExecutor(threads, thread_name_prefix="check-image")
@@ -140,7 +146,7 @@ class Staging:
         if len(self._arrivals) >= limits.images:
             raise TooLarge(f"a batch may have {limits.images} images")
         path = self._keep(content)
-        checked = self.checkers.submit(check_image, path, limits)
+        checked = self.checkers.submit(check_image, path, limits, self.intake.decoder)
         self._arrivals.append(Arrival(field, name, self._cleaned(label, label_field or field), split, path, checked))
 
     def fingerprint(self, query: str = "") -> str:
@@ -252,7 +258,7 @@ def clear_leftovers(incoming_dir: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def check_image(path: Path, limits: IntakeLimits) -> Checked:
+def check_image(path: Path, limits: IntakeLimits, decoder: Decoder) -> Checked:
     """Read and decode the image: type by content, size by header before it is decoded."""
     if (size_bytes := path.stat().st_size) > limits.image_bytes:
         with path.open("rb") as stream:
@@ -261,7 +267,7 @@ def check_image(path: Path, limits: IntakeLimits) -> Checked:
     data = path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        return Checked(sha256, size_bytes, pixel_digest(decode(data, max_pixels=limits.pixels)))
+        return Checked(sha256, size_bytes, decoder.digest(data))
     except ImageError as error:
         return Checked(sha256, size_bytes, fault=_fault(error), message=str(error))
 

@@ -27,6 +27,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
         def start(folder: Path | None = None, **flags: object) -> TestClient:
             given = {"data_dir": folder or tmp_path / "empty", "serve.threads": 1, "serve.runtime": "onnxruntime"}
+            # Children would start anew with each test; those of a real server have tests of their own.
+            given["serve.decoders"] = 0
             named = {name.replace("__", "."): value for name, value in flags.items()}
             service = make_app(load_settings(given | named).settings)
             client = TestClient(service.asgi, base_url="http://localhost", raise_server_exceptions=False)
