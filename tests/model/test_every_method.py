@@ -1,18 +1,24 @@
-"""Every method passes the one suite (`check_method`), also with its heads aligned."""
+"""Every method passes the one suite (`check_method`); with its heads aligned too it learns and is restored."""
 
 from collections.abc import Callable
 
 import pytest
 
 from model.methods import METHODS
-from tests.model.check_method import CHECKS
+from tests.model.check_method import CHECKS, check_learns, check_restored
 
 ALIGNED = tuple(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None)
-
-MODIFIED = ("slca+drift+warm", "slca+drift+averaging")
+DEFAULT = "slca+drift+warm"
+"""The server's."""
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", [*METHODS, *ALIGNED, *MODIFIED])
+@pytest.mark.parametrize("name", [*METHODS, DEFAULT, "slca+drift+averaging"])
 def test_every_method(name: str, check: Callable[[str], None]) -> None:
+    check(name)
+
+
+@pytest.mark.parametrize("check", [check_learns, check_restored], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", ALIGNED)
+def test_every_method_with_its_heads_aligned(name: str, check: Callable[[str], None]) -> None:
     check(name)
