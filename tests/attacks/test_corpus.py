@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from service.app import make_app
+from service.settings import load_settings
 from tests.attacks.corpus import archives, forms, images, tables
 from tests.attacks.corpus.attack import Attack
 from tests.attacks.corpus.making import encoded
@@ -56,6 +58,12 @@ def memory_mb(server: RunningServer, name: str) -> float:
 
 def test_the_corpus_is_large_and_no_two_of_it_are_called_the_same() -> None:
     assert len({attack.name for attack in CORPUS}) == len(CORPUS) > 200
+
+
+def test_every_answer_to_the_corpus_is_documented(tmp_path: Path) -> None:
+    paths = make_app(load_settings({"data_dir": tmp_path}).settings).app.openapi()["paths"]
+    for attack in CORPUS:
+        assert str(attack.status) in paths[attack.path.partition("?")[0]]["post"]["responses"], attack.name
 
 
 @pytest.mark.parametrize("attack", CORPUS, ids=lambda attack: attack.name)
