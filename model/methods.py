@@ -25,6 +25,7 @@ from model.tuners import (
     HybridTuner,
     LoraTuner,
     PartialTuner,
+    PromptPoolTuner,
     PromptTuner,
     ScaleShiftTuner,
 )
@@ -34,6 +35,9 @@ PLUS_LEARNER = Method(
     HybridTuner(), objective=SymmetricCrossEntropy(), optimisation=Optimisation(schedule="cosine", floor_lr=None)
 )
 """Stage 1 and stage 2 of SLCA++ (method.md 3)."""
+
+L2P_STEPS = Optimisation("adam", "constant", lr_per_256=0.03, weight_decay=0.0, clip_norm=1.0)
+"""Of the source's `configs/cifar100_l2p.py` (method.md 4)."""
 
 METHODS: dict[str, Method] = {
     "slca": Method(FullTuner(), GaussianAligner()),
@@ -47,6 +51,7 @@ METHODS: dict[str, Method] = {
     "adapter": Method(AdapterTuner()),
     "vpt_shallow": Method(PromptTuner()),
     "vpt_deep": Method(PromptTuner(deep=True)),
+    "l2p": Method(PromptPoolTuner(), optimisation=L2P_STEPS),
     "frozen": Method(FrozenTuner(), GaussianAligner()),
     "fixed": Method(FrozenTuner()),
     "joint": Method(FullTuner(), joint=True),

@@ -110,14 +110,16 @@ class Optimisation:
     """How a method steps, where it differs from the plan; None leaves the plan's word.
 
     `cosine` falls from each rate to `floor_lr` along the epochs, or where that is None to a tenth of the head's rate
-    times the plan's `gamma` for each of its milestones (SLCA++); `constant` does not fall. `clip_norm` limits the
-    gradient's norm over all parameters.
+    times the plan's `gamma` for each of its milestones (SLCA++); `constant` does not fall.
+    `lr_per_256` is the head's rate for a batch of 256, scaled with the batch. `clip_norm` limits the gradient's norm
+    over all parameters.
     """
 
     optimiser: Literal["sgd", "adam"] = "sgd"
     schedule: Literal["step", "cosine", "constant"] = "step"
     floor_lr: float | None = 0.0
     head_lr: float | None = None
+    lr_per_256: float | None = None
     weight_decay: float | None = None
     clip_norm: float | None = None
 

@@ -181,8 +181,10 @@ class _Run:
 
     @property
     def _head_lr(self) -> float:
-        own = self.stage.optimisation.head_lr
-        return self.plan.head_lr if own is None else own
+        way = self.stage.optimisation
+        if way.lr_per_256 is not None:
+            return way.lr_per_256 * self.plan.batch_size / 256
+        return self.plan.head_lr if way.head_lr is None else way.head_lr
 
     def _gather(self, part_B: NDArray[np.int64], start: int, batch: int) -> None:
         device = self.backbone.device

@@ -7,6 +7,7 @@ from model.tuners.full import FullTuner
 from model.tuners.hybrid import HybridTuner
 from model.tuners.lora import LoraTuner
 from model.tuners.partial import PartialTuner
+from model.tuners.prompt_pool import PromptPoolTuner
 from model.tuners.prompts import PromptTuner
 from model.tuners.ssf import ScaleShiftTuner
 
@@ -18,6 +19,7 @@ __all__ = [
     "HybridTuner",
     "LoraTuner",
     "PartialTuner",
+    "PromptPoolTuner",
     "PromptTuner",
     "ScaleShiftTuner",
 ]

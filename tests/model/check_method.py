@@ -85,10 +85,12 @@ class Lineage:
 
 
 def tested(name: str) -> Method:
-    """The method, with fewer random projections than are worth while for its tiny pictures."""
+    """The method, with fewer random projections than are worth while for its tiny pictures, and rates for few steps."""
     method = method_named(name)
     if isinstance(method.aligner, RandomProjectionAligner):
         return replace(method, aligner=replace(method.aligner, size=100))
+    if method.optimisation.lr_per_256 is not None:
+        return replace(method, optimisation=replace(method.optimisation, lr_per_256=0.3))
     return method
 
 

@@ -1,0 +1,143 @@
+"""L2P: prompts from a pool, chosen for each image by what the frozen network sees in it (Wang et al., CVPR 2022).
+
+The query is the class token's feature of the plain network. The keys nearest to it by cosine name the prompts, whose
+tokens stand behind the image's; the feature is the mean of the prompts' outputs. Keys are pulled towards the queries
+that chose them. Selection is by image, also in training, where the source selects by batch; pixels are normalised as
+the backbone's weights want it, where the source feeds 0–1.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from model.backbone import PixelBackbone
+from model.method import Apart
+from model.stage import Group, Penalty, Step, Tensors
+from model.tuners import insertion
+
+KEYS, PROMPTS = "pool_keys_KD", "pool_prompts_KLD"
+REACH = 0.01
+"""Keys and prompts start uniform in ±this (code: `models/prompt.py` of the source)."""
+
+
+@dataclass(frozen=True)
+class PromptPoolTuner:
+    """A pool of `size` prompts of `length` tokens, of which each image gets the nearest `chosen`; `pull` is λ.
+
+    One pool goes on through all tasks; backbone and query stay as they were trained.
+    """
+
+    size: int = 10
+    length: int = 10
+    chosen: int = 4
+    pull: float = 1.0
+
+    @property
+    def folds(self) -> bool:
+        """Two passes and more tokens are no plain weight."""
+        return False
+
+    def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
+        """Puts the kept pool in."""
+        if kept:
+            self._put(backbone, kept)
+
+    def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
+        """A new pool where there is none; it alone requires gradients."""
+        if not insertion.inserted(backbone, (KEYS,)):
+            width = backbone.feature_dim
+            fresh = {
+                f"network.{KEYS}": insertion.uniform((self.size, width), REACH, seed, 0),
+                f"network.{PROMPTS}": insertion.uniform((self.size, self.length, width), REACH, seed, 1),
+            }
+            self._put(backbone, fresh)
+        insertion.only(backbone, insertion.inserted(backbone, (KEYS, PROMPTS)))
+
+    def groups(self, backbone: PixelBackbone, task: int) -> list[Group]:
+        """The pool, at the head's rate."""
+        return [Group(list(insertion.inserted(backbone, (KEYS, PROMPTS)).values()), 1.0)]
+
+    def penalty(self, backbone: PixelBackbone) -> Penalty | None:
+        """−λ times the cosines of each query with the keys that it chose, mean over the images."""
+        return _Pull(self.pull)
+
+    def taken_apart(self, backbone: PixelBackbone) -> Apart:
+        """The plain weights as they were, and the pool."""
+        return insertion.removed(backbone, (KEYS, PROMPTS))
+
+    def _put(self, backbone: PixelBackbone, tensors: Tensors) -> None:
+        parts = [block for _, block in insertion.blocks(backbone, "a prompt pool")]
+        insertion.insert(backbone, tensors)
+        choice = Choice(self.chosen)
+        backbone.network.prompt_choice = choice
+        parts[0].register_forward_pre_hook(lambda block, inputs: choice.with_prompts(backbone.network, inputs))
+        backbone.network.norm.register_forward_hook(lambda norm, inputs, output: choice.read(output))
+
+
+class Choice(nn.Module):
+    """What was chosen in the pass under way: the number of prompt tokens, and the cosines of the chosen keys."""
+
+    def __init__(self, chosen: int) -> None:
+        super().__init__()
+        self._chosen = chosen
+        self._tokens = 0
+        self._asking = False
+        self.cosine_BN: Tensor | None = None
+        self.rows_BN: Tensor | None = None
+
+    def with_prompts(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The first block's input with the chosen prompts behind the image's tokens."""
+        if self._asking:
+            return inputs
+        tokens_BND = inputs[0]
+        keys_KD, prompts_KLD = network.get_parameter(KEYS), network.get_parameter(PROMPTS)
+        query_BD = nn.functional.normalize(self._query(network, inputs).float(), dim=1)
+        cosine_BK = query_BD @ nn.functional.normalize(keys_KD, dim=1).T
+        self.cosine_BN, self.rows_BN = cosine_BK.topk(self._chosen, dim=1)
+        prompts_BND = prompts_KLD[self.rows_BN].flatten(1, 2).to(tokens_BND.dtype)
+        self._tokens = prompts_BND.shape[1]
+        return (torch.cat([tokens_BND, prompts_BND], dim=1), *inputs[1:])
+
+    def read(self, output_BND: Tensor) -> Tensor:
+        """The last norm's output with the mean of the prompts' outputs in the class token's place."""
+        if self._asking or not self._tokens:
+            return output_BND
+        mean_B1D = output_BND[:, -self._tokens :].mean(dim=1, keepdim=True)
+        return torch.cat([mean_B1D, output_BND[:, 1 : -self._tokens]], dim=1)
+
+    @torch.no_grad()
+    def _query(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The class token's feature without any prompt."""
+        with self._asked():
+            tokens_BND = inputs[0]
+            for block in network.get_submodule("blocks").children():
+                tokens_BND = block(tokens_BND)
+            feature_BND: Tensor = network.get_submodule("norm")(tokens_BND)
+        return feature_BND[:, 0]
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        self._asking = True
+        try:
+            yield
+        finally:
+            self._asking = False
+
+
+@dataclass
+class _Pull:
+    pull: float
+    loss_weight: float = field(default=1.0)
+
+    def __call__(self, step: Step) -> Tensor:
+        cosine_BN: Tensor = step.backbone.network.prompt_choice.cosine_BN
+        return -self.pull * cosine_BN.sum(dim=1).mean()
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def take(self, state: Tensors) -> None:
+        pass
