@@ -19,6 +19,7 @@ from model.sample_scale import SampleScale
 from model.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import (
     AdapterTuner,
+    DualPromptTuner,
     FirstTaskTuner,
     FrozenTuner,
     FullTuner,
@@ -36,8 +37,8 @@ PLUS_LEARNER = Method(
 )
 """Stage 1 and stage 2 of SLCA++ (method.md 3)."""
 
-L2P_STEPS = Optimisation("adam", "constant", lr_per_256=0.03, weight_decay=0.0, clip_norm=1.0)
-"""Of the source's `configs/cifar100_l2p.py` (method.md 4)."""
+PROMPT_STEPS = Optimisation("adam", "constant", lr_per_256=0.03, weight_decay=0.0, clip_norm=1.0)
+"""Of the source's configurations for CIFAR-100, L2P's and DualPrompt's alike (method.md 4)."""
 
 METHODS: dict[str, Method] = {
     "slca": Method(FullTuner(), GaussianAligner()),
@@ -51,7 +52,8 @@ METHODS: dict[str, Method] = {
     "adapter": Method(AdapterTuner()),
     "vpt_shallow": Method(PromptTuner()),
     "vpt_deep": Method(PromptTuner(deep=True)),
-    "l2p": Method(PromptPoolTuner(), optimisation=L2P_STEPS),
+    "l2p": Method(PromptPoolTuner(), optimisation=PROMPT_STEPS),
+    "dualprompt": Method(DualPromptTuner(), optimisation=PROMPT_STEPS),
     "frozen": Method(FrozenTuner(), GaussianAligner()),
     "fixed": Method(FrozenTuner()),
     "joint": Method(FullTuner(), joint=True),

@@ -1,6 +1,7 @@
 """How the backbone moves in stage 1, one tuner a module."""
 
 from model.tuners.adapter import AdapterTuner
+from model.tuners.dual_prompt import DualPromptTuner
 from model.tuners.first_task import FirstTaskTuner
 from model.tuners.frozen import FrozenTuner
 from model.tuners.full import FullTuner
@@ -13,6 +14,7 @@ from model.tuners.ssf import ScaleShiftTuner
 
 __all__ = [
     "AdapterTuner",
+    "DualPromptTuner",
     "FirstTaskTuner",
     "FrozenTuner",
     "FullTuner",
