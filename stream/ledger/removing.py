@@ -57,6 +57,7 @@ class Removing:
     def sweep_versions(self, lease: Lease, keep: int | None) -> list[int]:
         """Delete provisional versions whose final was in force, and finals beyond the newest `keep`: their numbers.
 
+        With the finals go provisional versions older than every one that is kept: their own finals were held.
         What an alias points at, the parent of the one in force and what an unfinished task builds on always stay.
 
         Raises:
@@ -65,7 +66,8 @@ class Removing:
         deleted = []
         with self._database.write() as connection:
             check_held(connection, lease)
-            for row in [*_superseded(connection), *_beyond(connection, keep)]:
+            leaving = {row.version: row for row in [*_superseded(connection), *_beyond(connection, keep)]}
+            for row in leaving.values():
                 if _needed_because(connection, row) is None:
                     change_version_state(connection, lease, row, VersionState.DELETED, reason=DELETED_BY_RETENTION)
                     deleted.append(int(row.version))
@@ -146,8 +148,11 @@ def _superseded(connection: Connection) -> list[Row[Any]]:
 def _beyond(connection: Connection, keep: int | None) -> Iterable[Row[Any]]:
     if keep is None:
         return []
-    query = select(versions).where(versions.c.kind == "final", versions.c.state != VersionState.DELETED)
-    return connection.execute(query.order_by(versions.c.version.desc())).all()[keep:]
+    living = select(versions).where(versions.c.state != VersionState.DELETED).order_by(versions.c.version.desc())
+    finals = connection.execute(living.where(versions.c.kind == "final")).all()
+    older = versions.c.version < (finals[keep - 1].version if 0 < keep <= len(finals) else 0)
+    provisional = connection.execute(living.where(versions.c.kind == "provisional", older)).all()
+    return [*finals[keep:], *provisional]
 
 
 def _tasks_of_living_lineages(connection: Connection) -> set[str]:

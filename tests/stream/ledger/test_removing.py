@@ -109,6 +109,21 @@ def test_only_the_newest_finals_are_kept_and_what_is_needed(ledger: Ledger) -> N
     assert [state(ledger, number) for number in (2, 8, 10)] == [VersionState.READY] * 3
 
 
+def test_provisionals_of_held_finals_go_with_the_finals_of_their_time(ledger: Ledger) -> None:
+    lease = learner(ledger)
+    for label in ("cat", "dog", "cow", "hen"):
+        task = claimed(ledger, lease, label)
+        publish(ledger, lease, task, "provisional", (label,))
+        publish(ledger, lease, task, "final", (label,), wanted="hold")
+        ledger.finish(lease, task.id)
+    assert ledger.sweep_versions(lease, None) == []
+    ledger.move_alias("canary", 1, by="ann")
+    assert ledger.sweep_versions(lease, 2) == [2, 3, 4]
+    assert ledger.sweep_versions(lease, 2) == []
+    assert [state(ledger, number) for number in (1, 5, 7)] == [VersionState.READY] * 3
+    assert [state(ledger, number) for number in (6, 8)] == [VersionState.HELD] * 2
+
+
 def with_held_out(ledger: Ledger, labels: tuple[str, ...], *, end: str = "done") -> Task:
     """A task whose first image only judges."""
     lease = learner(ledger)
