@@ -154,10 +154,30 @@ class Contract:
         self.versions[number].state = "damaged"
 
     def purge(self, task_id: str) -> None:
-        """Images may go that no task is to be tried again with, or whose versions a person did not want."""
+        """Images may go that no task is to be tried again with, or whose versions a person did not want, unless they
+        judge a task that is not done."""
         task = self.tasks[task_id]
         _need(task.state in ("failed", "cancelled") or (task.state == "done" and not self.came_to_something(task_id)))
+        _need(
+            not any(other.id != task_id and self._descends(self._base(other), task_id) for other in self._unfinished())
+        )
         task.purged = True
+
+    def _base(self, task: PlainTask) -> int | None:
+        """What it builds on, or would if it were claimed now."""
+        if task.claim_seq is not None:
+            return task.base
+        if task.requested is None:
+            return self.points_at(SERVING)
+        return None if task.requested == "none" else task.requested
+
+    def _descends(self, number: int | None, task_id: str) -> bool:
+        """Whether the version was learned from what the task made."""
+        while number is not None:
+            if self.versions[number].task == task_id:
+                return True
+            number = self.versions[number].parent
+        return False
 
     def came_to_something(self, task_id: str) -> bool:
         """Whether a final version of it served or may serve."""
@@ -166,6 +186,10 @@ class Contract:
     def claim(self, token: int, now: datetime) -> str | None:
         """What a dead learner left, else the first in the queue; the third death in one phase fails a task."""
         while (task := self._next_in_line()) is not None:
+            base = self._base(task)
+            if base is not None and self.versions[base].state not in SERVABLE:
+                self._end(task, "failed", now)
+                continue
             if task.state == "learning" and task.holder != token:
                 task.deaths[task.phase] += 1
                 if task.deaths[task.phase] >= DEATHS:
@@ -173,11 +197,6 @@ class Contract:
                     continue
                 task.phase = Phase.FEATURES
             elif task.state == "queued" and task.claim_seq is None:
-                base = self.points_at(SERVING) if task.requested is None else task.requested
-                base = None if base == "none" else base
-                if base is not None and self.versions[base].state not in SERVABLE:
-                    self._end(task, "failed", now)
-                    continue
                 last = self.last_move()
                 task.base, task.claim_seq = base, 0 if last is None else last.seq
             task.attempts += task.state == "queued" or task.holder != token
