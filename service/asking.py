@@ -1,6 +1,6 @@
 """What a route gets from a request: the assembly, a JSON body that was checked, a page's place, who is asking."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Query, Request
@@ -89,7 +89,20 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
 
 def described(model: type[BaseModel]) -> dict[str, Any]:
     """The body's description for OpenAPI, for a route that reads it by itself."""
-    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+    return {"requestBody": {"content": {"application/json": {"schema": _inlined(schema, parts)}}}}
+
+
+def _inlined(value: Any, parts: Mapping[str, Any]) -> Any:
+    """Each reference replaced by what it names: OpenAPI looks for references in the whole document, not in a body."""
+    if isinstance(value, list):
+        return [_inlined(one, parts) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        return _inlined(parts[value["$ref"].rpartition("/")[2]], parts)
+    return {key: _inlined(one, parts) for key, one in value.items()}
 
 
 def media_type(request: Request) -> str:

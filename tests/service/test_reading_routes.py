@@ -1,6 +1,7 @@
 """What may be looked at, how lists come in pages, and what holds for every path and method."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,16 @@ def test_a_version_that_nothing_needs_can_be_deleted_once(client: TestClient) ->
 @pytest.mark.parametrize(("version", "status"), [(6, 409), (4, 409), (99, 404)])
 def test_a_version_that_something_needs_stays(client: TestClient, version: int, status: int) -> None:
     assert client.delete(f"/versions/{version}").status_code == status
+
+
+def test_every_reference_in_the_description_leads_somewhere(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    references = re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(description))
+    assert references
+    for reference in references:
+        place = description
+        for name in reference.split("/"):
+            place = place[name]
 
 
 def test_the_description_names_every_call_and_the_page_shows_it(client: TestClient) -> None:
