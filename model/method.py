@@ -24,6 +24,7 @@ from model.tuning import TuningPlan
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Slot = Literal["tuner", "regulariser", "memory", "aligner"]
+Source = Literal["head", "statistics", "features", "memory"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +159,10 @@ class Aligner(Protocol):
     @property
     def on_first_task(self) -> bool:
         """Whether it has anything to do after the first task."""
+
+    @property
+    def reads(self) -> frozenset[Source]:
+        """What its answers are made of: the un-aligned head, class statistics, the task's features, a memory's slot."""
 
     def align(self, task: AlignmentTask) -> Aligned:
         """The head over all classes. The same arguments give the same bytes on CPU."""

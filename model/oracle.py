@@ -1,4 +1,4 @@
-"""Alignment if no statistics were stale: an upper bound that only a benchmark with all images can have."""
+"""The answers of a version if no statistics were stale: an upper bound that only a benchmark can have."""
 
 from dataclasses import replace
 from typing import Final
@@ -6,8 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.alignment import AlignmentPlan, align
-from model.head import Head
+from model.aligners import GaussianAligner
+from model.method import Aligner, AlignmentTask, Classifier, Method
+from model.snapshot import Snapshot
 from model.statistics import ClassStatistics
 
 Floats = NDArray[np.float32]
@@ -17,21 +18,36 @@ ORACLE_RIDGE: Final = 1e-5
 """Added to the diagonal of covariances that were computed anew (method.md 2.2; the stored ones get 1e-4)."""
 
 
-def oracle_aligned(
-    unaligned: Head,
-    features_ND: Floats,
-    columns_N: Ints,
-    blocks_C: Ints,
-    current_block: int,
-    plan: AlignmentPlan | None = None,
-    *,
-    seed: int,
-    device: str = "cpu",
-) -> Head:
-    """The head aligned on statistics of the present features of all classes' training images.
+def oracle_classifier(
+    snapshot: Snapshot, method: Method, features_ND: Floats, columns_N: Ints, *, seed: int, device: str = "cpu"
+) -> Classifier | None:
+    """What the method's aligner makes of statistics of the present features of all classes' training images.
 
-    The gap to the head aligned on stored statistics measures drift. Raises ValueError where a class has no image.
+    The gap to the method's own classifier measures drift. None where its answers do not come from class statistics; the
+    head as it is where the aligner leaves the first task alone.
     """
-    statistics = ClassStatistics.from_features(features_ND, columns_N, unaligned.class_count)
-    fresh = replace(plan or AlignmentPlan(), ridge=ORACLE_RIDGE)
-    return align(unaligned, statistics, blocks_C, current_block, fresh, seed=seed, device=device)
+    aligner = method.aligner
+    if aligner is None or "statistics" not in aligner.reads:
+        return None
+    statistics = ClassStatistics.from_features(features_ND, columns_N, len(snapshot.classes))
+    task = AlignmentTask(
+        snapshot.unaligned,
+        statistics,
+        snapshot.blocks_C,
+        snapshot.next_block - 1,
+        features_ND,
+        columns_N,
+        snapshot.kept,
+        seed,
+        device,
+    )
+    if task.is_first and not aligner.on_first_task:
+        return snapshot.aligned
+    aligned = _with_fresh_ridge(aligner).align(task)
+    return aligner.classifier(aligned.head, aligned.kept)
+
+
+def _with_fresh_ridge(aligner: Aligner) -> Aligner:
+    if not isinstance(aligner, GaussianAligner):
+        return aligner
+    return replace(aligner, plan=replace(aligner.plan, ridge=ORACLE_RIDGE))

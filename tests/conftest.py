@@ -1,8 +1,12 @@
 """What every test may ask for."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is loaded: threads that spin while they wait take cores from others, and tiny networks mostly wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everclass.bench.course import Course
+from everclass.bench.measures import Hindsight, Measure
 from everclass.bench.progress import ProgressFolder, Reached
 from everclass.bench.recipe import Training
-from everclass.bench.results import Result
+from everclass.bench.results import MEASURING, Result
 from everclass.bench.scoring import Scores, TestFeatures
 from everclass.bench.watch import Watch
 from model.backbone import PixelBackbone, build
@@ -40,11 +41,13 @@ class Listener:
 @dataclass(frozen=True)
 class Extras:
     """What a chain does beside judging: `unknown` scores images of classes to come, `features` is a folder where each
-    task's features and un-aligned head are kept, for experiments with heads and statistics that learn nothing again.
+    task's features and un-aligned head are kept, for experiments with heads and statistics that learn nothing again,
+    `measures` judge the representation and the statistics by all images so far.
     """
 
     unknown: bool = False
     features: Path | None = None
+    measures: tuple[Measure, ...] = ()
 
 
 def stem(method: Method) -> Method:
@@ -137,7 +140,29 @@ class Chain:
         }
         if self._extras.features is not None:
             self._keep(number, tuned, snapshots[self._lead], test, self._extras.features)
+        if self._extras.measures:
+            watch.enter(MEASURING)
+            self._listener.on_phase(number, MEASURING)
+            self._measure(number, tuned.network, snapshots, test, scores)
         self._listener.on_task(number, found)
+
+    def _measure(
+        self,
+        number: int,
+        network: PixelBackbone,
+        snapshots: Mapping[str, Snapshot],
+        test: TestFeatures,
+        scores: Mapping[str, Scores],
+    ) -> None:
+        """The probe is the representation's, so that all methods of the chain share it."""
+        plan, lead = self._training.plan(self._course.seed, number), snapshots[self._lead]
+        hindsight = Hindsight.after(number, self._course, network, lead, test, plan)
+        probe = hindsight.probe(lead) if "probe" in self._extras.measures else None
+        for name, method in self._methods.items():
+            if probe is not None:
+                scores[name].probe.append(probe)
+            if "oracle" in self._extras.measures:
+                scores[name].oracle.append(hindsight.oracle(snapshots[name], method))
 
     def _keep(self, number: int, tuned: Tuned, snapshot: Snapshot, test: TestFeatures, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,6 +215,7 @@ class Chain:
             calibration_error=scores.calibration_error,
             novelty_auroc=scores.novelty_auroc,
             probe=scores.probe,
+            oracle=scores.oracle,
             configuration=self._training.describe(),
         )
 

@@ -30,11 +30,15 @@ def compare(request: BenchRequest, out: Path, command: str, listener_of: Listene
     for seed in request.seeds:
         course = request.course(dataset, seed)
         for methods in request.chains():
-            done = {(one.method, one.seed) for one in read(lines) if one.configuration == described}
+            done = {
+                (one.method, one.seed)
+                for one in read(lines)
+                if one.configuration == described and one.measured >= set(extras.measures)
+            }
             waiting = {name: method for name, method in methods.items() if (name, seed) not in done}
             if not waiting:
                 continue
-            identity = {"methods": list(waiting), "seed": seed, **described}
+            identity = {"methods": list(waiting), "seed": seed, "measures": list(extras.measures), **described}
             folder = ProgressFolder(out / "unfinished", identity)
             listener = listener_of(" ".join(waiting), seed, len(course.lessons))
             for result in Chain(waiting, course, training, weights, folder, listener, extras).run().values():

@@ -10,6 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+MEASURING = "measures"
+"""The phase in which a run is measured beside its own answers: no part of a method's time or memory."""
+
 PACKAGES = ("everclass", "torch", "torchvision", "timm", "numpy", "scipy", "pillow")
 
 
@@ -19,7 +22,8 @@ class Result:
 
     `matrix[k][j]` is the accuracy on task j's test images after task k (j ≤ k), `curve[k]` the one over all images seen
     so far. `task_mean` is the mean over tasks of the last row. `calibration_error` and `novelty_auroc` are those after
-    each task, None where there was nothing to measure. `probe` are accuracies of a joint linear probe.
+    each task, None where there was nothing to measure. `probe` and `oracle` are accuracies after each task, of a joint
+    linear probe and of statistics made anew (`everclass/bench/measures.py`); empty where they were not asked for.
     """
 
     method: str
@@ -44,6 +48,22 @@ class Result:
     configuration: dict[str, Any]
     versions: dict[str, str] = field(default_factory=lambda: installed())
     finished_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    oracle: list[float | None] = field(default_factory=list)
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """The measures that this line has figures of."""
+        return frozenset(name for name in ("probe", "oracle") if getattr(self, name))
+
+    @property
+    def method_seconds(self) -> float:
+        """All phases but that of measures."""
+        return sum(seconds for phase, seconds in self.seconds.items() if phase != MEASURING)
+
+    @property
+    def method_peak_bytes(self) -> int:
+        """The highest of all phases but that of measures."""
+        return max((peak for phase, peak in self.peak_bytes.items() if phase != MEASURING), default=0)
 
     @property
     def key(self) -> tuple[str, str, int, str]:

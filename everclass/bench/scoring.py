@@ -29,6 +29,11 @@ class TestFeatures:
 
     __test__ = False
 
+    def columns(self, snapshot: Snapshot) -> list[Ints]:
+        """The column of each seen image's class, task by task."""
+        column = {label: c for c, label in enumerate(snapshot.labels)}
+        return [np.array([column[label] for label in labels], dtype=np.int64) for labels in self.labels]
+
 
 @dataclass
 class Scores:
@@ -39,12 +44,12 @@ class Scores:
     calibration_error: list[float | None] = field(default_factory=list)
     novelty_auroc: list[float | None] = field(default_factory=list)
     probe: list[float] = field(default_factory=list)
+    oracle: list[float | None] = field(default_factory=list)
 
     def add(self, snapshot: Snapshot, method: Method, test: TestFeatures, seed: int) -> float:
         """Judge the snapshot after one more task; its accuracy over all test images seen so far."""
-        classifier, column = classifier_of(snapshot, method), {one: c for c, one in enumerate(snapshot.labels)}
+        classifier, truth = classifier_of(snapshot, method), test.columns(snapshot)
         logits = [classifier.logits(features_ND) for features_ND in test.seen]
-        truth = [np.array([column[label] for label in labels], dtype=np.int64) for labels in test.labels]
         right = [
             int((scores_NC.argmax(axis=1) == true_N).sum()) for scores_NC, true_N in zip(logits, truth, strict=True)
         ]

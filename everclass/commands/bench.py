@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1))
 @click.option("--unknown", is_flag=True, help="Also tell known from unknown: AUROC against classes to come.")
+@click.option(
+    "--measure",
+    "measures",
+    type=click.Choice(["probe", "oracle"]),
+    multiple=True,
+    help="Also judge by all images so far: a joint linear probe, or statistics made anew.",
+)
 @click.option("--features", type=click.Path(file_okay=False, path_type=Path), help="Keep each task's features here.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("bench"), show_default=True)
 def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **options: Any) -> None:
@@ -84,7 +91,8 @@ def _compare(methods: tuple[str, ...], align: bool, out: Path, options: dict[str
     from model import paper
 
     seeds = options.pop("one_seed") or paper.SEEDS[: options["seeds"]]
-    sizes, extras = options.pop("sizes"), Extras(options.pop("unknown"), options.pop("features"))
+    measures = tuple(sorted(set(options.pop("measures"))))
+    sizes, extras = options.pop("sizes"), Extras(options.pop("unknown"), options.pop("features"), measures)
     request = BenchRequest(
         methods=aligned(methods) if align else methods,
         sizes=None if sizes is None else tuple(_number(one) for one in sizes.split(",")),

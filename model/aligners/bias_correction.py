@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from model.head import Head
 from model.memories.bias_correction import Correction
-from model.method import Aligned, AlignmentTask, Classifier, slot
+from model.method import Aligned, AlignmentTask, Classifier, Source, slot
 from model.stage import Tensors
 
 
@@ -21,6 +21,11 @@ class BiasCorrectionAligner:
     def on_first_task(self) -> bool:
         """The first task's classes are all equally new."""
         return False
+
+    @property
+    def reads(self) -> frozenset[Source]:
+        """The head and what the memory found."""
+        return frozenset({"head", "memory"})
 
     def align(self, task: AlignmentTask) -> Aligned:
         """The un-aligned head with α·l + β."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.closed_form import linear_discriminant
 from model.head import Head
-from model.method import Aligned, AlignmentTask, Classifier
+from model.method import Aligned, AlignmentTask, Classifier, Source
 from model.shrinkage import oracle_shrunk
 from model.stage import Tensors
 from model.statistics import ClassStatistics
@@ -57,6 +57,11 @@ class ClassGaussianAligner:
     def on_first_task(self) -> bool:
         """Also the first task's classes have statistics."""
         return True
+
+    @property
+    def reads(self) -> frozenset[Source]:
+        """Means and covariances alone."""
+        return frozenset({"statistics"})
 
     def align(self, task: AlignmentTask) -> Aligned:
         """Factors and biases of all classes."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from model.closed_form import ClosedForm, closed_form_head
 from model.head import Head
-from model.method import Aligned, AlignmentTask, Classifier
+from model.method import Aligned, AlignmentTask, Classifier, Source
 from model.stage import Tensors
 
 
@@ -23,6 +23,11 @@ class ClosedFormAligner:
     def on_first_task(self) -> bool:
         """Also the first task's head is made of statistics."""
         return True
+
+    @property
+    def reads(self) -> frozenset[Source]:
+        """Means and covariances alone."""
+        return frozenset({"statistics"})
 
     def align(self, task: AlignmentTask) -> Aligned:
         """The head of that kind over all classes."""

@@ -6,7 +6,7 @@ from typing import Literal
 from model.alignment import AlignmentPlan, align
 from model.closed_form import RowScale, linear_discriminant
 from model.head import Head
-from model.method import Aligned, AlignmentTask, Classifier
+from model.method import Aligned, AlignmentTask, Classifier, Source
 from model.stage import Tensors
 
 
@@ -26,6 +26,11 @@ class GaussianAligner:
     def is_linear(self) -> bool:
         """The head alone classifies."""
         return True
+
+    @property
+    def reads(self) -> frozenset[Source]:
+        """The un-aligned head, or its length, and features sampled from the statistics."""
+        return frozenset({"head", "statistics"})
 
     def align(self, task: AlignmentTask) -> Aligned:
         """The starting head, trained on features drawn from the class statistics."""

@@ -9,7 +9,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from model.closed_form import ridge_regression
 from model.head import Head
-from model.method import Aligned, AlignmentTask, Classifier
+from model.method import Aligned, AlignmentTask, Classifier, Source
 from model.stage import Tensors
 
 Floats = NDArray[np.float32]
@@ -73,6 +73,11 @@ class RandomProjectionAligner:
     def on_first_task(self) -> bool:
         """Also the first task is counted."""
         return True
+
+    @property
+    def reads(self) -> frozenset[Source]:
+        """The sums are those of projected features."""
+        return frozenset({"features"})
 
     def align(self, task: AlignmentTask) -> Aligned:
         """The sums with this task's images, and W for all classes."""

@@ -1,23 +1,65 @@
-"""Alignment on statistics that are not stale recovers what alignment on stale ones loses."""
+"""Statistics that are not stale recover what stale ones lose."""
 
 import numpy as np
+import pytest
 
-from model.alignment import AlignmentPlan, align
+from model.aligners import GaussianAligner
+from model.alignment import AlignmentPlan
 from model.head import Head
-from model.oracle import oracle_aligned
+from model.method import Method
+from model.methods import method_named
+from model.oracle import oracle_classifier
+from model.snapshot import Snapshot, SnapshotClass
+from model.spec import BackboneSpec
 from model.statistics import ClassStatistics
+from model.tuners import FullTuner
+
+RNG = np.random.default_rng(0)
+COLUMNS_N = np.repeat(np.arange(6), 60)
+OLD_ND = (RNG.standard_normal((6, 10))[COLUMNS_N] * 2 + RNG.standard_normal((360, 10))).astype(np.float32)
+NOW_ND = OLD_ND @ np.linalg.qr(RNG.standard_normal((10, 10)))[0].astype(np.float32)
 
 
-def test_fresh_statistics_beat_stale_ones_after_a_drift() -> None:
-    rng = np.random.default_rng(0)
-    columns_N = np.repeat(np.arange(6), 60)
-    old_ND = (rng.standard_normal((6, 10))[columns_N] * 2 + rng.standard_normal((360, 10))).astype(np.float32)
-    turned_DD = np.linalg.qr(rng.standard_normal((10, 10)))[0].astype(np.float32)
-    now_ND = old_ND @ turned_DD
-    blocks_C = np.array([1, 1, 1, 2, 2, 2])
-    stale = ClassStatistics.from_features(old_ND, columns_N, 6)
-    head = Head(0.1 * rng.standard_normal((6, 10)).astype(np.float32), np.zeros(6, np.float32))
-    before = align(head, stale, blocks_C, 2, AlignmentPlan(), seed=1)
-    after = oracle_aligned(head, now_ND, columns_N, blocks_C, 2, seed=1)
-    accuracy = [(one.logits(now_ND).argmax(axis=1) == columns_N).mean() for one in (before, after)]
-    assert accuracy[1] > 0.9 and accuracy[1] > accuracy[0] + 0.3
+def version(*blocks: int) -> Snapshot:
+    """Six classes whose statistics are of the old space."""
+    head = Head(0.1 * np.random.default_rng(1).standard_normal((6, 10)), np.zeros(6))
+    classes = tuple(SnapshotClass(f"c{column}", "task", block, 60) for column, block in enumerate(blocks))
+    stale = ClassStatistics.from_features(OLD_ND, COLUMNS_N, 6)
+    spec = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
+    return Snapshot(spec, "checked", {}, classes, head, head, stale)
+
+
+def accuracy(logits_NC: np.ndarray) -> float:
+    return float((logits_NC.argmax(axis=1) == COLUMNS_N).mean())
+
+
+@pytest.mark.parametrize("name", ["slca", "sl+lda", "sl+ncm", "sl+quadratic"])
+def test_fresh_statistics_know_what_moved(name: str) -> None:
+    snapshot = version(1, 1, 1, 2, 2, 2)
+    classifier = oracle_classifier(snapshot, method_named(name), NOW_ND, COLUMNS_N, seed=1)
+    assert classifier is not None
+    assert accuracy(classifier.logits(NOW_ND)) > 0.9
+    assert accuracy(classifier.logits(OLD_ND)) < 0.6
+
+
+def test_alignment_on_fresh_statistics_has_a_ridge_of_its_own() -> None:
+    snapshot = version(1, 1, 1, 2, 2, 2)
+    heads = [
+        oracle_classifier(snapshot, Method(FullTuner(), GaussianAligner(plan)), NOW_ND, COLUMNS_N, seed=1)
+        for plan in (AlignmentPlan(), AlignmentPlan(ridge=1.0), AlignmentPlan(mean_decay=False))
+    ]
+    first, ridged, plain = [head.weight_CD for head in heads if isinstance(head, Head)]
+    np.testing.assert_array_equal(first, ridged)
+    assert not np.array_equal(first, plain)
+
+
+def test_there_is_no_oracle_where_no_statistics_are_read() -> None:
+    snapshot = version(1, 1, 1, 2, 2, 2)
+    for name in ("sl", "bic", "ranpac"):
+        assert oracle_classifier(snapshot, method_named(name), NOW_ND, COLUMNS_N, seed=1) is None
+
+
+def test_the_first_task_stays_as_the_method_leaves_it() -> None:
+    snapshot = version(1, 1, 1, 1, 1, 1)
+    assert oracle_classifier(snapshot, method_named("slca"), NOW_ND, COLUMNS_N, seed=1) is snapshot.aligned
+    assert oracle_classifier(snapshot, method_named("sl+lda"), NOW_ND, COLUMNS_N, seed=1) is not snapshot.aligned

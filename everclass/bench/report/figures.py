@@ -37,6 +37,7 @@ class Row:
     calibration_error: Figure
     novelty_auroc: Figure
     probe: Figure
+    oracle: Figure
     kept_bytes: Figure
     seconds: Figure
     peak_bytes: Figure
@@ -66,9 +67,10 @@ def _row(group: Sequence[Result]) -> Row:
         over(lambda one: _mean(one.calibration_error)),
         over(lambda one: _mean(one.novelty_auroc)),
         over(lambda one: one.probe[-1] if one.probe else None),
+        over(lambda one: one.oracle[-1] if one.oracle else None),
         over(lambda one: float(one.kept_bytes + one.statistics_bytes)),
-        over(lambda one: sum(one.seconds.values())),
-        over(lambda one: float(max(one.peak_bytes.values(), default=0))),
+        over(lambda one: one.method_seconds),
+        over(lambda one: float(one.method_peak_bytes)),
     )
 
 

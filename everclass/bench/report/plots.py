@@ -16,6 +16,9 @@ DPI = 110
 MOST_HEAT_MAPS = 40
 """Methods beyond this many get no heat map of their own; their matrices stand in the results."""
 
+MEASURE_STYLES = {"probe": "dashed", "oracle": "dotted"}
+"""How the lines of measures are drawn beside a method's own, in its colour."""
+
 
 def draw_all(results: Sequence[Result], folder: Path) -> dict[str, Path]:
     """Every plot by its title: accuracy over tasks, forgetting, time and memory, one matrix a method."""
@@ -54,6 +57,12 @@ def _curves(results: Sequence[Result], title: str) -> Figure:
         if len(curves) > 1:
             spread = 100 * curves.std(axis=0, ddof=1)
             axes.fill_between(tasks, mean - spread, mean + spread, color=line.get_color(), alpha=0.15)
+        for measure, style in MEASURE_STYLES.items():
+            measured = [getattr(result, measure) for result in group]
+            there = [values for values in measured if len(values) == longest and None not in values]
+            if there:
+                label, level = f"{name}: {measure}", 100 * np.mean(there, axis=0)
+                axes.plot(tasks, level, linestyle=style, linewidth=1, color=line.get_color(), label=label)
     axes.set(xlabel="tasks learned", ylabel="accuracy over all classes seen, %")
     axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left")
     return figure
@@ -82,9 +91,11 @@ def _seconds(results: Sequence[Result], title: str) -> Figure:
 
 
 def _memory(results: Sequence[Result], title: str) -> Figure:
-    peaks = {name: _mean_by_phase([one.peak_bytes for one in group]) for name, group in _by_method(results).items()}
-    figure, axes = _new(title, 8, 0.32 * len(peaks) + 1.5)
-    highest = {name: max(phases.values(), default=0.0) / 2**30 for name, phases in peaks.items()}
+    highest = {
+        name: float(np.mean([one.method_peak_bytes for one in group])) / 2**30
+        for name, group in _by_method(results).items()
+    }
+    figure, axes = _new(title, 8, 0.32 * len(highest) + 1.5)
     axes.barh(list(highest), list(highest.values()), color="#4f81bd")
     axes.set(xlabel="GiB")
     axes.invert_yaxis()

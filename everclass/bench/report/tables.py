@@ -16,6 +16,7 @@ COLUMNS = (
     ("calibration error", lambda row: row.calibration_error.text()),
     ("AUROC of unknown", lambda row: row.novelty_auroc.text()),
     ("probe", lambda row: row.probe.text()),
+    ("oracle", lambda row: row.oracle.text()),
     ("remembers", lambda row: row.kept_bytes.text(1 / 2**20) + " MiB"),
     ("time", lambda row: row.seconds.text(1, 0) + " s"),
     ("peak memory", lambda row: row.peak_bytes.text(1 / 2**30, 2) + " GiB"),
@@ -31,18 +32,29 @@ def as_csv(results: Sequence[Result]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        [*plain, "curve", *(f"{phase}_s" for phase in phases), *(f"{phase}_peak_bytes" for phase in phases)]
+        [
+            *plain,
+            "curve",
+            "probe",
+            "oracle",
+            *(f"{phase}_s" for phase in phases),
+            *(f"{phase}_peak_bytes" for phase in phases),
+        ]
     )
     for result in results:
         writer.writerow(
             [
                 *(getattr(result, name) for name in plain),
-                " ".join(f"{accuracy:.4f}" for accuracy in result.curve),
+                *(_curve(values) for values in (result.curve, result.probe, result.oracle)),
                 *(result.seconds.get(phase) for phase in phases),
                 *(result.peak_bytes.get(phase) for phase in phases),
             ]
         )
     return out.getvalue()
+
+
+def _curve(values: Sequence[float | None]) -> str:
+    return " ".join("-" if value is None else f"{value:.4f}" for value in values)
 
 
 def as_markdown(table: Sequence[Row], command: str) -> str:

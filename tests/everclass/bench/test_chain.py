@@ -70,6 +70,31 @@ def test_features_are_kept_for_experiments_that_learn_nothing_again(tmp_path: Pa
     assert (logits_NC.argmax(axis=1) == kept["test_columns_N"]).mean() == pytest.approx(result.last_acc)
 
 
+def test_measures_change_nothing_of_what_they_measure(tmp_path: Path) -> None:
+    names = ["slca", "sl+lda", "sl"]
+    of = course((0, 1, 2), (3, 4))
+    plain = run(names, tmp_path / "plain", of=of)
+    measured = run(names, tmp_path / "measured", of=of, extras=Extras(measures=("oracle", "probe")))
+    for name in names:
+        left, right = figures(plain[name]), figures(measured[name])
+        assert (left.pop("probe"), left.pop("oracle")) == ([], [])
+        probe, oracle = right.pop("probe"), right.pop("oracle")
+        assert left == right
+        assert probe == measured["slca"].probe and len(measured[name].probe) == 2
+        assert oracle == [None, None] if name == "sl" else len(measured[name].oracle) == 2
+        assert "measures" not in plain[name].seconds and measured[name].seconds["measures"] > 0
+        rest = {phase: value for phase, value in measured[name].seconds.items() if phase != "measures"}
+        assert measured[name].method_seconds == pytest.approx(sum(rest.values()))
+        assert measured[name].measured == {"probe", "oracle"} and not plain[name].measured
+    assert measured["slca"].oracle[0] == measured["slca"].curve[0]
+    assert min(measured["slca"].probe) > 0.5
+
+
+def test_on_a_backbone_that_stands_still_no_statistics_are_stale(tmp_path: Path) -> None:
+    result = run(["ncm"], tmp_path, of=course((0, 1, 2), (3, 4)), extras=Extras(measures=("oracle",)))["ncm"]
+    assert result.oracle == result.curve and result.probe == []
+
+
 class Stopped(Exception):
     pass
 

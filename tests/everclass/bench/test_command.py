@@ -59,6 +59,11 @@ def test_a_comparison_ends_in_lines_and_a_report(arguments: list[str], tmp_path:
     assert (tmp_path / "out" / "report.html").is_file()
     again = run(*arguments, "--method", "sl", "--seeds", "2", "--epochs", "1")
     assert again.exit_code == 0 and len(lines(tmp_path / "out")) == 6
+    measured = run(*arguments, "--method", "sl+lda", "--seeds", "1", "--epochs", "1", "--measure", "probe")
+    assert measured.exit_code == 0 and len(lines(tmp_path / "out")) == 7
+    before, after = (line for line in lines(tmp_path / "out") if (line["method"], line["seed"]) == ("sl+lda", 1993))
+    assert after["matrix"] == before["matrix"] and len(after["probe"]) == 2 and after["oracle"] == []
+    assert measured.stdout.count("| sl+lda |") == 1
     assert not list((tmp_path / "out" / "unfinished").glob("*"))
 
 
