@@ -1,15 +1,16 @@
 """A whole comparison: every seed's chains, each result written as soon as it is there, the report at the end."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from everclass.bench.chain import Chain, Extras, Listener
 from everclass.bench.progress import ProgressFolder
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
-from everclass.bench.results import append, read
+from everclass.bench.results import Result, append, read
 from model.pretrained import load_pretrained
 from stream.protocols import read_dataset
 
@@ -26,22 +27,34 @@ def compare(request: BenchRequest, out: Path, command: str, listener_of: Listene
     dataset = read_dataset(request.protocol, request.data, request.part)
     weights = load_pretrained(training.spec, request.weights)
     lines = out / "results.jsonl"
-    described = json.loads(json.dumps(training.describe() | request.describe()))
+    shared = training.describe() | request.describe()
     for seed in request.seeds:
         course = request.course(dataset, seed)
         for methods in request.chains():
-            done = {
-                (one.method, one.seed)
-                for one in read(lines)
-                if one.configuration == described and one.measured >= set(extras.measures)
-            }
-            waiting = {name: method for name, method in methods.items() if (name, seed) not in done}
+            described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
+            done = _done(read(lines), seed, described, extras)
+            waiting = {name: method for name, method in methods.items() if name not in done}
             if not waiting:
                 continue
-            identity = {"methods": list(waiting), "seed": seed, "measures": list(extras.measures), **described}
+            identity = {"seed": seed, "measures": list(extras.measures), **{name: described[name] for name in waiting}}
             folder = ProgressFolder(out / "unfinished", identity)
             listener = listener_of(" ".join(waiting), seed, len(course.lessons))
-            for result in Chain(waiting, course, training, weights, folder, listener, extras).run().values():
-                append(lines, replace(result, configuration=described))
+            for name, result in Chain(waiting, course, training, weights, folder, listener, extras).run().items():
+                append(lines, replace(result, configuration=described[name]))
             folder.remove()
     return write_report(read(lines), out, command)
+
+
+def _done(results: Sequence[Result], seed: int, described: Mapping[str, Any], extras: Extras) -> set[str]:
+    """The methods that have a line of this seed and their configuration, with every measure that is asked for."""
+    return {
+        one.method
+        for one in results
+        if one.seed == seed and one.configuration == described.get(one.method) and one.measured >= set(extras.measures)
+    }
+
+
+def _plain(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """As it reads back from a line."""
+    found: dict[str, Any] = json.loads(json.dumps(configuration))
+    return found

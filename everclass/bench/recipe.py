@@ -7,16 +7,21 @@ from model import paper
 from model.backbone import Precision
 from model.method import Method
 from model.spec import BackboneSpec, Norm
+from model.stage import SymmetricCrossEntropy
 from model.tuning import TuningPlan
 
 CIFAR_MEAN, CIFAR_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
+CIFAR_LOSS = (1.0, 0.1)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stage 1 and τ of a protocol, and how pictures reach the backbone (method.md 2.1, supervised pre-training)."""
+    """Stage 1 and τ of a protocol, and how pictures reach the backbone (method.md 2.1, supervised pre-training).
+
+    `symmetric` is (a, b) of symmetric cross-entropy, `plus_weight_decay` SLCA++'s in stage 1 (method.md 3).
+    """
 
     epochs: int = 50
     milestone: int = 40
@@ -27,6 +32,8 @@ class Recipe:
     std: tuple[float, float, float] = IMAGENET_STD
     crop_fraction: float = 0.875
     norm: Norm = "fresh"
+    symmetric: tuple[float, float] = (0.5, 0.5)
+    plus_weight_decay: float = 0.0
 
     def shortened(self, epochs: int | None) -> "Recipe":
         """With so many epochs, the milestone at the same part of them: at least one epoch before the end."""
@@ -47,9 +54,17 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "cifar100": Recipe(20, 18, augmentation="cifar100", mean=CIFAR_MEAN, std=CIFAR_STD),
+    "cifar100": Recipe(
+        20,
+        18,
+        augmentation="cifar100",
+        mean=CIFAR_MEAN,
+        std=CIFAR_STD,
+        symmetric=CIFAR_LOSS,
+        plus_weight_decay=paper.WEIGHT_DECAY,
+    ),
     "imagenet_r": Recipe(),
-    "cub200": Recipe(augmentation="cub"),
+    "cub200": Recipe(augmentation="cub", symmetric=CIFAR_LOSS, plus_weight_decay=paper.WEIGHT_DECAY),
     "cars196": Recipe(tau=0.05, augmentation="cub"),
 }
 """Protocols that the reference has; others are trained as ImageNet-R is."""
@@ -87,7 +102,25 @@ class Training:
         )
 
     def adjusted(self, method: Method) -> Method:
-        """The method with the protocol's τ in its alignment."""
+        """The method with the protocol's τ in its alignment, and SLCA++'s loss and weight decay where it has them."""
+        return self._with_loss(self._with_tau(method))
+
+    def changes(self, method: Method) -> dict[str, Any]:
+        """What the protocol changes of this method's own stage 1, as plain JSON values; nothing for most."""
+        adjusted = self.adjusted(method)
+        if not isinstance(adjusted.objective, SymmetricCrossEntropy) or adjusted.objective == method.objective:
+            return {}
+        loss = adjusted.objective
+        return {"symmetric_cross_entropy": [loss.a, loss.b], "weight_decay": adjusted.optimisation.weight_decay}
+
+    def _with_loss(self, method: Method) -> Method:
+        loss = SymmetricCrossEntropy(*self.recipe.symmetric)
+        if method.objective != SymmetricCrossEntropy() or method.objective == loss:
+            return method
+        steps = replace(method.optimisation, weight_decay=self.recipe.plus_weight_decay)
+        return replace(method, objective=loss, optimisation=steps)
+
+    def _with_tau(self, method: Method) -> Method:
         plan = getattr(method.aligner, "plan", None)
         if method.aligner is None or plan is None or plan.tau != paper.TEMPERATURE or self.recipe.tau == plan.tau:
             return method

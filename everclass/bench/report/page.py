@@ -52,7 +52,9 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 {% endfor %}</tbody>
 </table></div>
 <h2>Configuration and versions</h2>
-{% for text in configurations %}<pre>{{ text }}</pre>{% endfor %}
+{% for text, methods in configurations.items() %}<p>{{ methods }}</p>
+<pre>{{ text }}</pre>
+{% endfor %}
 </body>
 </html>
 """
@@ -68,9 +70,10 @@ def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str,
         }
         for name in dict.fromkeys(row.protocol for row in table)
     ]
-    configurations = dict.fromkeys(
-        json.dumps({"configuration": one.configuration, "versions": one.versions}, indent=2) for one in results
-    )
+    configurations: dict[str, list[str]] = {}
+    for one in results:
+        text = json.dumps({"configuration": one.configuration, "versions": one.versions}, indent=2)
+        configurations.setdefault(text, []).append(one.method)
     template = Environment(autoescape=True).from_string(PAGE)
     return template.render(
         command=command,
@@ -78,7 +81,7 @@ def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str,
         protocols=protocols,
         phases=list(dict.fromkeys(phase for one in results for phase in one.seconds)),
         runs=results,
-        configurations=configurations,
+        configurations={text: ", ".join(dict.fromkeys(methods)) for text, methods in configurations.items()},
     )
 
 

@@ -67,6 +67,15 @@ def test_a_comparison_ends_in_lines_and_a_report(arguments: list[str], tmp_path:
     assert not list((tmp_path / "out" / "unfinished").glob("*"))
 
 
+def test_what_a_protocol_changes_of_a_method_stands_in_its_configuration(arguments: list[str], tmp_path: Path) -> None:
+    both = ("--method", "slca++", "--method", "fixed")
+    assert run(*arguments, *both, "--seeds", "1", "--epochs", "1").exit_code == 0
+    told = {str(line["method"]): line["configuration"] for line in lines(tmp_path / "out")}
+    changed = {"symmetric_cross_entropy": [0.5, 0.5], "weight_decay": 0.0}
+    assert told["slca++"] == {**told["fixed"], **changed}  # type: ignore[dict-item]
+    assert "symmetric_cross_entropy" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_killed_comparison_goes_on_and_comes_to_the_same(arguments: list[str], tmp_path: Path) -> None:
     wanted = [*arguments, "--method", "slca", "--seeds", "1", "--epochs", "6"]
     with subprocess.Popen(command(*wanted), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

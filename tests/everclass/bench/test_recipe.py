@@ -6,6 +6,7 @@ from everclass.bench.recipe import RECIPES, Recipe, Training, recipe_of
 from model.aligners import GaussianAligner
 from model.augmentation import AUGMENTATIONS
 from model.methods import method_named
+from model.stage import SymmetricCrossEntropy
 
 
 def test_the_references_recipes() -> None:
@@ -38,3 +39,23 @@ def test_the_protocols_temperature_reaches_every_alignment() -> None:
     assert isinstance(aligner, GaussianAligner) and aligner.plan.tau == 0.05
     assert training.adjusted(method_named("sl")) == method_named("sl")
     assert training.adjusted(method_named("sl+lda")) == method_named("sl+lda")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "loss", "decay"),
+    [("cifar100", (1.0, 0.1), 5e-4), ("cub200", (1.0, 0.1), 5e-4)]
+    + [(name, (0.5, 0.5), 0.0) for name in ("imagenet_r", "cars196", "a folder of mine")],
+)
+def test_slca_plus_plus_has_its_loss_and_weight_decay_of_each_protocol(
+    protocol: str, loss: tuple[float, float], decay: float
+) -> None:
+    recipe = recipe_of(protocol).small()
+    training = Training(recipe.spec("test_vit", 32), recipe)
+    for name in ("slca++", "sl++", "slca+++drift"):
+        method = training.adjusted(method_named(name))
+        assert method.objective == SymmetricCrossEntropy(*loss)
+        assert (training.plan(1993, 0).weight_decay, method.optimisation.weight_decay) in ((decay, None), (5e-4, decay))
+        assert method.optimisation.schedule == "cosine"
+        told = {"symmetric_cross_entropy": list(loss), "weight_decay": decay}
+        assert training.changes(method_named(name)) == ({} if loss == (1.0, 0.1) else told)
+    assert training.adjusted(method_named("sl")) == method_named("sl") and training.changes(method_named("sl")) == {}

@@ -57,7 +57,7 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None
     assert not re.search(r"https?://|<script|<link", page)
     assert "<b>" not in page and "sl&lt;b&gt;" in page
     assert page.count("data:image/png;base64,") == len(list((tmp_path / "plots").iterdir())) == 4 + 3
-    for text in ("65.0 ± 7.1", "training, s", "&#34;epochs&#34;: 4", "torch"):
+    for text in ("65.0 ± 7.1", "training, s", "&#34;epochs&#34;: 4", "torch", "<p>slca, sl&lt;b&gt;, joint</p>"):
         assert text in page
 
 
