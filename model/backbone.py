@@ -130,7 +130,7 @@ def extract_features(
     """
     was_training = backbone.training
     backbone.eval()
-    done, parts = 0, [np.zeros((0, backbone.feature_dim), np.float32)]
+    done, parts = 0, []
     try:
         for pixels_BHWC in _batches(views, batch_size):
             parts.append(_features(backbone, pixels_BHWC, precision))
@@ -139,7 +139,7 @@ def extract_features(
                 on_batch(done)
     finally:
         backbone.train(was_training)
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.zeros((0, backbone.feature_dim), np.float32)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

@@ -58,7 +58,8 @@ def provisional(
     linear discriminant over all classes, brought to the length of the others. The serving head is aligned over all
     classes; after the first task, or where the method has no aligner, it is that discriminant.
     """
-    new = ClassStatistics.from_features(features_ND, block.image_columns_N, block.class_count)
+    seen_ND = _head_space(features_ND, base.unaligned.feature_dim)
+    new = ClassStatistics.from_features(seen_ND, block.image_columns_N, block.class_count)
     statistics = base.statistics.merged(new)
     discriminant = _usual_length(base).applied(linear_discriminant(statistics))
     unaligned = _grown(base.unaligned, block.class_count).with_rows(
@@ -179,8 +180,9 @@ def final(
     whose new images are then merged in. The block's un-aligned rows are written back. The head is aligned over all
     classes, but not after the first task, nor where the method has no aligner.
     """
-    new = ClassStatistics.from_features(features.new_ND, block.image_columns_N, block.class_count)
-    old = carried(base.statistics, features, block.known_columns, method.drift, block.image_columns_N)
+    seen = PairedFeatures(*(_head_space(one, head.feature_dim) for one in (features.old_ND, features.new_ND)))
+    new = ClassStatistics.from_features(seen.new_ND, block.image_columns_N, block.class_count)
+    old = carried(base.statistics, seen, block.known_columns, method.drift, block.image_columns_N)
     statistics = old.merged(new)
     rows = block.columns_B if method.scope == "block" else np.arange(block.class_count)
     unaligned = _grown(base.unaligned, block.class_count, head.feature_dim).with_rows(rows, head)
@@ -274,6 +276,11 @@ def _aligned(snapshot: Snapshot, features_ND: Floats, block: Block, method: Meth
     aligned = method.aligner.align(task)
     others = {name: tensor for name, tensor in snapshot.kept.items() if not name.startswith("aligner/")}
     return replace(snapshot, aligned=aligned.head, kept=others | filed("aligner", aligned.kept))
+
+
+def _head_space(features_ND: Floats, dimension: int) -> Floats:
+    """The features that heads and statistics are of; what a tuner puts beside them is the aligner's alone."""
+    return features_ND[:, :dimension]
 
 
 def _of_slot(snapshot: Snapshot, name: Slot) -> dict[str, Tensor]:

@@ -114,8 +114,8 @@ class AlignmentTask:
     """What a head over all classes is made from.
 
     `unaligned` is the head that stage 1 left, `blocks_C` the last task of each class, `block` the present one,
-    `features_ND` and `columns_N` the block's training images in the space of `statistics`, `kept` all slots of the
-    snapshot (`SLOT/NAME`).
+    `features_ND` and `columns_N` the block's training images in the space of `statistics`, and behind that whatever
+    else the tuner's network puts out; `kept` all slots of the snapshot (`SLOT/NAME`).
     """
 
     unaligned: Head

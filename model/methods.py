@@ -9,6 +9,7 @@ from model.aligners import (
     ClosedFormAligner,
     GaussianAligner,
     RandomProjectionAligner,
+    SubSpaceAligner,
 )
 from model.alignment import AlignmentPlan
 from model.drift import RidgeDrift
@@ -29,6 +30,7 @@ from model.tuners import (
     PromptPoolTuner,
     PromptTuner,
     ScaleShiftTuner,
+    SubSpaceTuner,
 )
 
 PLUS_ALIGNER = GaussianAligner(AlignmentPlan(mean_decay=False, sample_scale=SampleScale()))
@@ -39,6 +41,9 @@ PLUS_LEARNER = Method(
 
 PROMPT_STEPS = Optimisation("adam", "constant", lr_per_256=0.03, weight_decay=0.0, clip_norm=1.0)
 """Of the source's configurations for CIFAR-100, L2P's and DualPrompt's alike (method.md 4)."""
+
+EASE_STEPS = Optimisation(schedule="cosine", head_lr=0.025)
+"""Of the source's configuration for CIFAR-100 (method.md 4)."""
 
 METHODS: dict[str, Method] = {
     "slca": Method(FullTuner(), GaussianAligner()),
@@ -54,6 +59,7 @@ METHODS: dict[str, Method] = {
     "vpt_deep": Method(PromptTuner(deep=True)),
     "l2p": Method(PromptPoolTuner(), optimisation=PROMPT_STEPS),
     "dualprompt": Method(DualPromptTuner(), optimisation=PROMPT_STEPS),
+    "ease": Method(SubSpaceTuner(), SubSpaceAligner(), optimisation=EASE_STEPS),
     "frozen": Method(FrozenTuner(), GaussianAligner()),
     "fixed": Method(FrozenTuner()),
     "joint": Method(FullTuner(), joint=True),
@@ -116,6 +122,13 @@ def _projected(method: Method, size: int) -> Method:
     return replace(method, aligner=replace(method.aligner, size=size))
 
 
+def _check_spaces(name: str, method: Method) -> None:
+    if isinstance(method.tuner, SubSpaceTuner) and not isinstance(method.aligner, SubSpaceAligner):
+        raise UnknownMethod(
+            f"{name!r}: features of many sub-spaces are told apart by prototypes alone, by no other head"
+        )
+
+
 def method_named(name: str) -> Method:
     """The method of a name as `slca`, `slca+drift` or `l2p+ca`; raises UnknownMethod."""
     parts = name.split("+")
@@ -124,6 +137,7 @@ def method_named(name: str) -> Method:
         if found is not None and all(part in MODIFIERS for part in parts[length:]):
             for part in parts[length:]:
                 found = MODIFIERS[part](found)
+            _check_spaces(name, found)
             return found
     raise UnknownMethod(
         f"there is no method {name!r}: it is one of {', '.join(METHODS)}, each with any of "

@@ -189,7 +189,7 @@ class Chain:
         return TestFeatures(
             seen,
             [self._course.labels(task.test) for task in tasks[: number + 1]],
-            np.concatenate([np.zeros((0, network.feature_dim), np.float32), *unseen]),
+            np.concatenate([seen[0][:0], *unseen]),
         )
 
     def _result(self, name: str, snapshot: Snapshot, scores: Scores, watch: Watch) -> Result:

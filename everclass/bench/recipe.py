@@ -6,6 +6,7 @@ from typing import Any
 from model import paper
 from model.backbone import Precision
 from model.method import Method
+from model.methods import EASE_STEPS
 from model.spec import BackboneSpec, Norm
 from model.stage import SymmetricCrossEntropy
 from model.tuning import TuningPlan
@@ -20,7 +21,8 @@ CIFAR_LOSS = (1.0, 0.1)
 class Recipe:
     """Stage 1 and τ of a protocol, and how pictures reach the backbone (method.md 2.1, supervised pre-training).
 
-    `symmetric` is (a, b) of symmetric cross-entropy, `plus_weight_decay` SLCA++'s in stage 1 (method.md 3).
+    `symmetric` is (a, b) of symmetric cross-entropy, `plus_weight_decay` SLCA++'s in stage 1 (method.md 3), `ease_lr`
+    the rate of EASE (method.md 4).
     """
 
     epochs: int = 50
@@ -34,6 +36,7 @@ class Recipe:
     norm: Norm = "fresh"
     symmetric: tuple[float, float] = (0.5, 0.5)
     plus_weight_decay: float = 0.0
+    ease_lr: float = 0.05
 
     def shortened(self, epochs: int | None) -> "Recipe":
         """With so many epochs, the milestone at the same part of them: at least one epoch before the end."""
@@ -62,6 +65,7 @@ RECIPES: dict[str, Recipe] = {
         std=CIFAR_STD,
         symmetric=CIFAR_LOSS,
         plus_weight_decay=paper.WEIGHT_DECAY,
+        ease_lr=0.025,
     ),
     "imagenet_r": Recipe(),
     "cub200": Recipe(augmentation="cub", symmetric=CIFAR_LOSS, plus_weight_decay=paper.WEIGHT_DECAY),
@@ -102,16 +106,25 @@ class Training:
         )
 
     def adjusted(self, method: Method) -> Method:
-        """The method with the protocol's τ in its alignment, and SLCA++'s loss and weight decay where it has them."""
-        return self._with_loss(self._with_tau(method))
+        """The method with the protocol's τ, SLCA++'s loss and weight decay, and EASE's rate, where it has them."""
+        return self._with_rate(self._with_loss(self._with_tau(method)))
 
     def changes(self, method: Method) -> dict[str, Any]:
         """What the protocol changes of this method's own stage 1, as plain JSON values; nothing for most."""
-        adjusted = self.adjusted(method)
-        if not isinstance(adjusted.objective, SymmetricCrossEntropy) or adjusted.objective == method.objective:
-            return {}
-        loss = adjusted.objective
-        return {"symmetric_cross_entropy": [loss.a, loss.b], "weight_decay": adjusted.optimisation.weight_decay}
+        adjusted, found = self.adjusted(method), dict[str, Any]()
+        loss, steps = adjusted.objective, adjusted.optimisation
+        if isinstance(loss, SymmetricCrossEntropy) and loss != method.objective:
+            found["symmetric_cross_entropy"] = [loss.a, loss.b]
+        if steps.weight_decay != method.optimisation.weight_decay:
+            found["weight_decay"] = steps.weight_decay
+        if steps.head_lr != method.optimisation.head_lr:
+            found["head_lr"] = steps.head_lr
+        return found
+
+    def _with_rate(self, method: Method) -> Method:
+        if method.optimisation != EASE_STEPS:
+            return method
+        return replace(method, optimisation=replace(EASE_STEPS, head_lr=self.recipe.ease_lr))
 
     def _with_loss(self, method: Method) -> Method:
         loss = SymmetricCrossEntropy(*self.recipe.symmetric)

@@ -11,6 +11,7 @@ from model.tuners.partial import PartialTuner
 from model.tuners.prompt_pool import PromptPoolTuner
 from model.tuners.prompts import PromptTuner
 from model.tuners.ssf import ScaleShiftTuner
+from model.tuners.sub_spaces import SubSpaceTuner
 
 __all__ = [
     "AdapterTuner",
@@ -24,4 +25,5 @@ __all__ = [
     "PromptPoolTuner",
     "PromptTuner",
     "ScaleShiftTuner",
+    "SubSpaceTuner",
 ]

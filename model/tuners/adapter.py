@@ -41,7 +41,7 @@ class AdapterTuner:
     def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
         """New adapters where there are none; they alone require gradients."""
         if not insertion.inserted(backbone, LEAVES):
-            self._put(backbone, self._fresh(backbone, seed))
+            self._put(backbone, fresh(self, backbone, seed))
         insertion.only(backbone, insertion.inserted(backbone, LEAVES))
 
     def groups(self, backbone: PixelBackbone, task: int) -> list[Group]:
@@ -61,18 +61,28 @@ class AdapterTuner:
         for name, _ in insertion.blocks(backbone, "an adapter"):
             backbone.get_submodule(f"{name}.mlp").register_forward_hook(partial(_added, self))
 
-    def _fresh(self, backbone: PixelBackbone, seed: int) -> dict[str, Tensor]:
-        width, tensors = backbone.feature_dim, {}
-        for place, (name, _) in enumerate(insertion.blocks(backbone, "an adapter")):
-            down_RD = insertion.uniform((self.bottleneck, width), 1 / math.sqrt(width), seed, place)
-            tensors[f"{name}.mlp.{DOWN}"] = down_RD
-            tensors[f"{name}.mlp.{DOWN_BIAS}"] = torch.zeros(self.bottleneck)
-            tensors[f"{name}.mlp.{UP}"] = torch.zeros(width, self.bottleneck)
-            tensors[f"{name}.mlp.{UP_BIAS}"] = torch.zeros(width)
-        return tensors
+
+def fresh(tuner: AdapterTuner, backbone: PixelBackbone, seed: int, suffix: str = "") -> dict[str, Tensor]:
+    """An adapter for each block that changes nothing yet, by name; `suffix` tells several in one network apart."""
+    width, tensors = backbone.feature_dim, {}
+    for place, (name, _) in enumerate(insertion.blocks(backbone, "an adapter")):
+        down_RD = insertion.uniform((tuner.bottleneck, width), 1 / math.sqrt(width), seed, place)
+        tensors[f"{name}.mlp.{DOWN}{suffix}"] = down_RD
+        tensors[f"{name}.mlp.{DOWN_BIAS}{suffix}"] = torch.zeros(tuner.bottleneck)
+        tensors[f"{name}.mlp.{UP}{suffix}"] = torch.zeros(width, tuner.bottleneck)
+        tensors[f"{name}.mlp.{UP_BIAS}{suffix}"] = torch.zeros(width)
+    return tensors
+
+
+def adapted(
+    tuner: AdapterTuner, mlp: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, suffix: str = ""
+) -> Tensor:
+    """The MLP's output with what the adapter of that suffix adds."""
+    down_RD, down_R, up_DR, up_D = (mlp.get_parameter(f"{leaf}{suffix}") for leaf in LEAVES)
+    taken = inputs[0] if tuner.place == "parallel" else output
+    inner = nn.functional.linear(taken, down_RD, down_R).relu()
+    return output + tuner.scale * nn.functional.linear(inner, up_DR, up_D)
 
 
 def _added(tuner: AdapterTuner, mlp: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    taken = inputs[0] if tuner.place == "parallel" else output
-    inner = nn.functional.linear(taken, mlp.get_parameter(DOWN), mlp.get_parameter(DOWN_BIAS)).relu()
-    return output + tuner.scale * nn.functional.linear(inner, mlp.get_parameter(UP), mlp.get_parameter(UP_BIAS))
+    return adapted(tuner, mlp, inputs, output)

@@ -6,7 +6,7 @@ from everclass.bench.recipe import RECIPES, Recipe, Training, recipe_of
 from model.aligners import GaussianAligner
 from model.augmentation import AUGMENTATIONS
 from model.methods import method_named
-from model.stage import SymmetricCrossEntropy
+from model.stage import Optimisation, SymmetricCrossEntropy
 
 
 def test_the_references_recipes() -> None:
@@ -39,6 +39,14 @@ def test_the_protocols_temperature_reaches_every_alignment() -> None:
     assert isinstance(aligner, GaussianAligner) and aligner.plan.tau == 0.05
     assert training.adjusted(method_named("sl")) == method_named("sl")
     assert training.adjusted(method_named("sl+lda")) == method_named("sl+lda")
+
+
+@pytest.mark.parametrize(("protocol", "rate"), [("cifar100", 0.025), ("imagenet_r", 0.05), ("cars196", 0.05)])
+def test_ease_has_its_rate_of_each_protocol(protocol: str, rate: float) -> None:
+    recipe = recipe_of(protocol)
+    training = Training(recipe.spec("test_vit", 32), recipe)
+    assert training.adjusted(method_named("ease")).optimisation == Optimisation(schedule="cosine", head_lr=rate)
+    assert training.changes(method_named("ease")) == ({} if rate == 0.025 else {"head_lr": rate})
 
 
 @pytest.mark.parametrize(

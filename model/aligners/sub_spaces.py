@@ -1,0 +1,119 @@
+"""EASE: a prototype of every class in every sub-space, those that no image can give made from similar classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.closed_form import nearest_mean
+from model.method import Aligned, AlignmentTask, Classifier, Source
+from model.stage import Tensors
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SubSpaceClassifier:
+    """Σ_s w_cs·cos(f_s, P_cs): cosines to each class's prototypes, sub-space by sub-space, weighted."""
+
+    prototype_CSD: Floats
+    weight_CS: Floats
+
+    def logits(self, features_NE: Floats) -> Floats:
+        """`logits_NC` of features whose sub-spaces stand side by side, E = S·D."""
+        classes, spaces, dimension = self.prototype_CSD.shape
+        unit_NE = _unit(np.asarray(features_NE).reshape(-1, spaces, dimension)).reshape(-1, spaces * dimension)
+        weighted_CSD = self.weight_CS[:, :, None] * _unit(self.prototype_CSD)
+        return np.asarray(unit_NE @ weighted_CSD.reshape(classes, -1).T, np.float32)
+
+
+@dataclass(frozen=True)
+class SubSpaceAligner:
+    """Prototypes after every task; `others` weighs the sub-spaces of other tasks against the class's own, which has 1.
+
+    Sub-space 0 is the plain network's. A class's own is the newest of when it was learned last; in those that came
+    later its prototype is Σ_n softmax_n(cos(A_o, A_n))·B_n over the classes n of the task that brought the sub-space, A
+    in the class's own sub-space and B in the new one (method.md 4). `plain` weighs sub-space 0 where it is not the
+    class's own. All prototypes are kept; the head beside them is the nearest mean of the plain features.
+    """
+
+    others: float = 0.1
+    plain: float = 0.0
+
+    @property
+    def is_linear(self) -> bool:
+        """Every sub-space is normalised on its own."""
+        return False
+
+    @property
+    def on_first_task(self) -> bool:
+        """Also the first task's classes have prototypes."""
+        return True
+
+    @property
+    def reads(self) -> frozenset[Source]:
+        """The prototypes are means of the task's features."""
+        return frozenset({"features"})
+
+    def align(self, task: AlignmentTask) -> Aligned:
+        """The prototypes with those of the task's classes, and old classes' in a new sub-space."""
+        columns_B = np.unique(task.columns_N)
+        spaces_NSD = task.features_ND.reshape(len(task.columns_N), -1, task.statistics.dimension)
+        mean_BSD = np.stack([spaces_NSD[task.columns_N == one].mean(axis=0, dtype=np.float64) for one in columns_B])
+        prototype_CSD, own_C = self._grown(task, mean_BSD.shape[1])
+        for column in range(len(own_C)):
+            if column not in columns_B:
+                _complete(prototype_CSD, column, int(own_C[column]), mean_BSD, self._known_spaces(task))
+        for column, mean_SD in zip(columns_B, mean_BSD, strict=True):
+            new = int((task.columns_N == column).sum())
+            share = new / int(task.statistics.count_C[column])
+            measured = slice(0, int(own_C[column]) + 1)
+            mean_SD[measured] = share * mean_SD[measured] + (1 - share) * prototype_CSD[column, measured]
+            prototype_CSD[column] = mean_SD
+        own_C[columns_B] = mean_BSD.shape[1] - 1
+        kept = {"prototype_CSD": torch.from_numpy(prototype_CSD), "own_C": torch.from_numpy(own_C)}
+        return Aligned(nearest_mean(task.statistics), kept)
+
+    def classifier(self, head: object, kept: Tensors) -> Classifier:
+        """The kept prototypes, weighted by whose sub-space it is."""
+        prototype_CSD, own_C = kept["prototype_CSD"].numpy(), kept["own_C"].numpy()
+        weight_CS = np.full(prototype_CSD.shape[:2], self.others, np.float32)
+        weight_CS[:, 0] = self.plain
+        weight_CS[np.arange(len(own_C)), own_C] = 1
+        return SubSpaceClassifier(prototype_CSD, weight_CS)
+
+    def _known_spaces(self, task: AlignmentTask) -> int:
+        known = task.kept.get("aligner/prototype_CSD")
+        return 0 if known is None else int(known.shape[1])
+
+    def _grown(self, task: AlignmentTask, spaces: int) -> tuple[Floats, Ints]:
+        """What was kept, with zeros for classes and sub-spaces that are new."""
+        classes = task.unaligned.class_count
+        prototype_CSD = np.zeros((classes, spaces, task.statistics.dimension), np.float32)
+        own_C = np.zeros(classes, np.int64)
+        if "aligner/own_C" in task.kept:
+            known_CSD = task.kept["aligner/prototype_CSD"].numpy()
+            prototype_CSD[: len(known_CSD), : known_CSD.shape[1]] = known_CSD
+            own_C[: len(known_CSD)] = task.kept["aligner/own_C"].numpy()
+        return prototype_CSD, own_C
+
+
+def complement(own_D: Floats, old_BD: Doubles, new_BD: Doubles) -> Doubles:
+    """Σ_n softmax_n(cos(own, old_n))·new_n: a prototype where there is no image, made from classes that are like it."""
+    cosine_B = _unit(old_BD) @ _unit(own_D.astype(np.float64))
+    weight_B = np.exp(cosine_B - cosine_B.max())
+    return np.asarray(weight_B / weight_B.sum() @ new_BD)
+
+
+def _complete(prototype_CSD: Floats, column: int, own: int, mean_BSD: Doubles, known_spaces: int) -> None:
+    """The class's prototypes in sub-spaces from `known_spaces` on."""
+    for space in range(known_spaces, prototype_CSD.shape[1]):
+        own_D = prototype_CSD[column, own]
+        prototype_CSD[column, space] = complement(own_D, mean_BSD[:, own], mean_BSD[:, space])
+
+
+def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
