@@ -198,7 +198,7 @@ def classifier_of(snapshot: Snapshot, method: Method) -> Classifier:
 
 def restarted(base: Snapshot, root: Snapshot, seed: int) -> Snapshot:
     """The base with the root's weights and a head that knows nothing: every row is drawn like a new class's."""
-    kept = {name: tensor for name, tensor in base.kept.items() if not name.startswith("tuner/")}
+    kept = {name: tensor for name, tensor in base.kept.items() if not name.startswith(("tuner/", "averaging/"))}
     return replace(base, backbone=root.backbone, unaligned=_drawn_again(base, seed), kept=kept)
 
 

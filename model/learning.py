@@ -137,9 +137,15 @@ def settled(network: PixelBackbone, started: Started, state: TuningState, method
 
     The network holds them afterwards.
     """
-    tuned = state.backbone if method.averaging is None else method.averaging.mixed(started.before, state.backbone)
-    network.load(tuned)
-    return method.tuner.taken_apart(network.eval())
+    network.load(state.backbone)
+    network.eval()
+    if method.averaging is None:
+        return method.tuner.taken_apart(network)
+    begun = started.start
+    end = TaskEnd(network, state.head, begun.images, begun)
+    averaged = method.averaging.settle(slot(begun.base.kept, "averaging"), started.before, end)
+    network.load(averaged.weights)
+    return replace(method.tuner.taken_apart(network), averaged=averaged.kept)
 
 
 def remembered(end: TaskEnd, method: Method) -> dict[str, Tensor]:
@@ -194,7 +200,12 @@ def final(
         aligned=unaligned,
         statistics=statistics,
         novelty=None,
-        kept={**kept, **filed("tuner", moved.kept), **_of_slot(base, "aligner")},
+        kept={
+            **kept,
+            **filed("tuner", moved.kept),
+            **filed("averaging", moved.averaged),
+            **_of_slot(base, "aligner"),
+        },
     )
     return _aligned(snapshot, features.new_ND, block, method, seed, device)
 

@@ -23,16 +23,20 @@ from model.tuning import TuningPlan
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Slot = Literal["tuner", "regulariser", "memory", "aligner"]
+Slot = Literal["tuner", "regulariser", "memory", "aligner", "averaging"]
 Source = Literal["head", "statistics", "features", "memory"]
 
 
 @dataclass(frozen=True, eq=False)
 class Apart:
-    """A network's weights: those of the plain backbone by name, and what the tuner keeps beside them."""
+    """A network's weights: those of the plain backbone by name, and what the tuner keeps beside them.
+
+    `averaged` is what the averaging of a task keeps for the next one.
+    """
 
     plain: Mapping[str, Tensor]
     kept: Tensors = field(default_factory=dict)
+    averaged: Tensors = field(default_factory=dict)
 
 
 class Tuner(Protocol):
@@ -178,18 +182,19 @@ class Drift(Protocol):
         """From the same images' features before and after, and the class column of each."""
 
 
-@dataclass(frozen=True)
-class Averaging:
-    """After each task the weights are `weight` of the tuned ones and the rest of those before (CoMA)."""
+@dataclass(frozen=True, eq=False)
+class Averaged:
+    """Weights by name, and what the averaging keeps for the next task."""
 
-    weight: float = 0.5
+    weights: Tensors
+    kept: Tensors = field(default_factory=dict)
 
-    def mixed(self, before: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The mixture, name by name; what is no floating number, or new, is the tuned one's."""
-        return {
-            name: before[name].lerp(tensor, self.weight) if name in before and tensor.is_floating_point() else tensor
-            for name, tensor in tuned.items()
-        }
+
+class Averaging(Protocol):
+    """What the next task begins from and the version serves, in place of the tuned weights."""
+
+    def settle(self, kept: Tensors, before: Tensors, end: TaskEnd) -> Averaged:
+        """From the weights `before` the task and those that `end.network` holds, in evaluation mode."""
 
 
 @dataclass(frozen=True)

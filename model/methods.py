@@ -12,9 +12,10 @@ from model.aligners import (
     SubSpaceAligner,
 )
 from model.alignment import AlignmentPlan
+from model.averaging import EvenAveraging, FisherAveraging
 from model.drift import RidgeDrift
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
-from model.method import Averaging, Method, Tuner
+from model.method import Method, Tuner
 from model.regularisers import Consolidation, Distillation
 from model.sample_scale import SampleScale
 from model.stage import Optimisation, SymmetricCrossEntropy
@@ -96,13 +97,14 @@ MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "ca_shrink": lambda method: replace(method, aligner=PLUS_ALIGNER),
     "warm": lambda method: replace(method, aligner=GaussianAligner(on_first_task=True, start="discriminant")),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
-    "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=Averaging()),
+    "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=EvenAveraging()),
+    "cofima": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=FisherAveraging()),
     "m2000": lambda method: _projected(method, 2_000),
 }
 """What `+` adds to a method: alignment of its heads (`ca_plain`: without logit normalisation; `ca_shrink`: as SLCA++
 has it; `warm`: begun from the linear discriminant, after the first task too), statistics carried along, weights
-averaged over tasks, half and half, at three times the backbone's rate, and 2,000 random projections instead of
-10,000."""
+averaged over tasks, half and half (`averaging`) or by how much each task's loss depends on them (`cofima`), at three
+times the backbone's rate, and 2,000 random projections instead of 10,000."""
 
 AVERAGING_SCALE = 3.0
 """Half of each step is taken back, so that the whole backbone may take larger ones (chosen on validation images)."""
@@ -127,6 +129,9 @@ def _check_spaces(name: str, method: Method) -> None:
         raise UnknownMethod(
             f"{name!r}: features of many sub-spaces are told apart by prototypes alone, by no other head"
         )
+
+    if isinstance(method.tuner, SubSpaceTuner) and method.averaging is not None:
+        raise UnknownMethod(f"{name!r}: adapters that are each task's own have nothing to be averaged with")
 
 
 def method_named(name: str) -> Method:

@@ -23,7 +23,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", [*METHODS, DEFAULT, "slca+drift+averaging"])
+@pytest.mark.parametrize("name", [*METHODS, DEFAULT, "slca+drift+averaging", "slca+cofima"])
 def test_every_method(name: str, check: Callable[[str], None]) -> None:
     check(name)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.aligners import GaussianAligner
 from model.alignment import AlignmentPlan, align
+from model.averaging import EvenAveraging
 from model.backbone import PixelBackbone, build, extract_features
 from model.block import Block, lay_out
 from model.closed_form import linear_discriminant
@@ -27,7 +28,7 @@ from model.learning import (
     settled,
     start,
 )
-from model.method import Averaging, Method
+from model.method import Method
 from model.methods import METHODS, method_named
 from model.preprocess import evaluation_view
 from model.snapshot import Snapshot
@@ -215,7 +216,7 @@ def test_a_method_without_alignment_serves_the_slow_learners_head() -> None:
 
 
 def test_averaging_takes_the_backbone_half_way() -> None:
-    learner = Learner(Method(FullTuner(), averaging=Averaging(0.5)))
+    learner = Learner(Method(FullTuner(), averaging=EvenAveraging(0.5)))
     base = learner.version
     pictures, labels = made(range(2), 8)
     started, state = learner.tuned(pictures, lay_out(base, labels), 1)

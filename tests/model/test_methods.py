@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from model.aligners import GaussianAligner, RandomProjectionAligner
+from model.averaging import EvenAveraging
 from model.backbone import build
 from model.drift import IDENTITY, RidgeDrift, RidgeMap
-from model.method import Averaging, Method
+from model.method import Method
 from model.methods import METHODS, UnknownMethod, method_named
 from model.spec import BackboneSpec
 from model.tuners import FrozenTuner, FullTuner
@@ -46,7 +47,7 @@ def test_drift_is_learned_only_where_something_moved() -> None:
 def test_averaged_weights_lie_between() -> None:
     before = {"w": torch.tensor([0.0, 4.0]), "steps": torch.tensor(3)}
     tuned = {"w": torch.tensor([1.0, 0.0]), "steps": torch.tensor(8)}
-    mixed = Averaging(0.25).mixed(before, tuned)
+    mixed = EvenAveraging(0.25).mixed(before, tuned)
     assert mixed["w"].tolist() == [0.25, 3.0] and mixed["steps"].item() == 8
 
 
@@ -55,7 +56,7 @@ def test_modifiers_add_to_any_method() -> None:
     assert method_named("sl+ca") == METHODS["slca"]
     assert method_named("sl+lda+averaging").aligner == METHODS["sl+lda"].aligner
     averaged = method_named("slca+averaging")
-    assert averaged.averaging == Averaging(0.5) and averaged.tuner == FullTuner(scale=3.0)
+    assert averaged.averaging == EvenAveraging(0.5) and averaged.tuner == FullTuner(scale=3.0)
     assert method_named("frozen+averaging").tuner == FrozenTuner()
     for name in ("", "slca+", "best", "drift", "slca+best"):
         with pytest.raises(UnknownMethod, match="slca"):
