@@ -168,7 +168,7 @@ def finished(
     `base` may be of another method than `tuned`, if the two differ in aligner and drift alone.
     """
     if tuned.moved is None or tuned.head is None:
-        return _on_standing_backbone(base, tuned, method, plan, task)
+        return _on_standing_backbone(base, tuned, method, plan, task, device)
     return final(
         base,
         tuned.moved,
@@ -209,8 +209,12 @@ def _drawn_again(base: Snapshot, seed: int) -> Head:
     return starting_head(nothing, lay_out(nothing, base.labels), seed)
 
 
-def _on_standing_backbone(base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, task: str) -> Snapshot:
-    snapshot = provisional(base, tuned.features.old_ND, tuned.block, task=task, method=method, seed=plan.seed)
+def _on_standing_backbone(
+    base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, task: str, device: str
+) -> Snapshot:
+    snapshot = provisional(
+        base, tuned.features.old_ND, tuned.block, task=task, method=method, seed=plan.seed, device=device
+    )
     begun = TaskStart(tuned.network, snapshot.unaligned, base, tuned.block, tuned.placed, plan)
     kept = remembered(TaskEnd(tuned.network, snapshot.unaligned, tuned.placed, begun), method)
     return replace(snapshot, kept={**snapshot.kept, **kept})

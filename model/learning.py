@@ -85,8 +85,11 @@ def network_of(snapshot: Snapshot, method: Method, device: str = "cpu") -> Pixel
 
 
 def needs_tuning(block: Block, method: Method) -> bool:
-    """Whether stage 1 has anything to tell apart: two classes of the block, or of all where the loss sees all."""
-    return block.class_count > 1 if method.scope == "seen" else block.needs_tuning
+    """Whether stage 1 has anything to tell apart, two classes of the block, or of all where the loss sees all; and
+    anyone who reads what it changes.
+    """
+    tells_apart = block.class_count > 1 if method.scope == "seen" else block.needs_tuning
+    return tells_apart and method.learns(block.number)
 
 
 def positions(block: Block, method: Method) -> Ints:

@@ -46,6 +46,9 @@ class Tuner(Protocol):
     def folds(self) -> bool:
         """Whether the plain backbone alone gives the tuned features, so that a server can serve them."""
 
+    def moves(self, task: int) -> bool:
+        """Whether stage 1 of task number `task` changes anything beside the head."""
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts modules with the `kept` weights into a network that holds the plain weights.
 
@@ -217,6 +220,11 @@ class Method:
     scope: Literal["block", "rows", "seen"] = "block"
     restarts: bool = False
     joint: bool = False
+
+    def learns(self, task: int) -> bool:
+        """Whether anything that stage 1 of task number `task` changes is read: weights, or the head that it trains."""
+        reads_head = self.aligner is None or "head" in self.aligner.reads
+        return self.tuner.moves(task) or reads_head or self.memory is not None or self.regulariser is not None
 
     def refusals(self, *, allow_images: bool = False) -> list[str]:
         """Why a server cannot offer this method; nothing where it can."""

@@ -50,9 +50,15 @@ class Extras:
     measures: tuple[Measure, ...] = ()
 
 
-def stem(method: Method) -> Method:
-    """The method without what comes after stage 1: those with equal stems share it."""
-    return replace(method, aligner=None, drift=None)
+LATER = 2
+"""A task that is not the first."""
+
+
+def stem(method: Method) -> tuple[Method, bool]:
+    """The method without what comes after stage 1, and whether it needs stage 1 where no weight moves: those with equal
+    stems share it.
+    """
+    return replace(method, aligner=None, drift=None), method.learns(LATER)
 
 
 class Chain:

@@ -61,7 +61,7 @@ class BenchRequest:
 
     def chains(self) -> Iterator[Mapping[str, Method]]:
         """Methods that share stage 1, together; in order of their first. Raises UnknownMethod."""
-        groups: dict[Method, dict[str, Method]] = {}
+        groups: dict[tuple[Method, bool], dict[str, Method]] = {}
         for name in self.methods:
             method = method_named(name)
             groups.setdefault(stem(method), {})[name] = method

@@ -33,6 +33,10 @@ class AdapterTuner:
         """It bends, so no plain weight can take it up."""
         return False
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts the kept adapters in."""
         if kept:

@@ -45,6 +45,10 @@ class DualPromptTuner:
         """Two passes and prefixes are no plain weight."""
         return False
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts the kept prompts in."""
         if kept:

@@ -18,6 +18,10 @@ class FirstTaskTuner:
         """As the other tuner."""
         return self.tuner.folds
 
+    def moves(self, task: int) -> bool:
+        """The other tuner's word in the first task, and never after it."""
+        return task == 1 and self.tuner.moves(task)
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """As the other tuner."""
         self.tuner.equip(backbone, kept)

@@ -16,6 +16,10 @@ class FrozenTuner:
         """There is nothing beside the plain weights."""
         return True
 
+    def moves(self, task: int) -> bool:
+        """Never."""
+        return False
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """The plain network is the whole network."""
 

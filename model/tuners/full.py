@@ -19,6 +19,10 @@ class FullTuner:
         """There is nothing beside the plain weights."""
         return True
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """The plain network is the whole network."""
 

@@ -22,6 +22,10 @@ class HybridTuner:
         """Both do."""
         return self.lora.folds and self.others.folds
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts the low-rank pairs in."""
         self.lora.equip(backbone, kept)

@@ -40,6 +40,10 @@ class LoraTuner:
         """W' is a plain weight."""
         return True
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts A and B in, and takes what they add off the weights."""
         if kept:

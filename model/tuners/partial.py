@@ -26,6 +26,10 @@ class PartialTuner:
         """There is nothing beside the plain weights."""
         return True
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """The plain network is the whole network."""
 

@@ -40,6 +40,10 @@ class PromptPoolTuner:
         """Two passes and more tokens are no plain weight."""
         return False
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts the kept pool in."""
         if kept:

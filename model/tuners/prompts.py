@@ -34,6 +34,10 @@ class PromptTuner:
         """More tokens are no plain weight."""
         return False
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts the kept tokens in."""
         if kept:

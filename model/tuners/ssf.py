@@ -32,6 +32,10 @@ class ScaleShiftTuner:
         """γW and γb + β are plain weights."""
         return True
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Nothing is kept from task to task."""
 

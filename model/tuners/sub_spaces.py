@@ -28,6 +28,10 @@ class SubSpaceTuner:
         """Many passes are no plain weight, and features grow with every task."""
         return False
 
+    def moves(self, task: int) -> bool:
+        """In every task."""
+        return True
+
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts the kept adapters in."""
         if kept:

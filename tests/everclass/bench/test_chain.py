@@ -42,6 +42,14 @@ def test_methods_that_share_stage_1_get_the_figures_that_each_gets_alone(tmp_pat
         assert figures(together[name]) == figures(run([name], tmp_path / name)[name])
 
 
+def test_methods_whose_head_nobody_reads_train_none_and_share_nothing_with_those_that_do(tmp_path: Path) -> None:
+    assert stem(method_named("ncm")) == stem(method_named("lda")) == stem(method_named("ranpac_frozen"))
+    assert stem(method_named("ncm")) != stem(method_named("frozen")) == stem(method_named("fixed"))
+    assert stem(method_named("fsa+lda")) == stem(method_named("ranpac"))
+    found = run(["ncm", "lda"], tmp_path, of=course((0, 1, 2), (3, 4)))
+    assert all("training" not in result.seconds for result in found.values())
+
+
 def test_a_result_says_how_well_each_task_is_known_after_each(tmp_path: Path) -> None:
     result = run(["slca"], tmp_path)["slca"]
     assert [len(row) for row in result.matrix] == [1, 2, 3, 4]
