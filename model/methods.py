@@ -61,6 +61,7 @@ METHODS: dict[str, Method] = {
     "l2p": Method(PromptPoolTuner(), optimisation=PROMPT_STEPS),
     "dualprompt": Method(DualPromptTuner(), optimisation=PROMPT_STEPS),
     "ease": Method(SubSpaceTuner(), SubSpaceAligner(), optimisation=EASE_STEPS),
+    "aper": Method(FirstTaskTuner(SubSpaceTuner()), SubSpaceAligner(together=True)),
     "frozen": Method(FrozenTuner(), GaussianAligner()),
     "fixed": Method(FrozenTuner()),
     "joint": Method(FullTuner(), joint=True),
@@ -85,8 +86,9 @@ METHODS: dict[str, Method] = {
 """`slca` is the paper's, `sl` its slow learner alone, `seq_ft` one large rate for all, `frozen` alignment alone.
 
 `replay_all` is joint training, done anew at each task. `fsa` adapts the backbone to the first task only, as `ranpac`
-does; the sums of `sl+ranpac` grow stale as its backbone moves. `fixed` is `frozen` without alignment. `slca++` is the
-later paper's, `sl++` its hybrid slow learner alone.
+does; the sums of `sl+ranpac` grow stale as its backbone moves. `aper` sets an adapter of the first task beside the
+plain network. `fixed` is `frozen` without alignment. `slca++` is the later paper's, `sl++` its hybrid slow learner
+alone.
 """
 
 MODIFIERS: dict[str, Callable[[Method], Method]] = {
@@ -125,12 +127,15 @@ def _projected(method: Method, size: int) -> Method:
 
 
 def _check_spaces(name: str, method: Method) -> None:
-    if isinstance(method.tuner, SubSpaceTuner) and not isinstance(method.aligner, SubSpaceAligner):
+    tuner = method.tuner.tuner if isinstance(method.tuner, FirstTaskTuner) else method.tuner
+    if not isinstance(tuner, SubSpaceTuner):
+        return
+    if not isinstance(method.aligner, SubSpaceAligner):
         raise UnknownMethod(
             f"{name!r}: features of many sub-spaces are told apart by prototypes alone, by no other head"
         )
 
-    if isinstance(method.tuner, SubSpaceTuner) and method.averaging is not None:
+    if method.averaging is not None:
         raise UnknownMethod(f"{name!r}: adapters that are each task's own have nothing to be averaged with")
 
 

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.closed_form import nearest_mean
+from model.head import Head
 from model.method import Aligned, AlignmentTask, Classifier, Source
 from model.stage import Tensors
 
@@ -38,10 +39,13 @@ class SubSpaceAligner:
     later its prototype is Σ_n softmax_n(cos(A_o, A_n))·B_n over the classes n of the task that brought the sub-space, A
     in the class's own sub-space and B in the new one (method.md 4). `plain` weighs sub-space 0 where it is not the
     class's own. All prototypes are kept; the head beside them is the nearest mean of the plain features.
+
+    `together`: one cosine over all sub-spaces as one long vector, without weights (APER).
     """
 
     others: float = 0.1
     plain: float = 0.0
+    together: bool = False
 
     @property
     def is_linear(self) -> bool:
@@ -80,6 +84,10 @@ class SubSpaceAligner:
     def classifier(self, head: object, kept: Tensors) -> Classifier:
         """The kept prototypes, weighted by whose sub-space it is."""
         prototype_CSD, own_C = kept["prototype_CSD"].numpy(), kept["own_C"].numpy()
+        if self.together:
+            return Head(
+                _unit(prototype_CSD.reshape(len(own_C), -1)).astype(np.float32), np.zeros(len(own_C), np.float32)
+            )
         weight_CS = np.full(prototype_CSD.shape[:2], self.others, np.float32)
         weight_CS[:, 0] = self.plain
         weight_CS[np.arange(len(own_C)), own_C] = 1

@@ -10,6 +10,7 @@ from model.head import Head
 from model.method import Aligned, AlignmentTask, filed
 from model.methods import METHODS, UnknownMethod, method_named
 from model.statistics import ClassStatistics
+from tests.model.check_method import Lineage
 
 D = 4
 
@@ -88,6 +89,23 @@ def test_the_own_sub_space_counts_one_others_a_tenth_and_the_plain_one_nothing()
         np.testing.assert_allclose(logits_C, (np.array(cosine_CS) * expected_CS).sum(axis=1), rtol=1e-5)
 
 
+def test_together_all_sub_spaces_are_one_vector_and_its_class_the_nearest_mean_by_cosine() -> None:
+    classifier = SubSpaceAligner(together=True).classifier(FIRST.head, FIRST.kept)
+    features_NE, mean_CE = drawn(7, 2, 6), FIRST.kept["prototype_CSD"].reshape(2, -1).numpy()
+    cosine_NC = [[unit(row_E) @ unit(mean_E) for mean_E in mean_CE] for row_E in features_NE]
+    answers_NC = classifier.logits(features_NE) / np.linalg.norm(features_NE, axis=1, keepdims=True)
+    np.testing.assert_allclose(answers_NC, cosine_NC, rtol=1e-4, atol=1e-6)
+
+
+def test_aper_learns_one_adapter_in_its_first_task() -> None:
+    lineage = Lineage(METHODS["aper"])
+    first, second = lineage.learn([0, 1, 2]), lineage.learn([3, 4])
+    tuned = {name: tensor for name, tensor in first.kept.items() if name.startswith("tuner/")}
+    assert tuned and all(torch.equal(second.kept[name], tensor) for name, tensor in tuned.items())
+    assert second.kept["aligner/prototype_CSD"].shape == (5, 2, second.statistics.dimension)
+    assert not any(name.startswith("tuner/") and name not in tuned for name in second.kept)
+
+
 def test_a_class_that_came_before_any_adapter_is_known_by_the_plain_features() -> None:
     lone = after(None, drawn(3, 1, 5), np.zeros(3, np.int64), [3])
     classifier = SubSpaceAligner().classifier(lone.head, lone.kept)
@@ -95,9 +113,10 @@ def test_a_class_that_came_before_any_adapter_is_known_by_the_plain_features() -
 
 
 def test_a_server_cannot_offer_it_and_no_other_head_takes_its_features() -> None:
-    assert METHODS["ease"].refusals() == [
-        "its backbone does not fold into the plain one",
-        "its classifier is not linear",
-    ]
-    with pytest.raises(UnknownMethod, match="prototypes alone"):
-        method_named("ease+ca")
+    for name in ("ease", "aper"):
+        assert METHODS[name].refusals() == [
+            "its backbone does not fold into the plain one",
+            "its classifier is not linear",
+        ]
+        with pytest.raises(UnknownMethod, match="prototypes alone"):
+            method_named(f"{name}+ca")

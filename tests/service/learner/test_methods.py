@@ -16,7 +16,7 @@ def snapshot_of(world: World, number: int) -> Snapshot:
     return Snapshot.from_parts(load_parts(world.blobs, manifest, manifest.parts), manifest.description)
 
 
-@pytest.mark.parametrize("method", ["slca++", "lora+ca", "ssf+ca", "slca+drift+averaging"])
+@pytest.mark.parametrize("method", ["slca++", "lora+ca", "ssf+ca", "slca+drift+cofima"])
 def test_tuned_weights_are_folded_and_served_as_a_plain_backbone(method: str, tmp_path: Path) -> None:
     world = World.new(tmp_path, method=method)
     try:
@@ -28,6 +28,17 @@ def test_tuned_weights_are_folded_and_served_as_a_plain_backbone(method: str, tm
         assert first.backbone.keys() == last.backbone.keys() and last.method == method
         moved = [name for name, tensor in last.backbone.items() if not np.array_equal(tensor, first.backbone[name])]
         assert moved
+    finally:
+        world.close()
+
+
+def test_a_head_in_closed_form_on_a_backbone_that_stands_still_is_final_at_once(tmp_path: Path) -> None:
+    world = World.new(tmp_path, method="lda")
+    try:
+        for digits in ((0, 1), (2, 3)):
+            task, (version,) = world.learn(labelled(*digits, count=12))
+            assert (task.state, version.kind, version.state) == ("done", "final", "ready")
+        assert version.labels == ("0", "1", "2", "3")
     finally:
         world.close()
 
