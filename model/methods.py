@@ -21,6 +21,7 @@ from model.sample_scale import SampleScale
 from model.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import (
     AdapterTuner,
+    ComposedPromptTuner,
     DualPromptTuner,
     FirstTaskTuner,
     FrozenTuner,
@@ -46,6 +47,9 @@ PROMPT_STEPS = Optimisation("adam", "constant", lr_per_256=0.03, weight_decay=0.
 EASE_STEPS = Optimisation(schedule="cosine", head_lr=0.025)
 """Of the source's configuration for CIFAR-100 (method.md 4)."""
 
+CODA_STEPS = Optimisation("adam", "cosine", head_lr=1e-3, weight_decay=0.0)
+"""CODA-Prompt's (method.md 4)."""
+
 METHODS: dict[str, Method] = {
     "slca": Method(FullTuner(), GaussianAligner()),
     "sl": Method(FullTuner()),
@@ -60,6 +64,7 @@ METHODS: dict[str, Method] = {
     "vpt_deep": Method(PromptTuner(deep=True)),
     "l2p": Method(PromptPoolTuner(), optimisation=PROMPT_STEPS),
     "dualprompt": Method(DualPromptTuner(), optimisation=PROMPT_STEPS),
+    "coda_prompt": Method(ComposedPromptTuner(), optimisation=CODA_STEPS),
     "ease": Method(SubSpaceTuner(), SubSpaceAligner(), optimisation=EASE_STEPS),
     "aper": Method(FirstTaskTuner(SubSpaceTuner()), SubSpaceAligner(together=True)),
     "frozen": Method(FrozenTuner(), GaussianAligner()),

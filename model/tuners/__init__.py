@@ -1,6 +1,7 @@
 """How the backbone moves in stage 1, one tuner a module."""
 
 from model.tuners.adapter import AdapterTuner
+from model.tuners.composed_prompts import ComposedPromptTuner
 from model.tuners.dual_prompt import DualPromptTuner
 from model.tuners.first_task import FirstTaskTuner
 from model.tuners.frozen import FrozenTuner
@@ -15,6 +16,7 @@ from model.tuners.sub_spaces import SubSpaceTuner
 
 __all__ = [
     "AdapterTuner",
+    "ComposedPromptTuner",
     "DualPromptTuner",
     "FirstTaskTuner",
     "FrozenTuner",

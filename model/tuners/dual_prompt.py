@@ -5,11 +5,8 @@ afterwards each image gets the one whose key is nearest, by cosine, to what the 
 normalised as the backbone's weights want it, where the source feeds 0–1.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +15,7 @@ from model.backbone import PixelBackbone
 from model.method import Apart
 from model.stage import Group, Penalty, Step, Tensors
 from model.tuners import insertion
+from model.tuners.prefixes import attach
 
 GENERAL, EXPERT, KEY = "general_G2LD", "expert_E2LD_", "expert_key_D_"
 """Names in the network; those of experts end in the number of their task, from 1."""
@@ -91,68 +89,38 @@ class DualPromptTuner:
         return self.general_blocks, self.expert_blocks
 
     def _put(self, backbone: PixelBackbone, tensors: Tensors) -> None:
-        parts = [block for _, block in insertion.blocks(backbone, "prefix tuning")]
+        depth = len(insertion.blocks(backbone, "prefix tuning"))
         insertion.insert(backbone, tensors)
-        prefixes = Prefixes(*(tuple(block for block in wanted if block < len(parts)) for wanted in self._wanted))
-        backbone.network.prefixes = prefixes
-        parts[0].register_forward_pre_hook(lambda block, inputs: prefixes.choose(backbone.network, inputs[0]))
-        for number in (*prefixes.general_blocks, *prefixes.expert_blocks):
-            attention: Any = parts[number].get_submodule("attn")
-            attention.forward = partial(_attend, attention, prefixes, number)
+        experts = Experts(*(tuple(block for block in wanted if block < depth) for wanted in self._wanted))
+        backbone.network.prefixes = experts
+        attach(backbone, experts, (*experts.general_blocks, *experts.expert_blocks))
 
 
-class Prefixes(nn.Module):
+class Experts(nn.Module):
     """What the pass under way uses: `learning` is the task whose expert is trained, 0 for none."""
 
     def __init__(self, general_blocks: tuple[int, ...], expert_blocks: tuple[int, ...]) -> None:
         super().__init__()
         self.general_blocks, self.expert_blocks = general_blocks, expert_blocks
         self.learning = 0
-        self.asking = False
         self.rows_B = torch.zeros(0, dtype=torch.int64)
         self.cosine_BT = torch.zeros(0, 0)
-        self._pairs: dict[int, Tensor] = {}
 
-    def choose(self, network: nn.Module, tokens_BND: Tensor) -> None:
-        """Ask the plain network, and lay out each block's prefixes as B×2×L×D."""
-        if self.asking:
-            return
-        query_BD = nn.functional.normalize(self._query(network, tokens_BND).float(), dim=1)
+    def pairs(self, network: nn.Module, query_BD: Tensor) -> Mapping[int, Tensor]:
+        """General prefixes for all images alike; of the experts the task's own, or the one of the nearest key."""
         count = sum(name.startswith(KEY) for name, _ in network.named_parameters(recurse=False))
         keys_TD = torch.stack([network.get_parameter(f"{KEY}{number}") for number in range(1, count + 1)])
-        self.cosine_BT = query_BD @ nn.functional.normalize(keys_TD, dim=1).T
+        unit_BD, unit_TD = (nn.functional.normalize(vectors, dim=1) for vectors in (query_BD, keys_TD))
+        self.cosine_BT = unit_BD @ unit_TD.T
         own = torch.full_like(self.cosine_BT[:, 0], self.learning - 1, dtype=torch.int64)
         self.rows_B = own if network.training and self.learning else self.cosine_BT.argmax(dim=1)
         experts_TE2LD = torch.stack([network.get_parameter(f"{EXPERT}{number}") for number in range(1, count + 1)])
         chosen_BE2LD = experts_TE2LD[self.rows_B]
         general_G2LD = network.get_parameter(GENERAL)
-        self._pairs = {
+        return {
             block: general_G2LD[place].expand(len(query_BD), -1, -1, -1)
             for place, block in enumerate(self.general_blocks)
         } | {block: chosen_BE2LD[:, place] for place, block in enumerate(self.expert_blocks)}
-
-    def pair(self, block: int) -> tuple[Tensor, Tensor] | None:
-        """Keys and values for the block, each B×L×D; None while the plain network is asked."""
-        if self.asking or block not in self._pairs:
-            return None
-        keys_BLD, values_BLD = self._pairs[block].unbind(dim=1)
-        return keys_BLD, values_BLD
-
-    @torch.no_grad()
-    def _query(self, network: nn.Module, tokens_BND: Tensor) -> Tensor:
-        with self._asked():
-            for block in network.get_submodule("blocks").children():
-                tokens_BND = block(tokens_BND)
-            feature_BND: Tensor = network.get_submodule("norm")(tokens_BND)
-        return feature_BND[:, 0]
-
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        self.asking = True
-        try:
-            yield
-        finally:
-            self.asking = False
 
 
 @dataclass
@@ -170,30 +138,6 @@ class _Pull:
 
     def take(self, state: Tensors) -> None:
         pass
-
-
-def _attend(attention: Any, prefixes: Prefixes, block: int, tokens_BND: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """timm's attention with the block's prefixes before its own keys and values."""
-    pair = prefixes.pair(block)
-    if pair is None:
-        plain: Tensor = type(attention).forward(attention, tokens_BND, *args, **kwargs)
-        return plain
-    batch, tokens, _ = tokens_BND.shape
-    heads = attention.num_heads
-    split = attention.qkv(tokens_BND).reshape(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
-    query, key, value = split.unbind(0)
-    query, key = attention.q_norm(query), attention.k_norm(key)
-    before_key, before_value = (
-        part_BLD.reshape(batch, part_BLD.shape[1], heads, -1).transpose(1, 2).to(key.dtype) for part_BLD in pair
-    )
-    mixed = nn.functional.scaled_dot_product_attention(
-        query, torch.cat([before_key, key], dim=2), torch.cat([before_value, value], dim=2)
-    )
-    joined_BND = mixed.transpose(1, 2).reshape(batch, tokens, -1)
-    if hasattr(attention, "norm"):
-        joined_BND = attention.norm(joined_BND)
-    answer_BND: Tensor = attention.proj_drop(attention.proj(joined_BND))
-    return answer_BND
 
 
 def _is_prompt(name: str) -> bool:

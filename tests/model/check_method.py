@@ -102,6 +102,8 @@ def tested(name: str) -> Method:
         return replace(method, aligner=replace(method.aligner, size=100))
     if method.optimisation.lr_per_256 is not None:
         return replace(method, optimisation=replace(method.optimisation, lr_per_256=0.3))
+    if method.optimisation.optimiser == "adam":
+        return replace(method, optimisation=replace(method.optimisation, head_lr=0.01))
     return method
 
 

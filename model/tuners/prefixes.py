@@ -1,0 +1,94 @@
+"""Keys and values set before a block's own in its attention, chosen for each image by what the plain network sees."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from model.backbone import PixelBackbone
+from model.tuners import insertion
+
+
+class Chooser(Protocol):
+    """What decides on the prefixes of a batch."""
+
+    def pairs(self, network: nn.Module, query_BD: Tensor) -> Mapping[int, Tensor]:
+        """Prefixes by number of the block, B×2×L×D: keys and values; `query_BD` are the plain network's features."""
+
+
+def attach(backbone: PixelBackbone, chooser: Chooser, numbers: Sequence[int]) -> None:
+    """Lets the blocks of these numbers attend to what the chooser lays out."""
+    parts = [block for _, block in insertion.blocks(backbone, "prefix tuning")]
+    prefixes = Prefixes(chooser)
+    parts[0].register_forward_pre_hook(partial(_asked_first, prefixes, backbone.network))
+    for number in numbers:
+        attention: Any = parts[number].get_submodule("attn")
+        attention.forward = partial(_attend, attention, prefixes, number)
+
+
+class Prefixes:
+    """The prefixes of the pass under way."""
+
+    def __init__(self, chooser: Chooser) -> None:
+        self._chooser = chooser
+        self._asking = False
+        self._pairs: Mapping[int, Tensor] = {}
+
+    def choose(self, network: nn.Module, tokens_BND: Tensor) -> None:
+        """Ask the plain network about the images whose tokens enter its first block."""
+        if not self._asking:
+            self._pairs = self._chooser.pairs(network, self._query(network, tokens_BND).float())
+
+    def pair(self, block: int) -> tuple[Tensor, Tensor] | None:
+        """Keys and values for the block, each B×L×D; None while the plain network is asked."""
+        if self._asking or block not in self._pairs:
+            return None
+        keys_BLD, values_BLD = self._pairs[block].unbind(dim=1)
+        return keys_BLD, values_BLD
+
+    @torch.no_grad()
+    def _query(self, network: nn.Module, tokens_BND: Tensor) -> Tensor:
+        with self._asked():
+            for block in network.get_submodule("blocks").children():
+                tokens_BND = block(tokens_BND)
+            feature_BND: Tensor = network.get_submodule("norm")(tokens_BND)
+        return feature_BND[:, 0]
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        self._asking = True
+        try:
+            yield
+        finally:
+            self._asking = False
+
+
+def _asked_first(prefixes: Prefixes, network: nn.Module, block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    prefixes.choose(network, inputs[0])
+
+
+def _attend(attention: Any, prefixes: Prefixes, block: int, tokens_BND: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """timm's attention with the block's prefixes before its own keys and values."""
+    pair = prefixes.pair(block)
+    if pair is None:
+        plain: Tensor = type(attention).forward(attention, tokens_BND, *args, **kwargs)
+        return plain
+    batch, tokens, _ = tokens_BND.shape
+    heads = attention.num_heads
+    split = attention.qkv(tokens_BND).reshape(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
+    query, key, value = split.unbind(0)
+    query, key = attention.q_norm(query), attention.k_norm(key)
+    before_key, before_value = (
+        part_BLD.reshape(batch, part_BLD.shape[1], heads, -1).transpose(1, 2).to(key.dtype) for part_BLD in pair
+    )
+    mixed = nn.functional.scaled_dot_product_attention(
+        query, torch.cat([before_key, key], dim=2), torch.cat([before_value, value], dim=2)
+    )
+    joined_BND = mixed.transpose(1, 2).reshape(batch, tokens, -1)
+    if hasattr(attention, "norm"):
+        joined_BND = attention.norm(joined_BND)
+    answer_BND: Tensor = attention.proj_drop(attention.proj(joined_BND))
+    return answer_BND
