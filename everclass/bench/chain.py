@@ -7,6 +7,7 @@ first method's statistics.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from everclass.bench.progress import ProgressFolder, Reached
 from everclass.bench.recipe import Training
 from everclass.bench.results import MEASURING, Result
 from everclass.bench.scoring import Scores, TestFeatures
-from everclass.bench.watch import Watch
+from everclass.bench.watch import Watch, of_method
 from model.backbone import PixelBackbone, build
 from model.continual import Told, Tuned, features_of, finished, tune_task
 from model.method import Method
@@ -123,10 +124,10 @@ class Chain:
         )
         phase("alignment")
         device = self._training.device
-        made = {
-            name: finished(snapshots[name], tuned, method, plan, task=task.name, device=device)
-            for name, method in self._methods.items()
-        }
+        made = {}
+        for name, method in self._methods.items():
+            watch.enter(f"alignment/{name}")
+            made[name] = finished(snapshots[name], tuned, method, plan, task=task.name, device=device)
         return tuned, made
 
     def _judge(
@@ -140,10 +141,10 @@ class Chain:
         watch.enter("evaluation")
         self._listener.on_phase(number, "evaluation")
         test = self._features(number, tuned.network)
-        found = {
-            name: scores[name].add(snapshots[name], method, test, self._course.seed)
-            for name, method in self._methods.items()
-        }
+        found = {}
+        for name, method in self._methods.items():
+            watch.enter(f"evaluation/{name}")
+            found[name] = scores[name].add(snapshots[name], method, test, self._course.seed)
         if self._extras.features is not None:
             self._keep(number, tuned, snapshots[self._lead], test, self._extras.features)
         if self._extras.measures:
@@ -214,8 +215,8 @@ class Chain:
             matrix=[[float(one) for one in row[: k + 1]] for k, row in enumerate(matrix.accuracy_TT)],
             test_images=scores.images,
             train_images=[len(task.train) for task in self._course.lessons],
-            seconds={phase: round(value, 2) for phase, value in watch.seconds.items()},
-            peak_bytes=dict(watch.peak_bytes),
+            seconds={phase: round(value, 2) for phase, value in of_method(watch.seconds, name, add).items()},
+            peak_bytes={phase: int(value) for phase, value in of_method(watch.peak_bytes, name, max).items()},
             kept_bytes=sum(tensor.numel() * tensor.element_size() for tensor in snapshot.kept.values()),
             statistics_bytes=sum(array.nbytes for array in snapshot.statistics.to_arrays().values()),
             calibration_error=scores.calibration_error,

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -12,8 +13,21 @@ import torch
 SAMPLE_S = 0.2
 
 
+def of_method(values: Mapping[str, float], name: str, merge: Callable[[float, float], float]) -> dict[str, float]:
+    """What belongs to one method, by phase: what all share and what `PHASE/NAME` says of it, merged."""
+    found: dict[str, float] = {}
+    for key, value in values.items():
+        phase, _, owner = key.partition("/")
+        if owner in ("", name):
+            found[phase] = merge(found[phase], value) if phase in found else value
+    return found
+
+
 class Watch:
-    """Sums seconds by phase and keeps the peak of resident memory (CPU) or allocated memory (GPU), in bytes."""
+    """Sums seconds by phase and keeps the peak of resident memory (CPU) or allocated memory (GPU), in bytes.
+
+    `PHASE/NAME` is what one method alone does in a phase, `PHASE` what several share.
+    """
 
     def __init__(self, device: str) -> None:
         self.seconds: dict[str, float] = defaultdict(float)

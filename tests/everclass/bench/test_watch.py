@@ -1,0 +1,21 @@
+"""Methods that share a run share what is done for all, and nothing of what is done for one."""
+
+from operator import add
+
+from everclass.bench.watch import Watch, of_method
+
+
+def test_a_method_has_what_all_share_and_its_own() -> None:
+    seconds = {"features": 5.0, "alignment": 0.5, "alignment/lda": 1.0, "alignment/ranpac": 90.0, "evaluation/lda": 2.0}
+    assert of_method(seconds, "lda", add) == {"features": 5.0, "alignment": 1.5, "evaluation": 2.0}
+    assert of_method(seconds, "ncm", add) == {"features": 5.0, "alignment": 0.5}
+    assert of_method({"alignment": 7, "alignment/lda": 9}, "lda", max) == {"alignment": 9}
+
+
+def test_phases_are_counted_each_for_itself() -> None:
+    with Watch("cpu") as watch:
+        watch.enter("features")
+        watch.enter("alignment/lda")
+        watch.enter(None)
+    assert list(watch.seconds) == ["features", "alignment/lda"] and min(watch.seconds.values()) >= 0
+    assert watch.peak_bytes["features"] > 2**20
