@@ -9,6 +9,9 @@ import pytest
 from model.export import export_graph
 from model.pretrained import default_spec
 from model.spec import BackboneSpec
+from tests.threads import one_thread
+
+__all__ = ["one_thread"]
 
 SMALL_ARCHITECTURES = ("test_vit", "test_efficientnet", "mobilenetv3_small_050")
 

@@ -1,9 +1,8 @@
 """Every method passes the one suite (`check_method`); with its heads aligned too it learns and is restored."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-import torch
 
 from model.methods import METHODS, method_named
 from tests.model.check_method import CHECKS, check_goes_on, check_learns, check_restored
@@ -11,15 +10,6 @@ from tests.model.check_method import CHECKS, check_goes_on, check_learns, check_
 ALIGNED = tuple(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None)
 DEFAULT = "slca+drift+warm"
 """The server's."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Sharing out networks as tiny as these costs more than it saves."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
