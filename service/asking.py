@@ -1,10 +1,11 @@
 """What a route gets from a request: the assembly, a JSON body that was checked, a page's place, who is asking."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from service.access.caller import Caller, caller_of
 from service.assembly import Assembly
@@ -15,6 +16,7 @@ from service.uploads import read_body
 Body = TypeVar("Body", bound=BaseModel)
 
 BYTES_PER_KB = 1 << 10
+CURSOR = re.compile("[0-9]{1,18}")
 
 
 async def assembly_of(request: Request) -> Assembly:
@@ -40,10 +42,20 @@ class Nothing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def checked_cursor(cursor: str) -> str:
+    """The cursor, if it may be one."""
+    if not CURSOR.fullmatch(cursor):
+        raise ValueError("this is not a cursor of this list")
+    return cursor
+
+
+Cursor = Annotated[str, AfterValidator(checked_cursor), Field(json_schema_extra={"pattern": f"^{CURSOR.pattern}$"})]
+
+
 class Paging(Nothing):
     """Which part of a list; `next` of the last answer is the cursor."""
 
-    cursor: Annotated[str, Field(max_length=40)] | None = None
+    cursor: Cursor | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 

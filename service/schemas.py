@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from stream.tasks import Task
 from stream.versions import Expected, Promotion, Version
@@ -14,12 +14,25 @@ T = TypeVar("T", bound=BaseModel)
 Time = Annotated[datetime, PlainSerializer(lambda time: rfc3339(time), return_type=str)]
 Rate = float | None
 MAX_VERSION = 2**31 - 1
-VersionNumber = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True)]
+
+
+def whole(value: object) -> object:
+    """A number such as 4.0, which JSON Schema takes for an integer, as one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+VersionNumber = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True), BeforeValidator(whole)]
+NUMBER: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": MAX_VERSION}
+
+# What the ledger refuses in texts (`stream/ledger/words.py`), for who reads the description.
+ONE_LINE = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$"}
+LINES = {"pattern": r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$"}
+NO_NUL = {"pattern": r"^[^\u0000]*$"}
 
 
 def base_of(value: object) -> object:
     """A version's number, written as one or given as one, or `none`. One error for what is neither."""
-    text = str(value)
+    text = str(whole(value))
     if value is None or text == "none":
         return value
     if isinstance(value, bool) or not re.fullmatch("[1-9][0-9]{0,9}", text) or int(text) > MAX_VERSION:
@@ -27,7 +40,7 @@ def base_of(value: object) -> object:
     return int(text)
 
 
-Base = Annotated[int | Literal["none"] | None, BeforeValidator(base_of)]
+Base = Annotated[Annotated[int, WithJsonSchema(NUMBER)] | Literal["none"] | None, BeforeValidator(base_of)]
 
 
 def rfc3339(time: datetime) -> str:
@@ -218,19 +231,24 @@ class ExpectedRequest(Request):
     """What the caller believes in force."""
 
     version: VersionNumber | None = None
-    seq: Annotated[int, Field(ge=0, strict=True)] | None = None
+    seq: Annotated[int, Field(ge=0, strict=True), BeforeValidator(whole)] | None = None
 
 
 def belief_of(value: object) -> object:
     """A bare number is a version."""
-    return {"version": value} if isinstance(value, int) else value
+    return {"version": value} if isinstance(value, int | float) else value
+
+
+def or_number(schema: dict[str, Any]) -> None:
+    """Say of a belief that it may be a bare number too."""
+    schema["anyOf"].append(NUMBER)
 
 
 class Move(Request):
     """What every move of an alias may say."""
 
-    reason: Annotated[str, Field(max_length=2000)] | None = None
-    expected: Annotated[ExpectedRequest | None, BeforeValidator(belief_of)] = None
+    reason: Annotated[str, Field(max_length=2000, json_schema_extra=NO_NUL)] | None = None
+    expected: Annotated[ExpectedRequest | None, BeforeValidator(belief_of), Field(json_schema_extra=or_number)] = None
 
     def expectation(self) -> Expected | None:
         """The same for the ledger."""
@@ -239,6 +257,10 @@ class Move(Request):
 
 class RollbackRequest(Move):
     """Where to go back to: a version, a task's base, or the parent of the version in force."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"properties": {one: {"type": "null"}}} for one in ("version", "task")]}
+    )
 
     version: VersionNumber | None = None
     task: Annotated[str, Field(max_length=64)] | None = None
@@ -253,8 +275,8 @@ class AliasRequest(Move):
 class NewTaskRequest(Request):
     """What an open task starts with."""
 
-    name: Annotated[str, Field(max_length=200)] | None = None
-    note: Annotated[str, Field(max_length=2000)] | None = None
+    name: Annotated[str, Field(max_length=200, json_schema_extra=ONE_LINE)] | None = None
+    note: Annotated[str, Field(max_length=2000, json_schema_extra=LINES)] | None = None
     base: Base = None
     promote: Literal["auto", "manual"] | None = None
 

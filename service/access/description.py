@@ -1,5 +1,7 @@
 """What `/openapi.json` says about keys: the scope of each call, and the answers of those who are refused."""
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 from service.access.scopes import OPEN, needed
@@ -29,6 +31,32 @@ WRITING = {
 IMAGES = {"415": "neither a form nor JPEG, PNG or WebP"}
 """What calls that take images may answer besides."""
 
+BODIES = {"415": "the body is not JSON by its content type"}
+READING = {"422": WRONG, "503": WRITING["503"]}
+NAMED = {"404": WRITING["404"]}
+READINGS_OF_THEIR_OWN = {
+    "GET /metrics": {"404": "the setting serve.metrics is off", "422": WRONG},
+    "GET /versions/{number}/export": {"409": "this version is damaged or deleted"},
+}
+"""What single calls that change nothing may answer besides."""
+
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+"""Answered while the server stops too."""
+
+RETRY_AFTER = {"description": "seconds to wait before trying again", "schema": {"type": "integer", "minimum": 1}}
+CHALLENGE = {"description": "what kind of key is asked for (RFC 6750)", "schema": {"type": "string"}}
+LOCATION = {"description": "where the task is found", "schema": {"type": "string"}}
+HEADERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "201": {"Location": {**LOCATION, "required": True}},
+    "202": {"Location": {**LOCATION, "required": True}},
+    "401": {"WWW-Authenticate": {**CHALLENGE, "required": True}},
+    "403": {"WWW-Authenticate": CHALLENGE},
+    "409": {"Retry-After": RETRY_AFTER},
+    "429": {"Retry-After": {**RETRY_AFTER, "required": True}},
+    "503": {"Retry-After": RETRY_AFTER},
+}
+"""The headers of each status, whatever the call."""
+
 
 def add_security(description: dict[str, Any]) -> None:
     """Write it into the description; doing so again changes nothing."""
@@ -41,8 +69,28 @@ def add_security(description: dict[str, Any]) -> None:
             if operation["responses"].pop("422", None):
                 # FastAPI describes the answer that it would give by itself.
                 _add(operation, {"422": WRONG})
-            if method != "get":
-                _add(operation, WRITING | (IMAGES if path in ("/learn", "/predict") else {}))
+            _add(operation, _answers(method, path, has_body="requestBody" in operation))
+            for status, answer in operation["responses"].items():
+                if status in HEADERS:
+                    answer.setdefault("headers", {}).update(HEADERS[status])
+
+
+def without_keys(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a server that has no keys: each call may carry one, and none has to."""
+    described = copy.deepcopy(dict(description))
+    for item in described["paths"].values():
+        for operation in item.values():
+            if operation["security"]:
+                operation["security"].insert(0, {})
+    return described
+
+
+def _answers(method: str, path: str, *, has_body: bool) -> dict[str, str]:
+    """What the call may answer besides success and refusal, with the words for it."""
+    if method != "get":
+        return WRITING | (IMAGES if path in ("/learn", "/predict") else BODIES if has_body else {})
+    reading = ({} if path in PROBES else READING) | (NAMED if "{" in path else {})
+    return reading | READINGS_OF_THEIR_OWN.get(f"GET {path}", {})
 
 
 def _describe(operation: dict[str, Any], call: str) -> None:

@@ -23,7 +23,11 @@ class ExportQuery(Nothing):
     format: Literal["onnx", "safetensors"] = "onnx"
 
 
-@router.get("/versions/{number}/export", response_class=StreamingResponse)
+@router.get(
+    "/versions/{number}/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}},
+)
 def export_version(number: Number, request: Request, parts: Parts, query: Annotated[ExportQuery, Query()]) -> Response:
     """A zip: with `onnx` a graph with the head put back in, with `safetensors` all parts and the manifest."""
     version = parts.ledger.version(number)

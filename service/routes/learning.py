@@ -11,7 +11,7 @@ from service.idempotency import once_async
 from service.intaking import Lesson, take_in
 from service.problems import wrong
 from service.routes.tasks import accepted
-from service.schemas import TaskBody
+from service.schemas import LINES, ONE_LINE, TaskBody
 from service.setting_groups import BYTES_PER_MB
 from service.uploads import read_form, spool
 from stream.errors import Conflict
@@ -29,14 +29,16 @@ FORM = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "images": {"type": "array", "items": FILE},
-                        "labels": {"type": "array", "items": {"type": "string"}},
-                        "splits": {"type": "array", "items": {"enum": ["train", "held_out"]}},
+                        "images": {"type": "array", "items": FILE, "minItems": 1},
+                        "labels": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+                        "splits": {"type": "array", "items": {"type": "string", "enum": ["train", "held_out"]}},
                         "archive": FILE,
                         "parquet": FILE,
-                        "name": {"type": "string"},
-                        "note": {"type": "string"},
+                        "name": {"type": "string", **ONE_LINE},
+                        "note": {"type": "string", **LINES},
                     },
+                    "additionalProperties": False,
+                    "oneOf": [{"required": ["images", "labels"]}, {"required": ["archive"]}, {"required": ["parquet"]}],
                 }
             }
         },

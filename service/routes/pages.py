@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from service.access.description import without_keys
 from service.asking import NoQuery
 from service.contract_page import contract_page
 
@@ -11,8 +12,10 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/openapi.json")
 async def openapi(request: Request, query: NoQuery) -> JSONResponse:
-    """The description of every call."""
-    return JSONResponse(request.app.openapi())
+    """The description of every call, as this server takes it now: with keys or without."""
+    description = request.app.openapi()
+    asks = request.app.state.assembly.access.ring.asks_for_keys
+    return JSONResponse(description if asks else without_keys(description))
 
 
 @router.get("/docs", response_class=HTMLResponse)

@@ -9,7 +9,7 @@ from model.served import Prediction
 from service.asking import Parts, PredictQuery, media_type
 from service.predictor import Answered, Wanted
 from service.problems import Problem, unreadable, wrong
-from service.schemas import PredictBody
+from service.schemas import NUMBER, PredictBody
 from service.setting_groups import BYTES_PER_MB, LimitSettings
 from service.uploads import Part, read_body, read_form
 
@@ -24,7 +24,10 @@ IMAGES = {
                 "schema": {
                     "type": "object",
                     "required": ["images"],
-                    "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "properties": {
+                        "images": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+                    },
+                    "additionalProperties": False,
                 }
             },
             "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -32,8 +35,17 @@ IMAGES = {
     }
 }
 
+WHO_SAYS_SO = {
+    "X-Model-Version": {"description": "the version that answers", "required": True, "schema": NUMBER},
+    "X-Promotion-Seq": {
+        "description": "the promotion that was in force",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+}
 
-@router.post("/predict", openapi_extra=IMAGES, responses={200: {"model": PredictBody}})
+
+@router.post("/predict", openapi_extra=IMAGES, responses={200: {"model": PredictBody, "headers": WHO_SAYS_SO}})
 async def predict(request: Request, parts: Parts, query: Annotated[PredictQuery, Query()]) -> Response:
     """What the images show. The version that says so stands in the answer and in its headers."""
     if query.version is not None and query.alias is not None:

@@ -28,7 +28,9 @@ async def readyz(parts: Parts) -> Response:
     return JSONResponse(ready.model_dump(mode="json"), 200 if ready.ready else 503, headers=headers)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
 async def metrics(request: Request, parts: Parts, query: NoQuery) -> Response:
     """Counts and times as Prometheus reads them, where the setting `serve.metrics` is on."""
     if not parts.settings.serve.metrics:

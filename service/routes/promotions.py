@@ -1,9 +1,10 @@
 """Which version serves: rollback, aliases, and the log of what served when."""
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import AwareDatetime, BeforeValidator
 
 from service.access.caller import OBJECT
 from service.asking import Asking, NoQuery, Paging, Parts, described, json_body
@@ -12,15 +13,27 @@ from service.idempotency import Attempt, once
 from service.problems import wrong
 from service.schemas import AliasRequest, Listing, Move, PromotionBody, RollbackRequest
 from stream.failpoints import reach
+from stream.ledger.promotions import ALIAS
 from stream.versions import SERVING, Expected, Promotion
 
 router = APIRouter(tags=["promotions"])
 
 
+AliasName = Annotated[str, Path(json_schema_extra={"pattern": f"^{ALIAS.pattern}$"})]
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d.*", re.ASCII)
+
+
+def written_out(value: object) -> object:
+    """A time as RFC 3339 has it; seconds since 1970 are none."""
+    if isinstance(value, str) and not RFC3339.fullmatch(value):
+        raise ValueError("a time such as 2026-01-31T12:00:00Z is expected")
+    return value
+
+
 class LogQuery(Paging):
     """The whole log, or what served at one moment."""
 
-    at: AwareDatetime | None = None
+    at: Annotated[AwareDatetime | None, BeforeValidator(written_out)] = None
 
 
 @router.post("/rollback", openapi_extra=described(RollbackRequest))
@@ -52,7 +65,7 @@ def list_aliases(parts: Parts, query: NoQuery) -> dict[str, int]:
 
 @router.put("/aliases/{name}", openapi_extra=described(AliasRequest))
 def point_alias(
-    name: str,
+    name: AliasName,
     request: Request,
     parts: Parts,
     asking: Asking,

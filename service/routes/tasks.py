@@ -18,6 +18,16 @@ from stream.tasks import Task, TaskState
 
 router = APIRouter(tags=["tasks"])
 
+EVENTS = "text/event-stream"
+EVENT = {
+    "type": "object",
+    "description": "one event; data is a task as JSON",
+    "properties": {
+        "event": {"type": "string", "const": "task"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
 
 class TaskPaging(Paging):
     """Tasks of one state or of all."""
@@ -38,18 +48,22 @@ def show_task(task_id: str, parts: Parts, query: NoQuery) -> TaskBody:
     return TaskBody.of(parts.ledger.task(task_id))
 
 
-@router.get("/tasks/{task_id}/events", response_class=StreamingResponse)
+@router.get(
+    "/tasks/{task_id}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {EVENTS: {"schema": EVENT}}}},
+)
 def follow_task(task_id: str, request: Request, parts: Parts, asking: Asking, query: NoQuery) -> Response:
     """The task at each change, as server-sent events, until it is finished or the key is revoked."""
     read = partial(parts.ledger.task, task_id)
     read()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope.get(HEAD):
-        return Response(headers=headers, media_type="text/event-stream")
+        return Response(headers=headers, media_type=EVENTS)
     events: AsyncIterator[str] = task_events(
         read, lambda: parts.traffic.draining or not parts.access.ring.still_good(asking)
     )
-    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+    return StreamingResponse(events, headers=headers, media_type=EVENTS)
 
 
 @router.post("/tasks", status_code=201, openapi_extra=described(NewTaskRequest), responses={201: {"model": TaskBody}})
