@@ -156,6 +156,15 @@ class Client:
         """The classes that the version in force knows."""
         return list(self._pages("/classes", VersionClass, {}))
 
+    def forget(self, label: str, *, purge: bool = False) -> Task:
+        """Have a version made that does not know the class; answers the task, which is queued.
+
+        With `purge`, once that version serves, every other version that knows the class is deleted, and with them the
+        class's statistics and stored images. That cannot be taken back.
+        """
+        path = f"/classes/{_segment(label)}"
+        return result(Task, self._transport.call("DELETE", path, query={"purge": purge or None}))
+
     def aliases(self) -> dict[str, int]:
         """Which version each alias points at; `serving` is what answers."""
         value = json_object(self._transport.call("GET", "/aliases"))

@@ -4,13 +4,14 @@ import click
 
 from everclass.commands.audit import audit
 from everclass.commands.bench import bench
+from everclass.commands.classes import classes, forget
 from everclass.commands.keys import keys
 from everclass.commands.learn import learn
 from everclass.commands.predict import predict
 from everclass.commands.running import config, learner, serve
 from everclass.commands.tasks import tasks
 from everclass.commands.verify import verify
-from everclass.commands.versions import classes, export, promote, promotions, rollback, versions
+from everclass.commands.versions import export, promote, promotions, rollback, versions
 from everclass.exits import MEANINGS
 
 EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {int(code)}  {meaning}" for code, meaning in MEANINGS.items())
@@ -30,6 +31,7 @@ for command in (
     tasks,
     versions,
     classes,
+    forget,
     rollback,
     promote,
     promotions,

@@ -47,6 +47,7 @@ class Task(Result):
     name: str | None = None
     note: str | None = None
     by: str | None = None
+    purge: bool = False
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -73,7 +73,7 @@ def provisional(
         statistics=statistics,
         novelty=None,
     )
-    return _aligned(snapshot, features_ND, block, method, seed, device)
+    return aligned(snapshot, block.number, features_ND, block.image_columns_N, method, seed, device)
 
 
 def network_of(snapshot: Snapshot, method: Method, device: str = "cpu") -> PixelBackbone:
@@ -210,7 +210,7 @@ def final(
             **_of_slot(base, "aligner"),
         },
     )
-    return _aligned(snapshot, features.new_ND, block, method, seed, device)
+    return aligned(snapshot, block.number, features.new_ND, block.image_columns_N, method, seed, device)
 
 
 def carried(
@@ -272,24 +272,29 @@ def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Sna
     return snapshot.calibrated(temperature, novelty), report
 
 
-def _aligned(snapshot: Snapshot, features_ND: Floats, block: Block, method: Method, seed: int, device: str) -> Snapshot:
-    """The head over all classes, which a method without aligner, and most after the first task, leave as it is."""
+def aligned(
+    snapshot: Snapshot, block: int, features_ND: Floats, columns_N: Ints, method: Method, seed: int, device: str = "cpu"
+) -> Snapshot:
+    """With the head over all classes, which a method without aligner, and most after the first task, leave as it is.
+
+    `block` is the number of the present block; features and columns are those of its training images.
+    """
     task = AlignmentTask(
         snapshot.unaligned,
         snapshot.statistics,
         snapshot.blocks_C,
-        block.number,
+        block,
         features_ND,
-        block.image_columns_N,
+        columns_N,
         snapshot.kept,
         seed,
         device,
     )
     if method.aligner is None or (task.is_first and not method.aligner.on_first_task):
         return snapshot
-    aligned = method.aligner.align(task)
+    made = method.aligner.align(task)
     others = {name: tensor for name, tensor in snapshot.kept.items() if not name.startswith("aligner/")}
-    return replace(snapshot, aligned=aligned.head, kept=others | filed("aligner", aligned.kept))
+    return replace(snapshot, aligned=made.head, kept=others | filed("aligner", made.kept))
 
 
 def _head_space(features_ND: Floats, dimension: int) -> Floats:

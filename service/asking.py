@@ -68,6 +68,12 @@ class LearnQuery(Nothing):
     promote: Literal["auto", "manual"] | None = None
 
 
+class ForgetQuery(Nothing):
+    """Whether everything else that knows the class goes too."""
+
+    purge: bool = False
+
+
 class PredictQuery(Nothing):
     """How many labels, and whose."""
 

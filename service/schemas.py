@@ -69,7 +69,10 @@ class EpochBody(Answer):
 
 
 class TaskBody(Answer):
-    """A task as it is now. `position` counts from 1 in the queue; `progress` is in 0–1; `eta_s` in seconds."""
+    """A task as it is now. `position` counts from 1 in the queue; `progress` is in 0–1; `eta_s` in seconds.
+
+    A task of kind `forget` names its class in `labels`, with no images; `purge` says that it purges the class too.
+    """
 
     id: str
     kind: str
@@ -87,6 +90,7 @@ class TaskBody(Answer):
     name: str | None
     note: str | None
     by: str
+    purge: bool
     created_at: Time
     started_at: Time | None
     finished_at: Time | None

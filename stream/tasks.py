@@ -76,7 +76,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class NewTask:
-    """What is known of a task before its first image; `by` is who sends it."""
+    """What is known of a task before its first image; `by` is who sends it. `purge` is for kind `forget` alone."""
 
     id: str
     by: str
@@ -85,6 +85,7 @@ class NewTask:
     note: str | None = None
     requested_base: RequestedBase = None
     promote: Promote | None = None
+    purge: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Task:
     whole task, `eta_s` are seconds to its end. `base` is the version that it builds on, fixed at the claim.
     `attempts` counts how often a learner took it up. `seq` is its place in the order of commits. `claim_seq` is the
     last promotion of `serving` at the claim (0: none yet; None: never claimed). `frozen` are the settings fixed at
-    the claim. `promote` None leaves it to the server's setting.
+    the claim. `promote` None leaves it to the server's setting. A task of kind `forget` names its class in `labels`,
+    with no images; `purge` says that everything which knows the class goes too.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Task:
     seq: int | None
     requested_base: RequestedBase
     promote: Promote | None
+    purge: bool
     frozen: dict[str, Any] | None
     claim_seq: int | None
 

@@ -1,4 +1,4 @@
-"""`everclass versions`, `classes`, `rollback`, `promote`, `promotions` and `export`."""
+"""`everclass versions`, `rollback`, `promote`, `promotions` and `export`."""
 
 from pathlib import Path
 
@@ -52,17 +52,6 @@ def delete(server: Server, number: int) -> None:
         show_json(server.client.version(number))
     else:
         click.echo(f"version {number} is deleted")
-
-
-@click.command()
-@with_server
-def classes(server: Server) -> None:
-    """List the classes that the version in force knows."""
-    found = server.client.classes()
-    if server.as_json:
-        show_json(found)
-    else:
-        show_table(("class", "since", "images"), [(known.label, known.since, known.images) for known in found])
 
 
 @click.command()

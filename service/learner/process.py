@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from service.learner.bases import new_root
+from service.learner.forgetting import ForgetRun
 from service.learner.graphs import graph_of
 from service.learner.heartbeat import LEASE_TTL_S, Heartbeat
 from service.learner.story import TaskRun
@@ -102,7 +103,7 @@ class LearnerProcess:
         reach("task.claimed")
         try:
             heartbeat.say(task=task.id)
-            TaskRun(workshop, task).run()
+            (ForgetRun if task.kind == "forget" else TaskRun)(workshop, task).run()
         except Interrupted:
             self._hand_back(heartbeat, task)
         except TaskStopped as stopped:

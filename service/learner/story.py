@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model import learning
-from model.backbone import PixelBackbone, build, extract_features
+from model.backbone import PixelBackbone
 from model.block import Block, lay_out
 from model.learning import PairedFeatures, Started
 from model.method import TaskEnd, TaskStart
@@ -24,7 +22,8 @@ from service.learner.bases import Base, load_base
 from service.learner.checkpoints import Checkpoints
 from service.learner.heldout import HeldOutImage, held_out, trained_before
 from service.learner.holdout import HeldBefore, split
-from service.learner.pictures import Pictures, TrainingPictures
+from service.learner.looking import Features, Looking
+from service.learner.pictures import TrainingPictures
 from service.learner.plan import LearnPlan, make_plan
 from service.learner.publishing import Publisher
 from service.learner.reporter import Reporter, TrainingProgress
@@ -33,10 +32,6 @@ from stream.failpoints import reach
 from stream.tasks import Item, Phase, Task
 from stream.versions import VersionKind
 
-FEATURE_BATCH_CPU = 16
-FEATURE_BATCH_GPU = 256
-
-Features = NDArray[np.float32]
 Weights = Mapping[str, Tensor]
 
 
@@ -72,7 +67,7 @@ class TaskRun:
         """
         self._report.enter(Phase.FEATURES)
         lesson = self._lesson
-        old_ND = self._features(lesson.base.snapshot.backbone, lesson.trained)
+        old_ND = self._features(lesson.base.snapshot.backbone, self._trained)
         if learning.needs_tuning(lesson.block, lesson.plan.composition):
             self._publish_provisional(old_ND)
             self._publish_final(old_ND)
@@ -112,25 +107,17 @@ class TaskRun:
             trained_before(self._ledger, base.lineage),
         )
 
-    def _pictures(self, images: Sequence[HeldOutImage] | Sequence[Item]) -> Pictures:
-        pairs = [
-            (image.task, image.item) if isinstance(image, HeldOutImage) else (self._task.id, image) for image in images
-        ]
-        return Pictures(self._blobs, pairs, max_pixels=self._workshop.settings.limits.max_pixels)
+    @cached_property
+    def _looking(self) -> Looking:
+        return Looking(self._workshop, self._lesson.base.snapshot.spec, self._lesson.plan.device)
 
     @cached_property
-    def _backbone(self) -> PixelBackbone:
-        return build(self._lesson.base.snapshot.spec).to(self._lesson.plan.device)
+    def _trained(self) -> list[HeldOutImage]:
+        """The images to learn from, under the task's id."""
+        return [HeldOutImage(self._task.id, item) for item in self._lesson.trained]
 
-    def _features(self, weights: Weights, images: Sequence[HeldOutImage] | Sequence[Item]) -> Features:
-        """Features of images through a backbone of these weights, in fp32 as the server computes them."""
-        self._backbone.load(weights)
-        return extract_features(
-            self._backbone,
-            self._pictures(images).views(self._backbone.spec),
-            batch_size=FEATURE_BATCH_GPU if self._lesson.plan.device == "cuda" else FEATURE_BATCH_CPU,
-            on_batch=lambda done: self._report.at(done / len(images)),
-        )
+    def _features(self, weights: Weights, images: Sequence[HeldOutImage]) -> Features:
+        return self._looking.features(weights, images, self._report.at)
 
     def _publish_provisional(self, old_ND: Features) -> None:
         made = [self._ledger.version(number) for number in self._task.versions]
@@ -161,7 +148,7 @@ class TaskRun:
             return snapshot
         network = learning.network_of(base, method, lesson.plan.device)
         positions_N = learning.positions(lesson.block, method)
-        images = TrainingPictures(self._pictures(lesson.trained), positions_N, base.spec)
+        images = TrainingPictures(self._looking.pictures(self._trained), positions_N, base.spec)
         plan = lesson.plan.tuning(len(images))
         begun = TaskStart(network, snapshot.unaligned, base, lesson.block, images, plan)
         kept = learning.remembered(TaskEnd(network, snapshot.unaligned, images, begun), method)
@@ -193,13 +180,13 @@ class TaskRun:
         self._report.enter(Phase.TRAINING)
         network = learning.network_of(base, method, lesson.plan.device)
         positions_N = learning.positions(lesson.block, method)
-        images = TrainingPictures(self._pictures(lesson.trained), positions_N, base.spec)
+        images = TrainingPictures(self._looking.pictures(self._trained), positions_N, base.spec)
         started = learning.start(network, base, lesson.block, images, method, lesson.plan.tuning(len(images)))
         state = self._tuned(network, started)
         self._report.enter(Phase.STATISTICS)
         moved = learning.settled(network, started, state, method)
         kept = learning.remembered(TaskEnd(network, state.head, images, started.start), method)
-        new_ND = self._features(moved.plain, lesson.trained)
+        new_ND = self._features(moved.plain, self._trained)
         self._report.enter(Phase.ALIGNMENT)
         snapshot = learning.final(
             base,
@@ -223,7 +210,7 @@ class TaskRun:
             task=self._task,
             base=lesson.base,
             seed=lesson.plan.seed,
-            trained=[HeldOutImage(self._task.id, item) for item in lesson.trained],
+            trained=self._trained,
             features_of=lambda images: self._features(snapshot.backbone, images),
-            pictures_of=self._pictures,
+            pictures_of=self._looking.pictures,
         ).publish(snapshot, trained_ND, kind)

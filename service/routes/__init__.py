@@ -3,7 +3,7 @@
 What each call asks for stands in `service/access/scopes.py`.
 """
 
-from service.routes import audit, exports, learning, pages, predicting, probes, promotions, tasks, versions
+from service.routes import audit, classes, exports, learning, pages, predicting, probes, promotions, tasks, versions
 
 # The routers are asked in this order, so the one with the most requests comes first.
 ROUTERS = (
@@ -11,6 +11,7 @@ ROUTERS = (
     learning.router,
     tasks.router,
     versions.router,
+    classes.router,
     promotions.router,
     exports.router,
     audit.router,

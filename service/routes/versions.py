@@ -1,4 +1,4 @@
-"""Versions and classes, and deleting a version."""
+"""Versions, and deleting one."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request
 
 from service.asking import NoQuery, Page, Parts
 from service.idempotency import once
-from service.schemas import MAX_VERSION, ClassBody, Listing, VersionBody
+from service.schemas import MAX_VERSION, Listing, VersionBody
 
 router = APIRouter(tags=["versions"])
 
@@ -34,10 +34,3 @@ def delete_version(number: Number, request: Request, parts: Parts, query: NoQuer
             attempt.check_same(number)
             return VersionBody.of(parts.ledger.version(number))
         return VersionBody.of(parts.ledger.delete_version(number, ticket=attempt.stamped(number)))
-
-
-@router.get("/classes")
-def list_classes(parts: Parts, query: Page) -> Listing[ClassBody]:
-    """The classes of the version in force, all in one page."""
-    classes = parts.ledger.classes_in_force()
-    return Listing(items=tuple(ClassBody.model_validate(one) for one in classes), next=None)

@@ -12,7 +12,7 @@ from stream.ledger.promotions import current_version, expected_base, last_seq, r
 from stream.ledger.reading import ancestry
 from stream.ledger.requests import Ticket, complete
 from stream.ledger.schema import items, promotions, tasks, versions
-from stream.ledger.task_rows import change_state, next_seq, task_row, task_value
+from stream.ledger.task_rows import change_state, is_purging, next_seq, task_row, task_value
 from stream.tasks import UNFINISHED, Task, TaskState, image_key
 from stream.versions import SERVING, VersionState
 
@@ -97,6 +97,8 @@ class Cancelling:
     def _cancel(self, connection: Connection, row: Row[Any], *, by: str, reason: str) -> None:
         if row.state not in UNFINISHED:
             raise Conflict(f"task {row.id} is {row.state} already")
+        if is_purging(connection, row):
+            raise Conflict(f"task {row.id} has begun to purge, which cannot be taken back")
         now = self._database.now()
         change_state(
             connection, row, TaskState.CANCELLED, reason=reason, finished_at=now, eta_s=None, **WITHOUT_CHECKPOINT
@@ -187,7 +189,7 @@ def _check_images(connection: Connection, row: Row[Any]) -> None:
 
 
 def _check_base(connection: Connection, row: Row[Any]) -> None:
-    if row.base is None:
+    if row.base is None or is_purging(connection, row):
         return
     state = connection.execute(select(versions.c.state).where(versions.c.version == row.base)).scalar_one()
     if not VersionState(state).servable:

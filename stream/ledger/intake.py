@@ -1,8 +1,9 @@
 """Tasks and their batches come in: opened, filled, committed to the queue."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -135,26 +136,7 @@ class Intake:
         _check_base(connection, new.requested_base)
         if stays_open and _count(connection, TaskState.OPEN) >= self._quota.open_tasks:
             raise QuotaFull("too many tasks are open: commit or cancel one", retry_after_s=RETRY_AFTER_S)
-        connection.execute(
-            insert(tasks).values(
-                id=new.id,
-                ordinal=next_ordinal(connection),
-                kind=new.kind,
-                state=TaskState.OPEN,
-                by=new.by,
-                name=shown(new.name, "name"),
-                note=shown(new.note, "note", lines=True),
-                requested_base=to_column(new.requested_base),
-                promote=new.promote,
-                images=0,
-                labels={},
-                attempts=0,
-                deaths={},
-                progress=0.0,
-                epochs=[],
-                created_at=self._database.now(),
-            )
-        )
+        insert_task(connection, new, self._database.now())
 
     def _append(self, connection: Connection, row: Row[Any], fresh: Sequence[ItemDraft], sender: Sender | None) -> None:
         number = connection.execute(select(func.count()).where(batches.c.task == row.id)).scalar_one()
@@ -180,13 +162,38 @@ class Intake:
         row = task_row(connection, task_id)
         if row.state != TaskState.OPEN:
             raise Conflict(f"task {task_id} is {row.state}: only an open task can be committed")
-        if row.kind == "learn" and row.images == 0:
+        if row.images == 0:
             raise Conflict(f"task {task_id} has no images")
         self._check_queue(connection)
         change_state(connection, row, TaskState.QUEUED, seq=next_seq(connection))
 
     def _check_queue(self, connection: Connection) -> None:
         check_queue(connection, self._quota)
+
+
+def insert_task(connection: Connection, new: NewTask, now: datetime, labels: Mapping[str, int] | None = None) -> None:
+    """Within a write: an open task without images. Raises InvalidContent for words that cannot be stored."""
+    connection.execute(
+        insert(tasks).values(
+            id=new.id,
+            ordinal=next_ordinal(connection),
+            kind=new.kind,
+            state=TaskState.OPEN,
+            by=new.by,
+            name=shown(new.name, "name"),
+            note=shown(new.note, "note", lines=True),
+            requested_base=to_column(new.requested_base),
+            promote=new.promote,
+            purge=new.purge,
+            images=0,
+            labels=dict(labels or {}),
+            attempts=0,
+            deaths={},
+            progress=0.0,
+            epochs=[],
+            created_at=now,
+        )
+    )
 
 
 def check_queue(connection: Connection, quota: Quota) -> None:

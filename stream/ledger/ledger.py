@@ -5,6 +5,7 @@ from datetime import timedelta
 from stream.ledger.audit import Audit
 from stream.ledger.cancelling import Cancelling
 from stream.ledger.database import Clock, Database, utc_now
+from stream.ledger.forgetting import Forgetting
 from stream.ledger.intake import Intake, Quota
 from stream.ledger.keys import Keys
 from stream.ledger.learning import Learning
@@ -104,6 +105,11 @@ class Ledger:
         self.sweep_images = removing.sweep_images
         self.references = removing.references
         self.image_keys = removing.image_keys
+
+        forgetting = Forgetting(database, quota)
+        self.forget = forgetting.forget
+        self.purge_class = forgetting.purge_class
+        self.purged_blobs = forgetting.purged_blobs
 
         runtimes = Runtimes(database)
         self.graph = runtimes.graph

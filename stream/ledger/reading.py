@@ -61,11 +61,16 @@ class Reading:
             return [version_value(row) for row in connection.execute(query)]
 
     def held_out(self, number: int) -> list[tuple[str, Item]]:
-        """The held-out images of the version's lineage, each with its task's id, oldest task first."""
+        """The held-out images of the version's lineage, each with its task's id, oldest task first.
+
+        Those of a class that the lineage forgot are none of its; they are again from a task on that brings it anew.
+        """
+        pairs: list[tuple[str, Item]] = []
         with self._database.read() as connection:
-            return [
-                pair for task_id in _lineage_tasks(connection, number) for pair in _held_out_of(connection, task_id)
-            ]
+            for task_id, forgotten in _lineage_tasks(connection, number):
+                pairs = [pair for pair in pairs if pair[1].label not in forgotten]
+                pairs += _held_out_of(connection, task_id)
+        return pairs
 
 
 def ancestry(connection: Connection, numbers: Sequence[int]) -> set[int]:
@@ -90,11 +95,21 @@ def item_value(row: Row[Any]) -> Item:
     )
 
 
-def _lineage_tasks(connection: Connection, number: int) -> list[str]:
+def _lineage_tasks(connection: Connection, number: int) -> list[tuple[str, frozenset[str]]]:
+    """The lineage's tasks, oldest first, each with the labels that it made the lineage forget."""
     version_row(connection, number)
-    query = select(versions.c.task).where(versions.c.version.in_(ancestry(connection, [number])))
-    tasks_in_order = connection.execute(query.order_by(versions.c.version)).scalars()
-    return list(dict.fromkeys(task for task in tasks_in_order if task is not None))
+    query = (
+        select(versions.c.task, tasks.c.kind, tasks.c.labels)
+        .outerjoin(tasks, tasks.c.id == versions.c.task)
+        .where(versions.c.version.in_(ancestry(connection, [number])), versions.c.task.is_not(None))
+        .order_by(versions.c.version)
+    )
+    return list(
+        {
+            row.task: (row.task, frozenset(row.labels) if row.kind == "forget" else frozenset())
+            for row in connection.execute(query)
+        }.values()
+    )
 
 
 def _held_out_of(connection: Connection, task_id: str) -> list[tuple[str, Item]]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 NAMES = {
@@ -64,6 +65,7 @@ tasks = Table(
     Column("note", Text),
     Column("requested_base", Integer, comment="0 asks for a new root"),
     Column("promote", String(16)),
+    Column("purge", Boolean, nullable=False, server_default=false()),
     Column("images", Integer, nullable=False),
     Column("labels", JSON, nullable=False),
     Column("seq", Integer, unique=True),

@@ -11,6 +11,7 @@ from stream.ledger.leases import Lease, fenced_update
 from stream.ledger.schema import tasks, versions
 from stream.ledger.words import is_id
 from stream.tasks import Epoch, Phase, RequestedBase, Task, TaskState
+from stream.versions import VersionState
 
 NEW_ROOT = 0
 """What `requested_base` holds where a new root was asked for; versions count from 1."""
@@ -51,6 +52,14 @@ def change_state(
         connection.execute(statement)
     else:
         fenced_update(connection, lease, statement)
+
+
+def is_purging(connection: Connection, row: Row[Any]) -> bool:
+    """Whether the task has begun to purge its class: its base, which no unfinished task loses otherwise, is deleted."""
+    if row.kind != "forget" or not row.purge or row.base is None:
+        return False
+    state = connection.execute(select(versions.c.state).where(versions.c.version == row.base)).scalar_one()
+    return bool(state == VersionState.DELETED)
 
 
 def next_seq(connection: Connection) -> int:
@@ -119,6 +128,7 @@ def _task(row: Row[Any], made: tuple[int, ...], position: int | None) -> Task:
         seq=row.seq,
         requested_base=from_column(row.requested_base),
         promote=row.promote,
+        purge=row.purge,
         frozen=row.frozen,
         claim_seq=row.claim_seq,
     )

@@ -1,0 +1,99 @@
+"""One claimed task that forgets a class: a version without it, and, where a purge was asked for, none that knows it.
+
+The version is made on the base's backbone from its statistics, and judged on what is held out of the remaining classes.
+A run that is taken up again publishes nothing twice and purges to the end.
+"""
+
+import shutil
+
+import numpy as np
+
+from model.forgetting import CannotForget, without_class
+from service.learner.bases import load_base
+from service.learner.looking import Features, Looking
+from service.learner.plan import LearnPlan, make_plan
+from service.learner.publishing import Publisher
+from service.learner.reporter import Reporter
+from service.learner.workshop import Workshop
+from stream.failpoints import reach
+from stream.tasks import Phase, Task
+from stream.versions import Version
+
+
+class NotPurged(Exception):
+    """The version without the class does not serve, so that nothing was purged."""
+
+
+class ForgetRun:
+    """The forgetting of one class by this process."""
+
+    def __init__(self, workshop: Workshop, task: Task) -> None:
+        self._workshop, self._task = workshop, task
+        self._ledger, self._blobs = workshop.ledger, workshop.blobs
+        self._report = Reporter(workshop, task.id)
+        (self._label,) = task.labels
+
+    def run(self) -> None:
+        """Publish the version, purge where that was asked for, finish the task.
+
+        Raises:
+            Interrupted, LeaseLost, TaskStopped: told to stop; the task goes on elsewhere or not at all.
+            Exception: whatever made it fail.
+        """
+        self._report.enter(Phase.FEATURES)
+        if self._made() is None and self._has_to_be_made():
+            self._publish()
+        if self._task.purge:
+            self._purge()
+        self._ledger.finish(self._workshop.heartbeat.lease, self._task.id)
+        reach("task.finished")
+
+    def _made(self) -> Version | None:
+        made = [self._ledger.version(number) for number in self._ledger.task(self._task.id).versions]
+        return next((version for version in reversed(made) if version.state.servable), None)
+
+    def _has_to_be_made(self) -> bool:
+        """Whether the base knows the class; a purge may be of one that only older versions know."""
+        known = self._task.base is not None and self._label in self._ledger.version(self._task.base).labels
+        if not known and not self._task.purge:
+            raise CannotForget(f"version {self._task.base}, which is in force, does not know the class {self._label!r}")
+        return known
+
+    def _publish(self) -> None:
+        base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base)
+        plan = self._frozen(base.content, base.snapshot.method)
+        self._report.enter(Phase.ALIGNMENT)
+        snapshot = without_class(base.snapshot, self._label, plan.composition, seed=plan.seed, device=plan.device)
+        looking = Looking(self._workshop, snapshot.spec, plan.device)
+        nothing_ND: Features = np.zeros((0, snapshot.statistics.dimension), np.float32)
+        Publisher(
+            workshop=self._workshop,
+            report=self._report,
+            task=self._task,
+            base=base,
+            seed=plan.seed,
+            trained=[],
+            features_of=lambda images: looking.features(snapshot.backbone, images, self._report.at),
+            pictures_of=looking.pictures,
+        ).publish(snapshot, nothing_ND, "final")
+
+    def _frozen(self, base_content: str | None, method: str) -> LearnPlan:
+        if self._task.frozen is not None:
+            return LearnPlan.from_json(self._task.frozen)
+        plan = make_plan(self._workshop.settings, base_content, [f"without {self._label}"], method)
+        self._ledger.freeze(self._workshop.heartbeat.lease, self._task.id, plan.to_json(), {})
+        return plan
+
+    def _purge(self) -> None:
+        """The ledger lets go first and the bytes go afterwards; features of held-out images are only a cache."""
+        self._report.enter(Phase.PUBLISHING)
+        made = self._made()
+        if made is not None and made.state == "held":
+            raise NotPurged(f"nothing was purged, as version {made.version} is held: {made.reason}")
+        self._ledger.purge_class(self._workshop.heartbeat.lease, self._task.id)
+        reach("sweep.marked")
+        keys, prefixes = self._ledger.purged_blobs(self._label)
+        for key in [*keys, *(blob.key for prefix in prefixes for blob in self._blobs.list(prefix))]:
+            self._workshop.check()
+            self._blobs.delete(key)
+        shutil.rmtree(self._workshop.cache / "features", ignore_errors=True)

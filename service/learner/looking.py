@@ -1,0 +1,45 @@
+"""Images through a backbone: features of a task's images and of held-out ones, in fp32 as the server computes them."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.backbone import build, extract_features
+from model.spec import BackboneSpec
+from service.learner.heldout import HeldOutImage
+from service.learner.pictures import Pictures
+from service.learner.workshop import Workshop
+
+FEATURE_BATCH_CPU = 16
+FEATURE_BATCH_GPU = 256
+
+Features = NDArray[np.float32]
+
+
+class Looking:
+    """One network, into which the weights of any version of a lineage are loaded in turn."""
+
+    def __init__(self, workshop: Workshop, spec: BackboneSpec, device: str) -> None:
+        self._blobs = workshop.blobs
+        self._max_pixels = workshop.settings.limits.max_pixels
+        self._backbone = build(spec).to(device)
+        self._batch = FEATURE_BATCH_GPU if device == "cuda" else FEATURE_BATCH_CPU
+
+    def pictures(self, images: Sequence[HeldOutImage]) -> Pictures:
+        """The images, to be decoded one by one."""
+        pairs = [(image.task, image.item) for image in images]
+        return Pictures(self._blobs, pairs, max_pixels=self._max_pixels)
+
+    def features(
+        self, weights: Mapping[str, Tensor], images: Sequence[HeldOutImage], on_share: Callable[[float], None]
+    ) -> Features:
+        """`features_ND` through a backbone of these weights; `on_share` is told how much is done, in 0–1."""
+        self._backbone.load(weights)
+        return extract_features(
+            self._backbone,
+            self.pictures(images).views(self._backbone.spec),
+            batch_size=self._batch,
+            on_batch=lambda done: on_share(done / len(images)),
+        )
