@@ -69,7 +69,7 @@ class Edge:
             await self._route(scope)(exchange.scope, exchange.receive, exchange.send)
         finally:
             self._traffic.left()
-            route = getattr(exchange.scope.get("route"), "path", "none")
+            route = getattr(exchange.scope.get("route"), "path_format", "none")
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._metrics.answered(method, route, exchange.status, time.perf_counter() - started)
 

@@ -47,7 +47,7 @@ def once(request: Request, ledger: Ledger, owner: str) -> Iterator[Attempt]:
     if key is None:
         yield Attempt()
         return
-    ticket = Ticket(key, caller_of(request.scope).id, f"{request.method} {request.scope['route'].path}")
+    ticket = Ticket(key, caller_of(request.scope).id, f"{request.method} {request.scope['route'].path_format}")
     replay = ledger.begin_request(ticket, owner)
     if replay is not None:
         yield Attempt(replay=replay)

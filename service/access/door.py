@@ -88,7 +88,7 @@ class Door:
         """The path of the route that the request is for; its template, not what was sent."""
         for route in self._routes:
             if route.matches(scope)[0] is Match.FULL:
-                return str(getattr(route, "path", ""))
+                return str(getattr(route, "path_format", ""))
         return None
 
     def _noting(self, access: Access, scope: Scope, send: Send) -> Send:
@@ -111,7 +111,7 @@ class Door:
                 await asyncio.to_thread(access.auditor.changed, call, status, subject)
 
     def _call(self, scope: Scope, caller: Caller | None) -> Call:
-        path = getattr(scope.get("route"), "path", None) or self._route(scope) or UNKNOWN
+        path = getattr(scope.get("route"), "path_format", None) or self._route(scope) or UNKNOWN
         remote = scope["client"][0] if scope.get("client") else None
         return Call(scope["method"], path, remote, caller)
 
@@ -140,7 +140,7 @@ def bearer(scope: Scope) -> str:
 async def authorise(request: Request) -> None:
     """Stands before every route: Problem 403 where the key is not good for this call."""
     access: Access = request.app.state.assembly.access
-    needs = needed(f"{request.method} {request.scope['route'].path}", access.metrics)
+    needs = needed(f"{request.method} {request.scope['route'].path_format}", access.metrics)
     if needs != OPEN:
         caller = caller_of(request.scope)
         if not caller.scope.includes(needs):

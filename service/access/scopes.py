@@ -35,7 +35,7 @@ NEEDS: Mapping[str, Needed] = {
     "GET /promotions": Scope.ADMIN,
     "GET /versions/{number}/export": Scope.ADMIN,
     "DELETE /versions/{number}": Scope.ADMIN,
-    "DELETE /classes/{label:path}": Scope.ADMIN,
+    "DELETE /classes/{label}": Scope.ADMIN,
     "GET /audit": Scope.ADMIN,
 }
 

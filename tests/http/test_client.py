@@ -218,6 +218,34 @@ def test_the_command_does_the_same(server: RunningServer, tmp_path: Path) -> Non
     assert written.exit_code == 0 and zipfile.is_zipfile(tmp_path / "two.zip")
 
 
+def test_a_class_is_forgotten_comes_back_by_rollback_and_is_purged(server: RunningServer, client: Client) -> None:
+    odd = "ä/7 & more"
+    task = client.wait_for_task(
+        client.learn_images([LabelledImage(odd, data) for data in digits.pngs(9)[:8]], note="odd").id
+    )
+    knew = task.versions[-1]
+    assert odd in {one.label for one in client.classes()}
+    forgotten = client.wait_for_task(client.forget(odd).id)
+    assert (forgotten.kind, forgotten.labels, forgotten.base) == ("forget", {odd: 0}, knew)
+    assert odd not in {one.label for one in client.classes()}
+    answer = client.predict(digits.pngs(9)[:8], top_k=100)
+    assert answer.version == forgotten.versions[-1]
+    assert odd not in {one.label for said in answer.predictions for one in said.top}
+    assert odd in client.rollback().won
+    purged = everclass(server, "forget", odd, "--purge", "--yes", "--json")
+    assert purged.exit_code == 0, purged.output
+    assert json.loads(purged.stdout)["purge"] is True
+    with pytest.raises(Conflict, match="deleted"):
+        client.rollback(version=knew)
+    with pytest.raises(Conflict, match="deleted"):
+        client.predict(digits.pngs(9)[0], version=knew)
+    with pytest.raises(NotFound, match="class"):
+        client.forget(odd, purge=True)
+    asked = CliRunner().invoke(cli, ["forget", "7", "--purge", "--url", server.url], input="n\n")
+    assert asked.exit_code == 1 and "cannot be undone" in asked.output
+    assert everclass(server, "forget", "no such class").exit_code == 4
+
+
 def test_the_command_tells_scripts_what_went_wrong(server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "bad" / "cat").mkdir(parents=True)
     (tmp_path / "bad" / "cat" / "1.png").write_bytes(digits.pngs(0)[0][:60])

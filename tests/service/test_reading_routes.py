@@ -183,6 +183,7 @@ def test_the_description_names_every_call_and_the_page_shows_it(client: TestClie
         "DELETE /versions/{number}",
         "GET /versions/{number}/export",
         "GET /classes",
+        "DELETE /classes/{label}",
         "GET /aliases",
         "PUT /aliases/{name}",
         "POST /rollback",

@@ -1,0 +1,94 @@
+"""A class taken out of a snapshot leaves the others as they were, and nothing of itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.forgetting import CannotForget, without_class
+from model.head import Head
+from model.method import Method
+from model.methods import method_named
+from model.snapshot import Snapshot, SnapshotClass
+from model.spec import BackboneSpec
+from model.statistics import ClassStatistics
+
+SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
+LABELS = ("ant", "bee", "cat", "dog")
+BLOCKS = (1, 1, 2, 3)
+
+
+def snapshot() -> Snapshot:
+    """Four classes of three tasks, 20 features each around a mean of its own."""
+    rng = np.random.default_rng(0)
+    columns_N = np.repeat(np.arange(4), 20)
+    features_ND = (3 * np.eye(4, 8)[columns_N] + rng.standard_normal((80, 8))).astype(np.float32)
+    heads = [Head(rng.standard_normal((4, 8)).astype(np.float32), np.zeros(4, np.float32)) for _ in range(2)]
+    classes = tuple(SnapshotClass(one, f"t{block}", block, 20) for one, block in zip(LABELS, BLOCKS, strict=True))
+    statistics = ClassStatistics.from_features(features_ND, columns_N, 4)
+    return Snapshot(SPEC, "slca", {"w": torch.ones(1)}, classes, heads[0], heads[1], statistics)
+
+
+def forget(base: Snapshot, label: str, method: Method | str = "slca") -> Snapshot:
+    return without_class(base, label, method_named(method) if isinstance(method, str) else method, seed=1)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_the_others_keep_their_statistics_and_rows_bit_for_bit(label: str) -> None:
+    base = snapshot()
+    made = forget(base, label)
+    left = [c for c, one in enumerate(LABELS) if one != label]
+    assert made.labels == tuple(LABELS[c] for c in left)
+    assert np.array_equal(made.unaligned.weight_CD, base.unaligned.weight_CD[left])
+    assert np.array_equal(made.statistics.mean_CD, base.statistics.mean_CD[left])
+    for now, column in zip(made.statistics.factors, left, strict=True):
+        assert np.array_equal(now, base.statistics.factors[column])
+    assert made.backbone is base.backbone
+
+
+def test_no_stored_part_holds_the_class() -> None:
+    base = snapshot()
+    made = forget(base, "cat")
+    stored = b"".join(made.to_parts().values())
+    assert base.statistics.mean_CD[2].tobytes() in base.to_parts()["statistics"]
+    assert base.statistics.mean_CD[2].tobytes() not in stored
+    assert base.statistics.factors[2].tobytes() not in stored
+    assert base.unaligned.weight_CD[2].tobytes() not in stored
+    assert base.aligned.weight_CD[2].tobytes() not in stored
+    assert "cat" not in str(made.describe())
+
+
+def test_the_head_is_aligned_over_the_others_and_tells_them_apart() -> None:
+    base = snapshot()
+    made = forget(base, "cat", "slca+warm")
+    drawn_ND, columns_N = made.statistics.sample(50, np.random.default_rng(2), 1e-4)
+    assert (made.aligned.logits(drawn_ND).argmax(axis=1) == columns_N).mean() > 0.85
+    again = forget(base, "cat", "slca+warm")
+    assert np.array_equal(again.aligned.weight_CD, made.aligned.weight_CD)
+
+
+@pytest.mark.parametrize("method", ["sl", "slca"])
+def test_where_nothing_is_aligned_the_row_goes_and_the_others_stay(method: str) -> None:
+    base = replace(snapshot(), classes=tuple(replace(one, block=1) for one in snapshot().classes))
+    made = forget(base, "bee", method)
+    assert np.array_equal(made.aligned.weight_CD, base.aligned.weight_CD[[0, 2, 3]])
+
+
+def test_two_classes_become_one() -> None:
+    made = forget(forget(forget(snapshot(), "ant", "slca+warm"), "bee", "slca+warm"), "dog", "slca+warm")
+    assert made.labels == ("cat",)
+    assert np.isfinite(made.aligned.weight_CD).all()
+    with pytest.raises(CannotForget, match="only class"):
+        forget(made, "cat")
+
+
+@pytest.mark.parametrize(("method", "why"), [("der++", "images"), ("ranpac", "sums")])
+def test_what_cannot_be_split_by_class_is_refused_with_its_reason(method: str, why: str) -> None:
+    with pytest.raises(CannotForget, match=why):
+        forget(snapshot(), "cat", method)
+
+
+def test_an_unknown_class_is_refused() -> None:
+    with pytest.raises(CannotForget, match="does not know"):
+        forget(snapshot(), "emu")
