@@ -64,7 +64,8 @@ class Service:
         for router in ROUTERS:
             self.app.include_router(router)
         door = Door(self.app, routes, self._access)
-        self.asgi: ASGIApp = Edge(Cors(door, named(settings.keys.allowed_origins)), self._traffic, self._metrics)
+        inside = Cors(door, named(settings.keys.allowed_origins))
+        self.asgi: ASGIApp = Edge(inside, self._traffic, self._metrics, settings.limits)
 
     def _access(self) -> Access:
         assembly: Assembly = self.app.state.assembly

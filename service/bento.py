@@ -33,7 +33,7 @@ class Shell(Starlette):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(lifespan=self._run)
-        self._settings = settings
+        self.settings = settings
         self.inside: ASGIApp | None = None
 
     @asynccontextmanager
@@ -41,7 +41,7 @@ class Shell(Starlette):
         from service.app import make_app
 
         logging.getLogger("service").setLevel(logging.INFO)
-        service = make_app(self._settings)
+        service = make_app(self.settings)
         async with service.running():
             self.inside = service.asgi
             yield
@@ -73,6 +73,10 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
         """What BentoML's worker serves."""
         [(shell, _, _)] = self.mount_apps
         assert isinstance(shell, Shell)
+        # Imported in the worker alone, which goes on to start uvicorn.
+        from service.patience import install
+
+        install(shell.settings.limits)
         return Front(super().to_asgi(is_main), shell)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from service.access.headers import harden
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
 from service.metrics import Metrics
-from service.problems import unavailable
+from service.problems import Problem, unavailable
+from service.setting_groups import LimitSettings
 
 HEAD = "everclass.head"
 """Set in the scope where the client asked for the head alone, so that a route need not make a body."""
@@ -17,6 +18,7 @@ METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"}
 """What others call a method is not counted under its name: anyone could fill the memory with new ones."""
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+BYTES_PER_KB = 1 << 10
 DISCARD_S = 2.0
 """How long a body that nobody read is still received, so that the client gets to see the answer."""
 
@@ -52,8 +54,9 @@ class Traffic:
 class Edge:
     """Counts requests, answers HEAD as GET without the body, turns new work away while draining."""
 
-    def __init__(self, app: ASGIApp, traffic: Traffic, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, traffic: Traffic, metrics: Metrics, limits: LimitSettings | None = None) -> None:
         self._app = app
+        self._limits = limits or LimitSettings()
         self._traffic = traffic
         self._metrics = metrics
 
@@ -62,7 +65,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self._limits)
         started = time.perf_counter()
         self._traffic.entered()
         try:
@@ -82,19 +85,21 @@ class Edge:
 class Exchange:
     """One request and its answer, seen from the edge."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: LimitSettings) -> None:
         self._receive = receive
         self._send = send
         self._head = scope["method"] == "HEAD"
-        self._unread = _has_body(scope)
+        self._coming = _has_body(scope)
+        self._unread = self._coming and not _waits_for_go_ahead(scope)
+        self._pace = Pace(limits)
         self.scope = {**scope, "method": "GET", HEAD: True} if self._head else dict(scope)
         self.status = 500
 
     async def receive(self) -> Message:
-        """As ASGI's, noting when the body is complete."""
-        message = await self._receive()
+        """As ASGI's, noting when the body is complete. Raises Problem 408 where the client sends it too slowly."""
+        message = await (self._pace.kept(self._receive) if self._coming else self._receive())
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self._unread = False
+            self._unread = self._coming = False
         return message
 
     async def send(self, message: Message) -> None:
@@ -104,18 +109,47 @@ class Exchange:
             harden(message)
             if self._unread:
                 await self._discard()
+            if self._unread:
+                message.setdefault("headers", []).append((b"connection", b"close"))
+            self._coming = False
         elif self._head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
 
     async def _discard(self) -> None:
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, Problem):
             async with asyncio.timeout(DISCARD_S):
                 while self._unread:
                     await self.receive()
 
 
+class Pace:
+    """Whether a client sends its body fast enough on the whole; what the server itself takes does not count."""
+
+    def __init__(self, limits: LimitSettings) -> None:
+        self._patience_s = limits.patience_s
+        self._slowest = limits.slowest_kb_s * BYTES_PER_KB
+        self._received_bytes = 0
+        self._waited_s = 0.0
+
+    async def kept(self, receive: Receive) -> Message:
+        """The next message. Raises Problem 408 where the time for it is over."""
+        left_s = self._patience_s + self._received_bytes / self._slowest - self._waited_s
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(left_s):
+                message = await receive()
+        except TimeoutError:
+            raise Problem(408, "the body comes too slowly") from None
+        self._waited_s += time.monotonic() - started
+        self._received_bytes += len(message.get("body", b""))
+        return message
+
+
 def _has_body(scope: Scope) -> bool:
     headers = dict(scope["headers"])
-    waits_for_go_ahead = headers.get(b"expect", b"").lower() == b"100-continue"
-    return not waits_for_go_ahead and (b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0")
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def _waits_for_go_ahead(scope: Scope) -> bool:
+    return bool(dict(scope["headers"]).get(b"expect", b"").lower() == b"100-continue")

@@ -15,6 +15,8 @@ from service.following import Follower, check_servable
 from service.loading import LoadedVersion
 from service.metrics import Metrics
 from service.problems import Problem, busy, unavailable
+from service.room import Room
+from service.setting_groups import BYTES_PER_MB
 from service.settings import Settings
 from service.shelf import Shelf
 from stream.errors import FieldError, NotFound, in_words
@@ -93,6 +95,7 @@ class Predictor:
         self._batcher = Batcher(settings.serve.max_batch, metrics)
         self._decoders = ThreadPoolExecutor(self._decode_threads, "decode")
         self._loaders = ThreadPoolExecutor(2, "load")
+        self.room = Room(settings.limits.waiting_mb * BYTES_PER_MB)
         self.waiting_images = 0
 
     async def predict(self, images: Sequence[bytes], top_k: int, wanted: Wanted) -> Answered:
@@ -102,13 +105,17 @@ class Predictor:
             Problem: 429 where too much waits, 503 where no version is in force, 413, 415 or 422 for bad images.
             NotFound, Conflict: the version or alias asked for is not there, damaged or deleted.
         """
-        if self.waiting_images and self.waiting_images + len(images) > self._most_waiting:
-            raise busy(f"{self.waiting_images} images are waiting already")
+        self.check_room(len(images))
         self.waiting_images += len(images)
         try:
             return await self._predict(images, top_k, wanted)
         finally:
             self.waiting_images -= len(images)
+
+    def check_room(self, images: int = 1) -> None:
+        """Problem 429 where so many more images would be too many."""
+        if self.waiting_images and self.waiting_images + images > self._most_waiting:
+            raise busy(f"{self.waiting_images} images are waiting already")
 
     def close(self) -> None:
         """Answer what waits and end the threads."""

@@ -114,6 +114,11 @@ class LimitSettings(Group):
     labels_per_task: Positive = 10_000
     note_length: Positive = 2000
     queue_tasks: Positive = 100
+    waiting_mb: Positive = 512
+    connections: Positive = 512
+    header_s: PositiveFloat = 10.0
+    patience_s: PositiveFloat = 20.0
+    slowest_kb_s: PositiveFloat = 8.0
     open_hours: PositiveFloat = 24.0
 
     def intake(self) -> "IntakeLimits":

@@ -18,6 +18,7 @@ from python_multipart.multipart import MultipartState, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from service.problems import Problem, unreadable, wrong
+from service.room import Share
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -76,20 +77,23 @@ def spool(folder: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-async def read_body(request: Request, most_bytes: int) -> bytes:
-    """The whole body in memory. Problem 413 as soon as it is longer than `most_bytes`."""
-    return b"".join([chunk async for chunk in chunks(request, most_bytes)])
+async def read_body(request: Request, most_bytes: int, share: Share | None = None) -> bytes:
+    """The whole body in memory, of which `share` takes account.
+
+    Raises Problem: 413 as soon as it is longer than `most_bytes`, 429 where the share may not grow.
+    """
+    return b"".join([chunk async for chunk in chunks(request, most_bytes, share)])
 
 
-async def read_form(request: Request, most_bytes: int, place: Path | None = None) -> Form:
-    """A multipart form; its files under `place`, or in memory where that is None.
+async def read_form(request: Request, most_bytes: int, place: Path | None = None, share: Share | None = None) -> Form:
+    """A multipart form; its files under `place`, or in memory, of which `share` takes account, where that is None.
 
-    Raises Problem: 413 too long, 415 not multipart, 400 not readable.
+    Raises Problem: 413 too long, 415 not multipart, 400 not readable, 429 where the share may not grow.
     """
     collector = Collector(place)
     parser = MultipartParser(boundary(request), collector.callbacks(), max_header_size=MAX_TEXT_BYTES)
     with collector:
-        async for chunk in gathered(chunks(request, most_bytes)):
+        async for chunk in gathered(chunks(request, most_bytes, share)):
             if len(chunk) < CHUNK_BYTES:
                 feed(parser, chunk)
             else:
@@ -117,8 +121,11 @@ def feed(parser: MultipartParser, chunk: bytes) -> None:
         raise unreadable(f"the form cannot be read: {error}") from None
 
 
-async def chunks(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
-    """The body as it arrives. Problem 413 once it is longer than allowed, by its header or by count."""
+async def chunks(request: Request, most_bytes: int, share: Share | None = None) -> AsyncIterator[bytes]:
+    """The body as it arrives.
+
+    Raises Problem: 413 once it is longer than allowed, by its header or by count; 429 where the share may not grow.
+    """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most_bytes:
         raise _too_long(most_bytes)
@@ -128,6 +135,8 @@ async def chunks(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
             received += len(chunk)
             if received > most_bytes:
                 raise _too_long(most_bytes)
+            if share is not None:
+                share.grow(len(chunk))
             yield chunk
     except ClientDisconnect:
         raise unreadable("the client went away before the body was complete") from None

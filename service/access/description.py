@@ -22,6 +22,7 @@ WRONG = "the content or a parameter is wrong; errors says which"
 WRITING = {
     "400": "the request cannot be read",
     "404": "there is no such task, version or alias",
+    "408": "the body comes too slowly",
     "409": "the state does not allow it",
     "413": "too large",
     "422": WRONG,

@@ -9,6 +9,7 @@ from model.served import Prediction
 from service.asking import Parts, PredictQuery, media_type
 from service.predictor import Answered, Wanted
 from service.problems import Problem, unreadable, wrong
+from service.room import Share
 from service.schemas import NUMBER, PredictBody
 from service.setting_groups import BYTES_PER_MB, LimitSettings
 from service.uploads import Part, read_body, read_form
@@ -50,20 +51,22 @@ async def predict(request: Request, parts: Parts, query: Annotated[PredictQuery,
     """What the images show. The version that says so stands in the answer and in its headers."""
     if query.version is not None and query.alias is not None:
         raise wrong("alias", "a version is named already; only one of the two can be")
-    images = await read_images(request, parts.settings.limits)
-    wanted = Wanted(query.version, query.alias)
-    return response(await parts.predictor.predict(images, query.top_k, wanted), query.top_k)
+    predictor, wanted = parts.predictor, Wanted(query.version, query.alias)
+    predictor.check_room()
+    with predictor.room.share() as share:
+        images = await read_images(request, parts.settings.limits, share)
+        return response(await predictor.predict(images, query.top_k, wanted), query.top_k)
 
 
-async def read_images(request: Request, limits: LimitSettings) -> list[bytes]:
+async def read_images(request: Request, limits: LimitSettings, share: Share) -> list[bytes]:
     """The bytes of every image, of a form or of the body itself.
 
-    Raises Problem: 400, 413, 415 or 422 where there is no image or too many.
+    Raises Problem: 400, 413, 415 or 422 where there is no image or too many, 429 where the memory is full.
     """
     most_bytes = limits.predict_mb * BYTES_PER_MB
     if media_type(request) != "multipart/form-data":
-        return [await read_raw(request, most_bytes)]
-    form = await read_form(request, most_bytes)
+        return [await read_raw(request, most_bytes, share)]
+    form = await read_form(request, most_bytes, share=share)
     form.refuse_others(FORM_FIELDS)
     images = form.named("images")
     if not images:
@@ -73,12 +76,12 @@ async def read_images(request: Request, limits: LimitSettings) -> list[bytes]:
     return [in_memory(part) for part in images]
 
 
-async def read_raw(request: Request, most_bytes: int) -> bytes:
+async def read_raw(request: Request, most_bytes: int, share: Share) -> bytes:
     """The body as one image."""
     kind = media_type(request)
     if kind and kind != "application/octet-stream" and not kind.startswith("image/"):
         raise Problem(415, f"the body must be an image or multipart/form-data, not {kind}")
-    data = await read_body(request, most_bytes)
+    data = await read_body(request, most_bytes, share)
     if not data:
         raise unreadable("the body is empty; an image is expected")
     return data

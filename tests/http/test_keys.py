@@ -30,7 +30,10 @@ from tests.http.server import RunningServer, free_port, variable
 from tests.service.access.keys import shown
 
 CALLS = sorted(
-    f"{method} {route.path_format}" for router in ROUTERS for route in router.routes for method in route.methods - {"HEAD"}
+    f"{method} {route.path_format}"
+    for router in ROUTERS
+    for route in router.routes
+    for method in route.methods - {"HEAD"}
 )
 NO_KEY = "no key"
 MALFORMED = ("", "Bearer", "Basic YW5uOmE=", "Bearer a b", "Token x", "Bearer \xe9", "Bearer " + "x" * 600)
