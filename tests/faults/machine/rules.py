@@ -86,32 +86,32 @@ class Machine(RuleBasedStateMachine):
     @rule(place=PLACES)
     def commit(self, place: int) -> None:
         task = self._task(place)
-        self._both(lambda: self.plain.commit(task), lambda: self.stage.ledger.commit_task(task))
+        self._both(lambda: self.plain.commit(task), lambda: self.stage.commit(task))
 
     @precondition(some_task)
     @rule(place=PLACES)
     def cancel(self, place: int) -> None:
         task, now = self._task(place), self.stage.clock()
-        self._both(lambda: self.plain.cancel(task, now), lambda: self.stage.ledger.cancel(task, by="ann"))
+        self._both(lambda: self.plain.cancel(task, now), lambda: self.stage.cancel(task))
 
     @precondition(at_work)
     @rule()
     def cancel_what_is_learned(self) -> None:
         assert self.task is not None
         self.plain.cancel(self.task.id, self.stage.clock())
-        self.stage.ledger.cancel(self.task.id, by="ann")
+        self.stage.cancel(self.task.id)
 
     @precondition(some_task)
     @rule(place=PLACES)
     def retry(self, place: int) -> None:
         task = self._task(place)
-        self._both(lambda: self.plain.retry(task), lambda: self.stage.ledger.retry(task))
+        self._both(lambda: self.plain.retry(task), lambda: self.stage.retry(task))
 
     @precondition(some_task)
     @rule(place=PLACES)
     def purge(self, place: int) -> None:
         task = self._task(place)
-        self._both(lambda: self.plain.purge(task), lambda: self.stage.ledger.purge_images(task))
+        self._both(lambda: self.plain.purge(task), lambda: self.stage.purge(task))
 
     @precondition(some_version)
     @rule(place=PLACES, alias=ALIASES)
@@ -119,7 +119,7 @@ class Machine(RuleBasedStateMachine):
         version = self._version(place)
         self._both(
             lambda: self.plain.promote(alias, version),
-            lambda: self.stage.ledger.move_alias(alias, version, by="ann"),
+            lambda: self.stage.promote(alias, version),
         )
 
     @precondition(some_version)
@@ -127,10 +127,10 @@ class Machine(RuleBasedStateMachine):
     def promote_as_expected(self, place: int, alias: str, behind: int) -> None:
         version = self._version(place)
         moves = [move.seq for move in self.plain.log if move.alias == alias]
-        expected = Expected(seq=(moves[-1] if moves else 0) - behind)
+        expected = Expected(seq=abs((moves[-1] if moves else 0) - behind))
 
-        def move() -> object:
-            return self.stage.ledger.move_alias(alias, version, by="ann", expected=expected)
+        def move() -> None:
+            self.stage.promote(alias, version, expected)
 
         if behind:
             self._refuses(move)
@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
     @rule(place=PLACES)
     def delete(self, place: int) -> None:
         version = self._version(place)
-        self._both(lambda: self.plain.delete(version), lambda: self.stage.ledger.delete_version(version))
+        self._both(lambda: self.plain.delete(version), lambda: self.stage.delete(version))
 
     @precondition(some_version)
     @rule(place=PLACES)
@@ -224,7 +224,7 @@ class Machine(RuleBasedStateMachine):
             last = mine[-1]
             self._both(
                 lambda: self.plain.promote(SERVING, last.number),
-                lambda: self.stage.ledger.move_alias(SERVING, last.number, by="ann"),
+                lambda: self.stage.promote(SERVING, last.number),
             )
             self.publish(last.kind, last.content, "serve")
 

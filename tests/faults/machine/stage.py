@@ -1,4 +1,8 @@
-"""The real ledger, blobs and intake, opened and dropped as by processes that come and go."""
+"""The real ledger, blobs and intake, opened and dropped as by processes that come and go.
+
+What clients do are methods of the stage, so that they may also be done from farther away; what the learner does it does
+to the ledger.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,13 +15,15 @@ from stream.ledger import Lease, Ledger, Quota
 from stream.manifest import Manifest, Part, store_version
 from stream.retention import Policy, sweep
 from stream.tasks import NewTask, Promote, RequestedBase, Task
-from stream.versions import SERVING, VersionClass, VersionDraft, VersionKind
+from stream.versions import SERVING, Expected, VersionClass, VersionDraft, VersionKind
 from tests import digits
 from tests.faults.invariants import DAYS_LATER
 from tests.stream.conftest import Clock
 
 ROOMY = Quota(queued_tasks=10_000, open_tasks=10_000)
 TTL_S = 8.0
+MORE = 50
+"""Which picture of a digit is sent after the first ones."""
 POLICY = Policy(keep=3, task_days=1.0, grace_s=0.0)
 
 
@@ -28,6 +34,7 @@ class Stage:
     url: str
     folder: Path
     clock: Clock = field(default_factory=Clock)
+    host: str = "here"
     owner: int = 0
 
     def __post_init__(self) -> None:
@@ -52,16 +59,44 @@ class Stage:
             new = NewTask(staging.task_id, "ann", requested_base=base, promote=promote)
             return staging.accept(new_task=new, commit=commit)
 
-    def append(self, task_id: str, digit: int) -> Task:
+    def append(self, task_id: str, digit: int) -> None:
         """One more picture for an open task."""
         with self.intake.staging(task_id) as staging:
-            staging.add("images[0]", str(digit), None, digits.pngs(digit)[50])
-            return staging.accept(commit=False)
+            staging.add("images[0]", str(digit), None, digits.pngs(digit)[MORE])
+            staging.accept(commit=False)
+
+    def commit(self, task_id: str) -> None:
+        """Close an open task."""
+        self.ledger.commit_task(task_id)
+
+    def cancel(self, task_id: str) -> None:
+        """Give up a task that is not finished."""
+        self.ledger.cancel(task_id, by="ann")
+
+    def retry(self, task_id: str) -> None:
+        """Back into the queue."""
+        self.ledger.retry(task_id)
+
+    def purge(self, task_id: str) -> None:
+        """Let go of the images of a task that was given up."""
+        self.ledger.purge_images(task_id)
+
+    def promote(self, alias: str, version: int, expected: Expected | None = None) -> None:
+        """Point an alias at a version."""
+        self.ledger.move_alias(alias, version, by="ann", expected=expected)
+
+    def roll_back(self, *, version: int | None = None, task: str | None = None) -> None:
+        """As `POST /rollback` does."""
+        self.promote(SERVING, self.ledger.rollback_target(version=version, task=task))
+
+    def delete(self, version: int) -> None:
+        """Delete a version that nothing needs."""
+        self.ledger.delete_version(version)
 
     def learner(self) -> Lease:
         """A new learner's lease; the last one's has run out or was given back."""
         self.owner += 1
-        lease = self.ledger.acquire_lease("learner", f"learner {self.owner}", "here", TTL_S)
+        lease = self.ledger.acquire_lease("learner", f"learner {self.owner}", self.host, TTL_S)
         assert lease is not None
         return lease
 
@@ -91,7 +126,3 @@ class Stage:
         key = f"checkpoints/{task.id}/{hashlib.sha256(data).hexdigest()}"
         self.blobs.put_bytes(key, data)
         self.ledger.save_checkpoint(lease, task.id, key, {})
-
-    def roll_back(self, *, version: int | None = None, task: str | None = None) -> None:
-        """As `POST /rollback` does."""
-        self.ledger.move_alias(SERVING, self.ledger.rollback_target(version=version, task=task), by="ann")
