@@ -75,10 +75,10 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
 @with_settings
 def serve(loaded: "Loaded", no_learner: bool) -> None:
     """Start a server: the service that answers and, unless --no-learner is given, the learner, both supervised."""
-    from service.offered import check_method
+    from service.offered import check_method_apart
     from service.supervisor import serve as supervise
 
-    check_method(loaded.settings)
+    check_method_apart(loaded.settings)
     raise SystemExit(supervise(loaded.settings, learner=not no_learner))
 
 

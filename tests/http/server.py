@@ -70,7 +70,11 @@ class RunningServer:
         command = [sys.executable, "-m", "everclass.main", "serve", *([] if self._learner else ["--no-learner"])]
         with self._log("stdout").open("wb") as out, self._log("stderr").open("wb") as err:
             self.process = subprocess.Popen(command, env=self._environment(), stdout=out, stderr=err)
-        self.wait_for(self._is_live, START_S, "the server is not live")
+        try:
+            self.wait_for(self._is_live, START_S, "the server is not live")
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def stop(self) -> int:
