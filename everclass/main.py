@@ -3,6 +3,7 @@
 import click
 
 from everclass.commands.audit import audit
+from everclass.commands.backup import backup, restore
 from everclass.commands.bench import bench
 from everclass.commands.classes import classes, forget
 from everclass.commands.keys import keys
@@ -41,6 +42,8 @@ for command in (
     config,
     bench,
     verify,
+    backup,
+    restore,
 ):
     cli.add_command(command)
 

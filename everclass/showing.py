@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -61,6 +61,14 @@ def upload_bar(name: str) -> Iterator[Sent]:
     with _progress(*columns) as progress:
         bar = progress.add_task(f"sending {name}", total=None)
         yield lambda sent, total: progress.update(bar, completed=sent, total=total)
+
+
+@contextmanager
+def count_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told how many of how many are done, on stderr and only on a terminal."""
+    with _progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()) as progress:
+        bar = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 class TaskBar:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from stream.ledger.audit import Audit
 from stream.ledger.cancelling import Cancelling
+from stream.ledger.copying import Copying
 from stream.ledger.database import Clock, Database, utc_now
 from stream.ledger.forgetting import Forgetting
 from stream.ledger.intake import Intake, Quota
@@ -105,11 +106,16 @@ class Ledger:
         self.sweep_images = removing.sweep_images
         self.references = removing.references
         self.image_keys = removing.image_keys
+        self.all_image_keys = removing.all_image_keys
 
         forgetting = Forgetting(database, quota)
         self.forget = forgetting.forget
         self.purge_class = forgetting.purge_class
         self.purged_blobs = forgetting.purged_blobs
+
+        copying = Copying(database)
+        self.copy_to = copying.copy_to
+        self.check_empty = copying.check_empty
 
         runtimes = Runtimes(database)
         self.graph = runtimes.graph

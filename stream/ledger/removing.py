@@ -112,6 +112,12 @@ class Removing:
         with self._database.read() as connection:
             return frozenset(image_key(task_id, sha256) for sha256 in connection.execute(query).scalars())
 
+    def all_image_keys(self) -> frozenset[str]:
+        """The keys of the images of all tasks that are still needed."""
+        query = select(items.c.task, items.c.sha256).where(items.c.purged.is_(False))
+        with self._database.read() as connection:
+            return frozenset(image_key(row.task, row.sha256) for row in connection.execute(query))
+
 
 def _needed_because(connection: Connection, row: Row[Any]) -> str | None:
     alias = connection.execute(select(aliases.c.alias).where(aliases.c.version == row.version)).scalar()
