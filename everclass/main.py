@@ -6,6 +6,7 @@ from everclass.commands.audit import audit
 from everclass.commands.backup import backup, restore
 from everclass.commands.bench import bench
 from everclass.commands.classes import classes, forget
+from everclass.commands.importing import import_archive
 from everclass.commands.keys import keys
 from everclass.commands.learn import learn
 from everclass.commands.predict import predict
@@ -37,6 +38,7 @@ for command in (
     promote,
     promotions,
     export,
+    import_archive,
     audit,
     keys,
     config,

@@ -30,13 +30,14 @@ class SnapshotError(ValueError):
 
 @dataclass(frozen=True)
 class SnapshotClass:
-    """One class by column: `since` is the task that first brought it, `block` the number of the last one that did.
+    """One class by column: `since` is the task that first brought it (None: it came with an import), `block` the number
+    of the last one that did.
 
     Blocks count 1, 2, 3 … along the lineage. `images` are those that were learned from.
     """
 
     label: str
-    since: str
+    since: str | None
     block: int
     images: int
 

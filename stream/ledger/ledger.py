@@ -97,6 +97,7 @@ class Ledger:
 
         publishing = Publishing(database)
         self.publish = publishing.publish
+        self.add_root = publishing.add_root
         self.mark_damaged = publishing.mark_damaged
         self.heal = publishing.heal
 

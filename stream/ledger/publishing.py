@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from stream.errors import Conflict
 from stream.ledger.database import Database
@@ -51,6 +51,14 @@ class Publishing:
                 promotion = self._promote(connection, lease, task, number, draft)
             return version_value(version_row(connection, number)), promotion
 
+    def add_root(self, draft: VersionDraft) -> Version:
+        """A held version without parent and task; who adds it needs no lease, since nothing that is there changes."""
+        with self._database.write() as connection:
+            number = _next_number(connection)
+            values = {**draft_values(draft), "state": VersionState.HELD, "created_at": self._database.now()}
+            connection.execute(insert(versions).values(version=number, parent=None, task=None, **values))
+            return version_value(version_row(connection, number))
+
     def mark_damaged(self, number: int, reason: str, *, lease: Lease | None = None) -> Version:
         """The version's files are not what its manifest says. Aliases stay where they are: who has it loaded goes on.
 
@@ -95,7 +103,7 @@ class Publishing:
                 connection, lease, update(versions).where(versions.c.version == known.version).values(**values)
             )
             return int(known.version)
-        number = (connection.execute(select(func.max(versions.c.version))).scalar() or 0) + 1
+        number = _next_number(connection)
         row = {"version": number, "parent": task.base, "task": task.id, "created_at": self._database.now(), **values}
         fenced_insert(connection, lease, versions, row)
         return number
@@ -107,6 +115,10 @@ class Publishing:
         return record_move(
             connection, SERVING, number, by=lease.name, reason=reason, at=self._database.now(), task=task.id
         )
+
+
+def _next_number(connection: Connection) -> int:
+    return (connection.execute(select(func.max(versions.c.version))).scalar() or 0) + 1
 
 
 def change_version_state(

@@ -1,0 +1,48 @@
+"""`everclass import`, on a machine that reaches database and blobs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from everclass.commands.running import with_settings
+from everclass.exits import Exit
+from everclass.showing import show_json
+
+if TYPE_CHECKING:
+    from service.settings import Loaded
+
+
+@click.command("import")
+@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--note", help="A note that stays with the version.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@with_settings
+def import_archive(loaded: "Loaded", archive: Path, note: str | None, as_json: bool) -> None:
+    """Make a held version of ARCHIVE, which `export --format safetensors` wrote; the server may run meanwhile.
+
+    It serves once it is promoted, and is learned on from then on.
+    """
+    from service.importing import WrongArchive, import_version
+    from service.schemas import VersionBody
+    from stream.blobs import open_blobs
+    from stream.errors import StreamError
+    from stream.ledger import Ledger
+
+    settings = loaded.settings
+    try:
+        ledger = Ledger.open(settings.database)
+        try:
+            blobs = open_blobs(settings.blobs, settings.cache / "blobs")
+            version = import_version(ledger, blobs, settings, archive, note=note)
+        finally:
+            ledger.close()
+    except (WrongArchive, StreamError) as error:
+        click.echo(f"everclass: {archive}: {error}", err=True)
+        sys.exit(Exit.REFUSED if isinstance(error, WrongArchive) else Exit.FAILED)
+    if as_json:
+        show_json(VersionBody.of(version))
+        return
+    number, classes = version.version, len(version.classes)
+    click.echo(f"version {number} with {classes} classes is held; to let it serve: everclass promote {number}")

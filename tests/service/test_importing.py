@@ -1,0 +1,157 @@
+"""An export becomes a held root again and is learned on from; a hostile one is refused and leaves nothing."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from safetensors.numpy import load, save
+
+from everclass.main import cli
+from model.snapshot import Snapshot
+from service.exporting import archive_of
+from service.importing import WrongArchive, import_version
+from service.zipping import stream_zip
+from stream.manifest import Manifest, Part, load_manifest, load_parts
+from stream.versions import Version
+from tests.digits import labelled
+from tests.service.learner.world import World
+from tests.taught import Taught
+
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def exported(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 6 as one archive."""
+    world = World.new(tmp_path_factory.mktemp("exported"), taught.folder)
+    file = world.settings.root.parent / "six.zip"
+    entries = archive_of(world.blobs, world.ledger.version(6), "safetensors")
+    file.write_bytes(b"".join(stream_zip("everclass-version-6-safetensors", entries)))
+    world.close()
+    return file
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A server that knows nothing yet."""
+    empty = World.new(tmp_path)
+    yield empty
+    empty.close()
+
+
+def snapshot(world: World, version: Version) -> Snapshot:
+    manifest = load_manifest(world.blobs, version.digest)
+    return Snapshot.from_parts(load_parts(world.blobs, manifest, manifest.parts), manifest.description)
+
+
+def test_it_is_a_held_root_with_the_same_numbers_and_is_learned_on_from(world: World, exported: Path) -> None:
+    made = import_version(world.ledger, world.blobs, world.settings, exported, note="from there")
+    assert (made.version, made.parent, made.task, made.kind, made.state) == (1, None, None, "final", "held")
+    assert (made.labels, made.note, made.accuracy) == (tuple("012345"), "from there", None)
+    assert {one.since for one in made.classes} == {None}
+    with zipfile.ZipFile(exported) as archive:
+        files = {name.rpartition("/")[2]: archive.read(name) for name in archive.namelist()}
+    now = snapshot(world, made)
+    assert np.array_equal(now.aligned.weight_CD, load(files["head.safetensors"])["weight_CD"])
+    assert now.to_parts()["statistics"] == files["statistics.safetensors"]
+    assert world.ledger.serving() is None
+    world.ledger.move_alias("serving", 1, by="test")
+    task, versions = world.learn(labelled(6, 7, count=12))
+    assert (task.state, task.base) == ("done", 1)
+    assert versions[-1].labels == tuple("01234567") and versions[-1].state == "ready"
+    again = import_version(world.ledger, world.blobs, world.settings, exported)
+    assert (again.version, again.digest, again.state) == (versions[-1].version + 1, made.digest, "held")
+
+
+def test_the_command_says_what_it_made_and_what_is_wrong(exported: Path, tmp_path: Path) -> None:
+    world = World.new(tmp_path)
+    flags = ["--data-dir", str(world.settings.root), "--set", "serve.runtime=onnxruntime"]
+    done = CliRunner().invoke(cli, ["import", str(exported), "--json", *flags])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["state"] == "held"
+    (tmp_path / "none.zip").write_bytes(b"PK")
+    refused = CliRunner().invoke(cli, ["import", str(tmp_path / "none.zip"), *flags])
+    assert refused.exit_code == 6 and "no zip archive" in refused.output
+    world.close()
+
+
+def changed(files: Files, **changes: object) -> None:
+    """Other words in the manifest's description."""
+    manifest = json.loads(files["manifest.json"])
+    manifest["description"] |= changes
+    files["manifest.json"] = json.dumps(manifest).encode()
+
+
+def replaced(files: Files, role: str, change: Callable[[dict[str, np.ndarray]], None]) -> None:
+    """Another part, which the manifest names rightly."""
+    arrays = {name: array.copy() for name, array in load(files[f"{role}.safetensors"]).items()}
+    change(arrays)
+    data = save(arrays)
+    manifest = json.loads(files["manifest.json"])
+    manifest["parts"][role] = Part.of(data).model_dump()
+    files |= {f"{role}.safetensors": data, "manifest.json": json.dumps(manifest).encode()}
+
+
+def spec(files: Files, **changes: object) -> None:
+    described = Manifest.model_validate_json(files["manifest.json"]).description["spec"]
+    changed(files, spec=described | changes)
+
+
+def classes(files: Files, **changes: object) -> None:
+    first, *others = Manifest.model_validate_json(files["manifest.json"]).description["classes"]
+    changed(files, classes=[first | changes, *others])
+
+
+def to_nan(arrays: dict[str, np.ndarray]) -> None:
+    array = next(array for array in arrays.values() if array.dtype == np.float32)
+    array.flat[0] = np.nan
+
+
+HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
+    "no manifest": (lambda files: files.pop("manifest.json"), "format safetensors"),
+    "no part": (lambda files: files.pop("head.safetensors"), "holds no head"),
+    "bytes that are not those of the manifest": (
+        lambda files: files.update({"head.safetensors": files["head.safetensors"][:-1] + b"x"}),
+        "SHA-256",
+    ),
+    "a part larger than it says": (
+        lambda files: files.update({"head.safetensors": files["head.safetensors"] + bytes(10**6)}),
+        "larger than",
+    ),
+    "a manifest that is none": (lambda files: files.update({"manifest.json": b"[]"}), "not what Everclass writes"),
+    "a head that is not finite": (lambda files: replaced(files, "head", to_nan), "not finite"),
+    "weights that are not finite": (lambda files: replaced(files, "backbone", to_nan), "not finite"),
+    "weights of another network": (lambda files: spec(files, name="test_efficientnet"), "not those of"),
+    "a backbone from elsewhere": (lambda files: spec(files, name="hf-hub:someone/something"), "no backbone"),
+    "a size that no memory holds": (lambda files: spec(files, image_size=10**6), "no backbone"),
+    "a method that there is not": (lambda files: changed(files, method="magic"), "no method"),
+    "a method that keeps images": (lambda files: changed(files, method="der++"), "cannot offer"),
+    "a label that does not show": (lambda files: classes(files, label="\u202e1"), "label"),
+    "a label twice": (lambda files: classes(files, label="5"), "same label"),
+    "a label that is no text": (lambda files: classes(files, label=5), "label"),
+    "a temperature that is none": (lambda files: changed(files, temperature="hot"), "temperature"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_archive_is_refused_and_leaves_nothing(name: str, exported: Path, tmp_path: Path) -> None:
+    change, why = HOSTILE[name]
+    with zipfile.ZipFile(exported) as archive:
+        files = {one.rpartition("/")[2]: archive.read(one) for one in archive.namelist()}
+    change(files)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, data in files.items():
+            archive.writestr(f"../../{entry}", data)
+    (tmp_path / "bad.zip").write_bytes(file.getvalue())
+    world = World.new(tmp_path)
+    with pytest.raises(WrongArchive, match=why):
+        import_version(world.ledger, world.blobs, world.settings, tmp_path / "bad.zip")
+    assert world.ledger.versions().items == ()
+    assert [path for path in (world.settings.root / "blobs").rglob("*") if path.is_file()] == []
+    world.close()
