@@ -32,7 +32,9 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while line := sys.stdin.buffer.readline():
+    # Whoever asks may be killed at any moment: then there is nobody to answer, nor to complain to.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    while (line := sys.stdin.buffer.readline()).endswith(b"\n"):
         request = json.loads(line)
         data = sys.stdin.buffer.read(request["size"])
         # What this signal does by default is to end the process.
