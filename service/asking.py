@@ -109,7 +109,8 @@ def described(model: type[BaseModel]) -> dict[str, Any]:
     """The body's description for OpenAPI, for a route that reads it by itself."""
     schema = model.model_json_schema()
     parts = schema.pop("$defs", {})
-    return {"requestBody": {"content": {"application/json": {"schema": _inlined(schema, parts)}}}}
+    content = {"application/json": {"schema": _inlined(schema, parts)}}
+    return {"requestBody": {"required": bool(schema.get("required")), "content": content}}
 
 
 def _inlined(value: Any, parts: Mapping[str, Any]) -> Any:

@@ -31,7 +31,7 @@ SETTINGS = {
     "limits.connections": 150,
     "limits.header_s": 2,
     "limits.patience_s": 2,
-    "limits.slowest_kb_s": 500,
+    "limits.slowest_kb_s": 2000,
 }
 ENDS_S = 60.0
 SLOW = 50
