@@ -34,8 +34,9 @@ class Patient(Protocol):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.Transport) -> None:
         """As uvicorn's; one connection too many is told so and closed."""
         super().connection_made(transport)
-        # The transport says at once when the client lags, not only after 64 KB.
-        transport.set_write_buffer_limits(high=0)
+        # The transport says at once when the client lags, not only after 64 KB. Not 0: asyncio's TLS calls that reached
+        # with nothing waiting, and an answer would never be sent to its end.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._expect_head()
         if len(self.connections) > self.limits.connections:
             transport.write(one_too_many())
