@@ -8,12 +8,10 @@ from model.methods import METHODS, method_named
 from tests.model.check_method import CHECKS, check_goes_on, check_learns, check_restored
 
 ALIGNED = tuple(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None)
-DEFAULT = "slca+drift+warm"
-"""The server's."""
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", [*METHODS, DEFAULT, "slca+drift+averaging", "slca+cofima"])
+@pytest.mark.parametrize("name", [*METHODS, "slca+drift+warm", "slca+drift+averaging", "slca+cofima"])
 def test_every_method(name: str, check: Callable[[str], None]) -> None:
     check(name)
 
