@@ -10,11 +10,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import timm
 import torch
-from pydantic import ValidationError
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.agreement import REFERENCE, Choice
 from model.backbone import build, extract_features
@@ -22,7 +24,7 @@ from model.export import export_graph, graph_key
 from model.methods import UnknownMethod, method_named
 from model.runtime import RuntimeKind, machine_type
 from model.served import open_served
-from model.snapshot import Snapshot, SnapshotError
+from model.snapshot import Snapshot, SnapshotClass, SnapshotError
 from model.spec import BackboneSpec
 from service.exporting import file_name
 from service.settings import Settings
@@ -31,6 +33,7 @@ from stream.errors import InvalidContent, NotFound
 from stream.labels import clean_label
 from stream.ledger import Ledger
 from stream.manifest import Manifest, Part, part_key, store_version
+from stream.sources.archive import BROKEN
 from stream.versions import Version, VersionClass, VersionDraft
 
 MANIFEST = "manifest.json"
@@ -45,7 +48,7 @@ LARGEST_IMAGE = 2048
 REASON = "imported: to be promoted by a person"
 
 
-class WrongArchive(ValueError):
+class WrongArchive(Exception):
     """The archive is no export that can be learned on from; the text says what is wrong. Nothing was stored."""
 
 
@@ -92,8 +95,9 @@ def _snapshot(path: Path, most_bytes: int) -> Snapshot:
                 raise WrongArchive(f"it holds {manifest.size_bytes} bytes; limits.expanded_mb allows {most_bytes}")
             roles = [role for role in manifest.parts if role not in OURS]
             parts = {role: _part(archive, files, role, manifest.parts[role]) for role in roles}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (*BROKEN, RuntimeError) as error:
         raise WrongArchive(f"it is no zip archive that can be read: {error}") from error
+    _check_description(manifest.description)
     try:
         return Snapshot.from_parts(parts, manifest.description)
     except SnapshotError as error:
@@ -143,6 +147,27 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most_bytes: int) -> b
     return data
 
 
+class _Description(BaseModel):
+    """What a manifest's description has to say for a snapshot to be made of it."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    spec: BackboneSpec
+    method: str
+    classes: list[SnapshotClass]
+    temperature: Annotated[float, Field(gt=0)]
+    known_threshold: float | None
+
+
+def _check_description(description: dict[str, Any]) -> None:
+    try:
+        _Description.model_validate_json(json.dumps(description))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise WrongArchive(f"{MANIFEST}: description.{field}: {first['msg']}") from error
+
+
 def _checked(snapshot: Snapshot, settings: Settings) -> Snapshot:
     """The snapshot with classes that no task of this server brought."""
     if not snapshot.classes:
@@ -159,7 +184,7 @@ def _checked(snapshot: Snapshot, settings: Settings) -> Snapshot:
 def _label(label: str) -> str:
     try:
         clean = clean_label(label)
-    except (InvalidContent, TypeError) as error:
+    except InvalidContent as error:
         raise WrongArchive(f"a label cannot be taken: {error}") from error
     if clean != label:
         raise WrongArchive(f"the label {label!r} is not in the form that Everclass keeps")
@@ -177,12 +202,13 @@ def _check_method(snapshot: Snapshot, settings: Settings) -> None:
 
 def _check_finite(snapshot: Snapshot) -> None:
     heads, statistics = (snapshot.unaligned, snapshot.aligned), snapshot.statistics
-    arrays = [array for head in heads for array in (head.weight_CD, head.bias_C)]
+    arrays: list[NDArray[Any]] = [array for head in heads for array in (head.weight_CD, head.bias_C)]
     arrays += [statistics.mean_CD, *statistics.factors]
+    if snapshot.novelty is not None:
+        arrays += list(snapshot.novelty.to_arrays().values())
     tensors = [*snapshot.backbone.values(), *snapshot.kept.values()]
-    numbers = isinstance(snapshot.temperature, int | float) and 0 < snapshot.temperature < float("inf")
-    if not numbers or (statistics.count_C < 0).any():
-        raise WrongArchive("its temperature or its counts of images are no such numbers")
+    if (statistics.count_C < 0).any():
+        raise WrongArchive("it counts fewer than no images")
     if not all(np.isfinite(array).all() for array in arrays) or not all(_finite(tensor) for tensor in tensors):
         raise WrongArchive("it holds numbers that are not finite")
 
@@ -236,6 +262,7 @@ def _prove(
         served = open_served(parts, json.loads(json.dumps(manifest.description)), kind=runtime, threads=threads)
         try:
             served.warm()
+            served.predict(view_HWC[None], top_k=1)
             found_D = served.runtime.features(view_HWC[None])[0]
         finally:
             served.close()

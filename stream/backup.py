@@ -72,8 +72,9 @@ def back_up(ledger: Ledger, blobs: Blobs, folder: Path, *, on_blob: OnBlob = lam
         StorageFull, Unavailable: the folder is no backup until the next one is finished.
     """
     _check_place(folder)
-    (folder / CONTENTS).unlink(missing_ok=True)
     files.make_folder(folder)
+    (folder / CONTENTS).unlink(missing_ok=True)
+    files.flush_folder(folder)
     store = _Store(blobs, FolderBlobs(folder / BLOBS))
     for _ in range(TRIES):
         wanted = _copy_ledger(ledger, folder / LEDGER)

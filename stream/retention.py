@@ -50,7 +50,7 @@ def sweep(ledger: Ledger, blobs: Blobs, lease: Lease, policy: Policy, *, now: da
         blobs.delete(key)
     oldest = (now or datetime.now(UTC)) - timedelta(seconds=policy.grace_s)
     blobs.clear_half_written(oldest)
-    gone = [blob for blob in _unnamed(ledger, blobs, oldest) if _delete_if_still_old(blobs, blob, oldest)]
+    gone = [blob for blob in _unnamed(ledger, blobs, oldest) if delete_if_still_old(blobs, blob.key, oldest)]
     return Swept(tuple(versions), len(images), len(images) + len(gone), sum(blob.size_bytes for blob in gone))
 
 
@@ -73,10 +73,10 @@ def _unnamed_of_tasks(
             yield from (blob for blob in old if blob.key not in needed)
 
 
-def _delete_if_still_old(blobs: Blobs, blob: BlobInfo, oldest: datetime) -> bool:
-    """Whoever needs the blob after all has renewed its grace before saying so in the ledger."""
-    now = blobs.info(blob.key)
+def delete_if_still_old(blobs: Blobs, key: str, oldest: datetime) -> bool:
+    """Delete the blob unless it was written or renewed since, as whoever needs it does before the ledger names it."""
+    now = blobs.info(key)
     if now is None or now.modified_at >= oldest:
         return False
-    blobs.delete(blob.key)
+    blobs.delete(key)
     return True

@@ -5,6 +5,7 @@ A run that is taken up again publishes nothing twice and purges to the end.
 """
 
 import shutil
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from service.learner.publishing import Publisher
 from service.learner.reporter import Reporter
 from service.learner.workshop import Workshop
 from stream.failpoints import reach
+from stream.retention import delete_if_still_old
 from stream.tasks import Phase, Task
-from stream.versions import Version
+from stream.versions import Version, VersionState
 
 
 class NotPurged(Exception):
@@ -41,7 +43,7 @@ class ForgetRun:
             Exception: whatever made it fail.
         """
         self._report.enter(Phase.FEATURES)
-        if self._made() is None and self._has_to_be_made():
+        if self._has_to_be_made():
             self._publish()
         if self._task.purge:
             self._purge()
@@ -53,11 +55,17 @@ class ForgetRun:
         return next((version for version in reversed(made) if version.state.servable), None)
 
     def _has_to_be_made(self) -> bool:
-        """Whether the base knows the class; a purge may be of one that only older versions know."""
-        known = self._task.base is not None and self._label in self._ledger.version(self._task.base).labels
+        """Not where it serves already, nor where a purge has begun or is of a class that only older versions know.
+
+        A version that was held when its task was cancelled is published once more.
+        """
+        base = None if self._task.base is None else self._ledger.version(self._task.base)
+        known = base is not None and self._label in base.labels
         if not known and not self._task.purge:
             raise CannotForget(f"version {self._task.base}, which is in force, does not know the class {self._label!r}")
-        return known
+        made = self._made()
+        ready = made is not None and made.state == VersionState.READY
+        return base is not None and known and base.state != VersionState.DELETED and not ready
 
     def _publish(self) -> None:
         base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base)
@@ -88,12 +96,13 @@ class ForgetRun:
         """The ledger lets go first and the bytes go afterwards; features of held-out images are only a cache."""
         self._report.enter(Phase.PUBLISHING)
         made = self._made()
-        if made is not None and made.state == "held":
+        if made is not None and made.state == VersionState.HELD:
             raise NotPurged(f"nothing was purged, as version {made.version} is held: {made.reason}")
+        began = datetime.now(UTC)
         self._ledger.purge_class(self._workshop.heartbeat.lease, self._task.id)
         reach("sweep.marked")
         keys, prefixes = self._ledger.purged_blobs(self._label)
         for key in [*keys, *(blob.key for prefix in prefixes for blob in self._blobs.list(prefix))]:
             self._workshop.check()
-            self._blobs.delete(key)
+            delete_if_still_old(self._blobs, key, began)
         shutil.rmtree(self._workshop.cache / "features", ignore_errors=True)

@@ -112,6 +112,10 @@ def to_nan(arrays: dict[str, np.ndarray]) -> None:
     array.flat[0] = np.nan
 
 
+def shortened(arrays: dict[str, np.ndarray]) -> None:
+    arrays["whitening_DD"] = arrays["whitening_DD"][:-1]
+
+
 HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "no manifest": (lambda files: files.pop("manifest.json"), "format safetensors"),
     "no part": (lambda files: files.pop("head.safetensors"), "holds no head"),
@@ -135,6 +139,14 @@ HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "a label twice": (lambda files: classes(files, label="5"), "same label"),
     "a label that is no text": (lambda files: classes(files, label=5), "label"),
     "a temperature that is none": (lambda files: changed(files, temperature="hot"), "temperature"),
+    "a temperature that divides by nothing": (lambda files: changed(files, temperature=0), "temperature"),
+    "a backbone without a name": (lambda files: spec(files, name=5), "description.spec.name"),
+    "a normalisation that is none": (lambda files: spec(files, mean=["0", None]), "description.spec.mean"),
+    "a rule for unknown images that is not finite": (lambda files: replaced(files, "novelty", to_nan), "not finite"),
+    "a rule for unknown images of other features": (
+        lambda files: replaced(files, "novelty", shortened),
+        "does not load",
+    ),
 }
 
 
@@ -154,4 +166,25 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(name: str, exported: Pa
         import_version(world.ledger, world.blobs, world.settings, tmp_path / "bad.zip")
     assert world.ledger.versions().items == ()
     assert [path for path in (world.settings.root / "blobs").rglob("*") if path.is_file()] == []
+    world.close()
+
+
+def test_an_archive_that_was_damaged_on_the_way_is_refused(exported: Path, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(exported) as archive, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name))
+    data = bytearray(file.getvalue())
+    with zipfile.ZipFile(file) as packed:
+        start = next(one.header_offset for one in packed.infolist() if one.filename.endswith("backbone.safetensors"))
+    world = World.new(tmp_path)
+    for place in (start + 100, start + 5000):
+        spoilt = data.copy()
+        spoilt[place : place + 40] = bytes(255 for _ in range(40))
+        (tmp_path / "bad.zip").write_bytes(spoilt)
+        with pytest.raises(WrongArchive, match="no zip archive that can be read"):
+            import_version(world.ledger, world.blobs, world.settings, tmp_path / "bad.zip")
+    (tmp_path / "bad.zip").write_bytes(data[: len(data) // 2])
+    with pytest.raises(WrongArchive, match="no zip archive that can be read"):
+        import_version(world.ledger, world.blobs, world.settings, tmp_path / "bad.zip")
     world.close()

@@ -12,6 +12,7 @@ from stream.errors import Conflict, NotFound
 from stream.failpoints import VARIABLE
 from stream.manifest import load_manifest, load_parts
 from stream.tasks import Task
+from stream.verification import verify
 from stream.versions import Version
 from tests.digits import labelled
 from tests.service.learner.world import World
@@ -130,6 +131,29 @@ def test_cancelled_before_it_is_claimed_nothing_changes_and_a_retry_forgets(worl
     assert world.ledger.version(serving(world)).labels == tuple("01245")
 
 
+def test_cancelled_once_it_serves_it_is_held_and_a_retry_lets_it_serve_again(world: World, tmp_path: Path) -> None:
+    task = world.ledger.forget("3", by="test")
+    child = [sys.executable, "-c", LEARN, str(tmp_path)]
+    assert subprocess.run(child, env=os.environ | {VARIABLE: "publish.after"}).returncode == -9
+    (made,) = world.ledger.task(task.id).versions
+    assert serving(world) == made
+    world.ledger.cancel(task.id, by="test")
+    assert (serving(world), world.ledger.version(made).state) == (6, "held")
+    world.ledger.retry(task.id)
+    world.learn_all()
+    assert (serving(world), world.ledger.version(made).state) == (made, "ready")
+
+
+def test_images_that_wait_to_be_learned_are_not_purged(world: World) -> None:
+    forgotten = world.ledger.forget("2", by="test", purge=True)
+    waiting = world.send(labelled(2, 8, count=8, start=30))
+    world.learn_all()
+    assert [world.ledger.task(one.id).state for one in (forgotten, waiting)] == ["done", "done"]
+    (again,) = [one for one in world.ledger.version(serving(world)).classes if one.label == "2"]
+    assert again.since == waiting.id
+    assert images_of(world, "2"), "what judges the class anew"
+
+
 def test_a_purge_leaves_no_version_no_image_and_no_byte_of_the_class(world: World) -> None:
     knew = [one for one in world.ledger.versions().items if "2" in one.labels]
     manifests = {one.version: load_manifest(world.blobs, one.digest) for one in knew}
@@ -151,7 +175,8 @@ def test_a_purge_leaves_no_version_no_image_and_no_byte_of_the_class(world: Worl
         if item.label == "2"
     )
     assert world.ledger.version(2).state == "ready", "what never knew the class stays"
-    load_parts(world.blobs, load_manifest(world.blobs, made.digest), ["backbone", "statistics", "graph"])
+    assert made.version == serving(world)
+    assert verify(world.ledger, world.blobs).sound
     _, versions = world.learn(labelled(6, 7, count=10))
     assert versions[-1].state == "ready"
 
