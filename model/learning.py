@@ -7,7 +7,7 @@ started = start(network, base, block, images, …)       the head to train, the 
 state = tune(network, started.images, …)               stage 1, the slow learner
 moved = settled(network, started, state, method)
 final(base, moved, state.head, features, block, …)     statistics carried and merged, the head over all classes
-calibrated(version, held-out features, …)              temperature and the rule for unknown images
+calibrated(version, held-out features, …)              temperature, rule for unknown images (`model/confidence.py`)
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,10 @@ from torch import Tensor
 from model import paper
 from model.backbone import PixelBackbone, build
 from model.block import Block, starting_head
-from model.calibration import expected_calibration_error, fit_temperature, softmax
 from model.closed_form import RowScale, linear_discriminant
 from model.drift import RidgeDrift
 from model.head import Head
 from model.method import AlignmentTask, Apart, Drift, Method, Slot, TaskEnd, TaskStart, filed, slot
-from model.novelty import SAMPLES, fit_novelty
 from model.snapshot import Snapshot, SnapshotClass
 from model.stage import LabelledImages, Penalty, Stage, Tensors
 from model.statistics import ClassStatistics
@@ -37,9 +35,6 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
-
-FEWEST_FITTING = 20
-"""Fewer held-out images than this are no ground for a temperature or a threshold."""
 
 
 def provisional(
@@ -228,48 +223,6 @@ def carried(
     chosen = np.isin(np.arange(statistics.class_count), known_columns)
     factors = tuple(moved.factors[c] if chosen[c] else statistics.factors[c] for c in range(statistics.class_count))
     return ClassStatistics(statistics.count_C, np.where(chosen[:, None], moved.mean_CD, statistics.mean_CD), factors)
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Held-out images that only judge: features, columns, and which of them may fit (`fitting_half`)."""
-
-    features_ND: Floats
-    columns_N: Ints
-    fitting_N: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class CalibrationReport:
-    """`calibration_error` and `known_rate` are measured on the held-out images that nothing was fitted on, or None."""
-
-    temperature: float
-    calibration_error: float | None
-    known_rate: float | None
-    images: int
-
-
-def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Snapshot, CalibrationReport]:
-    """The version with a temperature and a rule for unknown images, fitted on one half and reported on the other.
-
-    Where that half has fewer than 20 images both are fitted on features sampled from the class statistics.
-    """
-    fit_N = held_out.fitting_N
-    features_ND, columns_N = held_out.features_ND[fit_N], held_out.columns_N[fit_N]
-    if len(columns_N) < FEWEST_FITTING:
-        rng = np.random.default_rng(seed)
-        features_ND, columns_N = snapshot.statistics.sample(SAMPLES, rng, paper.RIDGE)
-    temperature = fit_temperature(snapshot.aligned.logits(features_ND), columns_N)
-    novelty = fit_novelty(snapshot.statistics, features_ND, columns_N)
-    report_ND, report_N = held_out.features_ND[~fit_N], held_out.columns_N[~fit_N]
-    probabilities_NC = softmax(snapshot.aligned.logits(report_ND) / temperature)
-    report = CalibrationReport(
-        temperature,
-        expected_calibration_error(probabilities_NC, report_N),
-        float(novelty.known(report_ND).mean()) if len(report_N) else None,
-        len(report_N),
-    )
-    return snapshot.calibrated(temperature, novelty), report
 
 
 def aligned(

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.calibration import expected_calibration_error, softmax
+from model.confidence import HeldOut, calibrated
 from model.continual import classifier_of
 from model.evaluation import AccuracyMatrix
-from model.learning import HeldOut, calibrated
 from model.method import Method
 from model.novelty import auroc
 from model.snapshot import Snapshot

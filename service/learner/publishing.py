@@ -12,8 +12,8 @@ from safetensors.numpy import load as load_arrays
 from model.agreement import FEWEST_IMAGES, WIDEST_FLIP
 from model.agreement import judge as compare
 from model.calibration import fitting_half
+from model.confidence import CalibrationReport, HeldOut, calibrated
 from model.gate import GateLimits
-from model.learning import CalibrationReport, HeldOut, calibrated
 from model.runtime import RuntimeKind, machine_type
 from model.served import ServedModel, open_served
 from model.snapshot import Snapshot

@@ -14,12 +14,11 @@ from model.averaging import EvenAveraging
 from model.backbone import PixelBackbone, build, extract_features
 from model.block import Block, lay_out
 from model.closed_form import linear_discriminant
+from model.confidence import HeldOut, calibrated
 from model.drift import RidgeDrift
 from model.learning import (
-    HeldOut,
     PairedFeatures,
     Started,
-    calibrated,
     carried,
     final,
     network_of,

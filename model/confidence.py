@@ -1,0 +1,59 @@
+"""How sure a version is, and of what: its temperature and its rule for unknown images, fitted and reported."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import paper
+from model.calibration import expected_calibration_error, fit_temperature, softmax
+from model.novelty import SAMPLES, fit_novelty
+from model.snapshot import Snapshot
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+FEWEST_FITTING = 20
+"""Fewer held-out images than this are no ground for a temperature or a threshold."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out images that only judge: features, columns, and which of them may fit (`fitting_half`)."""
+
+    features_ND: Floats
+    columns_N: Ints
+    fitting_N: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """`calibration_error` and `known_rate` are measured on the held-out images that nothing was fitted on, or None."""
+
+    temperature: float
+    calibration_error: float | None
+    known_rate: float | None
+    images: int
+
+
+def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Snapshot, CalibrationReport]:
+    """The version with a temperature and a rule for unknown images, fitted on one half and reported on the other.
+
+    Where that half has fewer than 20 images both are fitted on features sampled from the class statistics.
+    """
+    fit_N = held_out.fitting_N
+    features_ND, columns_N = held_out.features_ND[fit_N], held_out.columns_N[fit_N]
+    if len(columns_N) < FEWEST_FITTING:
+        rng = np.random.default_rng(seed)
+        features_ND, columns_N = snapshot.statistics.sample(SAMPLES, rng, paper.RIDGE)
+    temperature = fit_temperature(snapshot.aligned.logits(features_ND), columns_N)
+    novelty = fit_novelty(snapshot.statistics, features_ND, columns_N)
+    report_ND, report_N = held_out.features_ND[~fit_N], held_out.columns_N[~fit_N]
+    probabilities_NC = softmax(snapshot.aligned.logits(report_ND) / temperature)
+    report = CalibrationReport(
+        temperature,
+        expected_calibration_error(probabilities_NC, report_N),
+        float(novelty.known(report_ND).mean()) if len(report_N) else None,
+        len(report_N),
+    )
+    return snapshot.calibrated(temperature, novelty), report
