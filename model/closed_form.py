@@ -16,6 +16,11 @@ ClosedForm = Literal["lda", "ridge", "nearest_mean"]
 RIDGE_STRENGTH = 0.01
 """Weight of the identity in the ridge head, as a part of the mean feature energy."""
 
+DRIFT_CAUTION = 3.0
+"""How many times the mean drift variance widens the discriminant's covariance. Drift errors lie in few directions, in
+which they are larger than on average over all.
+"""
+
 
 def closed_form_head(kind: ClosedForm, statistics: ClassStatistics) -> Head:
     """The head of that kind over all classes of the statistics."""
@@ -26,12 +31,16 @@ def closed_form_head(kind: ClosedForm, statistics: ClassStatistics) -> Head:
 def linear_discriminant(statistics: ClassStatistics) -> Head:
     """w_c = Σ_pool⁻¹·μ_c and b_c = −½·μ_cᵀw_c: the best linear head for Gaussians of one covariance, evenly frequent.
 
-    Means are taken about their mean, which changes no decision but keeps digits. Σ_pool is shrunk by `oracle_shrunk`.
+    Means are taken about their mean, which changes no decision but keeps digits. Σ_pool is shrunk by `oracle_shrunk`
+    and widened by the classes' mean drift variance: a direction in which images differ less than the means are known
+    to be off tells nothing apart.
     """
     mean_CD = statistics.mean_CD.astype(np.float64)
     centre_D = mean_CD.mean(axis=0) if len(mean_CD) else np.zeros(statistics.dimension)
     shifted_CD = mean_CD - centre_D
     pooled_DD = oracle_shrunk(statistics.pooled_covariance(), statistics.freedom)
+    doubt = DRIFT_CAUTION * statistics.drift_variance_C.mean() if len(mean_CD) else 0.0
+    pooled_DD += doubt * np.eye(statistics.dimension)
     weight_CD = cho_solve(cho_factor(pooled_DD, lower=True), shifted_CD.T).T
     bias_C = -0.5 * (shifted_CD * weight_CD).sum(axis=1) - weight_CD @ centre_D
     return _head(weight_CD, bias_C)

@@ -3,17 +3,22 @@
 The images of old classes are gone; those of the current task pass through the old and the new backbone, and a linear
 map from old features to new ones is learned from them. Ridge regression towards the identity: directions that the
 task's images say nothing about stay as they are.
+
+No map is right for classes that it was not learned from, and statistics keep account of that: how far each carried mean
+may be off is measured on the task's own classes, each carried by a map that was learned without it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from model.statistics import ClassStatistics
 
 Floats = NDArray[np.floating]
+Doubles = NDArray[np.float64]
 
 STRENGTH = 1.0
 """Weight of the identity, in units of the mean feature energy (trace of FᵀF over D).
@@ -44,9 +49,12 @@ IDENTITY = Identity()
 
 @dataclass(frozen=True, eq=False)
 class RidgeMap:
-    """new = old · `matrix_DD`, for rows of features."""
+    """new = old · `matrix_DD`, for rows of features; `error` is how far a carried mean is off, as a deviation that is
+    the same in every direction.
+    """
 
-    matrix_DD: NDArray[np.float64]
+    matrix_DD: Doubles
+    error: float = 0.0
 
     @classmethod
     def fit(cls, features_old_ND: Floats, features_new_ND: Floats, strength: float = STRENGTH) -> "RidgeMap":
@@ -63,11 +71,15 @@ class RidgeMap:
         return cls(np.linalg.solve(gram_DD + ridge_DD, old_ND.T @ new_ND + ridge_DD))
 
     def carry(self, statistics: ClassStatistics) -> ClassStatistics:
-        """Means and factors through the map: μ·P, A·P, so that Σ becomes PᵀΣP."""
+        """Means and factors through the map: μ·P, A·P, so that Σ becomes PᵀΣP; the errors of all maps so far add up as
+        independent ones do.
+        """
+        error_C = np.sqrt(statistics.drift_variance_C + self.error**2)
         return ClassStatistics(
             statistics.count_C,
             self._mapped(statistics.mean_CD),
             tuple(self._mapped(factor_RD) for factor_RD in statistics.factors),
+            np.where(statistics.count_C > 0, error_C, 0.0).astype(np.float32),
         )
 
     def _mapped(self, rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -84,9 +96,37 @@ class RidgeDrift:
         self,
         features_old_ND: NDArray[np.float32],
         features_new_ND: NDArray[np.float32],
-        columns_N: NDArray[np.int64] | None = None,
+        columns_N: NDArray[np.int64],
     ) -> DriftMap:
         """The map from the same images' features before and after; the identity where nothing moved."""
         if np.array_equal(features_old_ND, features_new_ND):
             return IDENTITY
-        return RidgeMap.fit(features_old_ND, features_new_ND, self.strength)
+        found = RidgeMap.fit(features_old_ND, features_new_ND, self.strength)
+        return replace(found, error=left_out_error(features_old_ND, features_new_ND, columns_N, self.strength))
+
+
+def left_out_error(old_ND: Floats, new_ND: Floats, columns_N: NDArray[np.int64], strength: float = STRENGTH) -> float:
+    """Root of the mean square, over classes and directions, of what is left of a class's movement when its mean is
+    carried by the map of the other classes; with a single class, of its whole movement.
+    """
+    old_ND, new_ND = old_ND.astype(np.float64), new_ND.astype(np.float64)
+    gram_DD, cross_DD = old_ND.T @ old_ND, old_ND.T @ new_ND
+    left = [
+        _left_over(old_ND[columns_N == column], new_ND[columns_N == column], gram_DD, cross_DD, strength)
+        for column in np.unique(columns_N)
+    ]
+    return float(np.sqrt(np.mean(np.square(left))))
+
+
+def _left_over(
+    own_old_ND: Doubles, own_new_ND: Doubles, gram_DD: Doubles, cross_DD: Doubles, strength: float
+) -> Doubles:
+    """One class's mean after, less its mean before through the map of all images but its own."""
+    before_D, after_D = own_old_ND.mean(axis=0), own_new_ND.mean(axis=0)
+    others_DD = gram_DD - own_old_ND.T @ own_old_ND
+    ridge = strength * np.trace(others_DD) / len(others_DD)
+    if ridge <= 0:
+        return np.asarray(after_D - before_D)
+    ridged_DD = others_DD + ridge * np.eye(len(others_DD))
+    through_D = cho_solve(cho_factor(ridged_DD, lower=True), before_D)
+    return np.asarray(after_D - through_D @ (cross_DD - own_old_ND.T @ own_new_ND) - ridge * through_D)

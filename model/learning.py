@@ -219,10 +219,15 @@ def carried(
         return drift.fit(features.old_ND, features.new_ND, columns_N).carry(statistics)
     if not len(known_columns):
         return statistics
-    moved = RidgeDrift().fit(features.old_ND, features.new_ND).carry(statistics)
+    moved = RidgeDrift().fit(features.old_ND, features.new_ND, columns_N).carry(statistics)
     chosen = np.isin(np.arange(statistics.class_count), known_columns)
     factors = tuple(moved.factors[c] if chosen[c] else statistics.factors[c] for c in range(statistics.class_count))
-    return ClassStatistics(statistics.count_C, np.where(chosen[:, None], moved.mean_CD, statistics.mean_CD), factors)
+    return ClassStatistics(
+        statistics.count_C,
+        np.where(chosen[:, None], moved.mean_CD, statistics.mean_CD),
+        factors,
+        np.where(chosen, moved.drift_error_C, statistics.drift_error_C),
+    )
 
 
 def aligned(

@@ -1,6 +1,7 @@
 """Features drawn from class Gaussians, without decomposing any covariance.
 
 With Σ = AᵀA, x = s·μ + z·A + √ε·z' has mean s·μ and covariance Σ + εI exactly, for z ~ N(0, I_R) and z' ~ N(0, I_D).
+ε is a small ridge and, where statistics were carried into another feature space, the variance of what that left wrong.
 """
 
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from model.statistics import ClassStatistics
 class GaussianSampler:
     """Draws the same number of features of every class, in pairs that mirror each other at the class's mean.
 
-    `scale_C` multiplies the means, `ridge` is ε; with `few_images` small classes borrow the pooled covariance. All work
-    is on the generator's device.
+    `scale_C` multiplies the means, `ridge` is the least ε; with `few_images` small classes borrow the pooled
+    covariance. All work is on the generator's device.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class GaussianSampler:
         generator: torch.Generator,
     ) -> None:
         self._generator = generator
-        self._ridge = ridge
+        self._outer_C11 = self._here(np.sqrt(ridge + statistics.drift_variance_C)[:, None, None])
         self._mean_CD = self._here(statistics.mean_CD * scale_C[:, None])
         own_C, self._borrowed_C = _parts(statistics, few_images)
         self._factors = [self._here(factor_RD * own) for factor_RD, own in zip(statistics.factors, own_C, strict=True)]
@@ -50,7 +51,7 @@ class GaussianSampler:
         """`per_class` features of each class (C·n × D), class by class, and their columns."""
         classes, dimension = self._mean_CD.shape
         half = (per_class + 1) // 2
-        deviation_CSD = self._normal(classes, half, dimension).mul_(self._ridge**0.5)
+        deviation_CSD = self._normal(classes, half, dimension).mul_(self._outer_C11)
         for column, factor_RD in enumerate(self._factors):
             deviation_CSD[column].addmm_(self._normal(half, len(factor_RD)), factor_RD)
             if self._pool_DD is not None and self._borrowed_C[column]:

@@ -4,6 +4,9 @@ Covariances are unbiased (divided by n − 1) and carry no ridge; whoever sample
 factor of exactly n − 1 rows while n ≤ D, and of D rows beyond. Everything merges exactly, in any order and number of
 parts, as long as all parts lie in one feature space: the rows are those of Welford's update, √(k/(k+1))·(x − mean of
 the k before), and merging two parts adds the one row √(n_a·n_b/n)·(mean_b − mean_a) (Chan, Golub and LeVeque 1979).
+
+Statistics that were carried into another space (`model/drift.py`) also say how far their means may be off there. The
+covariance is that of the images; what is known of where a new image of the class lies is wider by that error.
 """
 
 from collections.abc import Mapping
@@ -23,12 +26,15 @@ class ClassStatistics:
     """Count, mean and covariance factor by column: `count_C`, `mean_CD`, and C factors of R_c×D; float32 but the
     counts.
 
-    A class without images has count 0, a mean of zeros and a factor of no rows.
+    `drift_error_C` is the deviation, the same in every direction, of what carrying left wrong in each mean; 0 where
+    the images were seen in the present space. A class without images has count 0, a mean of zeros and a factor of no
+    rows.
     """
 
     count_C: Ints
     mean_CD: Floats
     factors: tuple[Floats, ...]
+    drift_error_C: Floats
 
     @classmethod
     def empty(cls, dimension: int, class_count: int = 0) -> "ClassStatistics":
@@ -65,7 +71,8 @@ class ClassStatistics:
 
     def rows(self, columns: Ints) -> "ClassStatistics":
         """These columns alone, in this order."""
-        return ClassStatistics(self.count_C[columns], self.mean_CD[columns], tuple(self.factors[c] for c in columns))
+        factors = tuple(self.factors[c] for c in columns)
+        return ClassStatistics(self.count_C[columns], self.mean_CD[columns], factors, self.drift_error_C[columns])
 
     def covariance(self, column: int) -> Doubles:
         """Σ of one class, D×D, without ridge; zeros for fewer than two images."""
@@ -84,6 +91,11 @@ class ClassStatistics:
         """Degrees of freedom of the pooled covariance: Σ_c (n_c − 1)."""
         return int(np.maximum(self.count_C - 1, 0).sum())
 
+    @property
+    def drift_variance_C(self) -> Doubles:
+        """Variance of each mean's drift error, in every direction."""
+        return np.square(self.drift_error_C, dtype=np.float64)
+
     def overall(self) -> tuple[Doubles, Doubles]:
         """Mean (D) and unbiased covariance (D×D) of all images together."""
         total = int(self.count_C.sum())
@@ -94,7 +106,9 @@ class ClassStatistics:
         return mean_D, scatter_DD / max(1, total - 1)
 
     def sample(self, per_class: int, rng: np.random.Generator, ridge: float) -> tuple[Floats, Ints]:
-        """Features drawn from N(mean_c, Σ_c + ridge·I), and their columns; classes without images are left out."""
+        """Features drawn from N(mean_c, Σ_c + (ridge + drift error²)·I), and their columns; classes without images are
+        left out.
+        """
         present = np.flatnonzero(self.count_C)
         drawn = [self._draw(int(column), per_class, rng, ridge) for column in present]
         features_ND = np.concatenate(drawn) if drawn else np.zeros((0, self.dimension), np.float32)
@@ -104,26 +118,42 @@ class ClassStatistics:
         factor_RD = self.factors[column]
         inner_NR = rng.standard_normal((count, len(factor_RD)), dtype=np.float32)
         outer_ND = rng.standard_normal((count, self.dimension), dtype=np.float32)
-        drawn_ND = self.mean_CD[column] + inner_NR @ factor_RD + np.float32(np.sqrt(ridge)) * outer_ND
+        deviation = np.float32(np.sqrt(ridge + self.drift_variance_C[column]))
+        drawn_ND = self.mean_CD[column] + inner_NR @ factor_RD + deviation * outer_ND
         return np.asarray(drawn_ND, dtype=np.float32)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Plain arrays for storage: counts, means, the factors stacked, and how many rows each has."""
+        """Plain arrays for storage: counts, means, the factors stacked, how many rows each has, and drift errors."""
         rank_C = np.array([len(factor_RD) for factor_RD in self.factors], dtype=np.int64)
         stacked_RD = np.concatenate([np.zeros((0, self.dimension), np.float32), *self.factors])
-        return {"count_C": self.count_C, "mean_CD": self.mean_CD, "rank_C": rank_C, "factor_RD": stacked_RD}
+        return {
+            "count_C": self.count_C,
+            "mean_CD": self.mean_CD,
+            "rank_C": rank_C,
+            "factor_RD": stacked_RD,
+            "drift_error_C": self.drift_error_C,
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "ClassStatistics":
-        """The statistics that `to_arrays` wrote. Raises KeyError or ValueError for anything else."""
+        """The statistics that `to_arrays` wrote; versions before 0.4 name no drift errors, which then are 0.
+
+        Raises KeyError or ValueError for anything else.
+        """
+        arrays = {"drift_error_C": np.zeros(len(arrays["count_C"]), np.float32), **arrays}
         ends_C = np.cumsum(arrays["rank_C"].astype(np.int64))
         stacked_RD = arrays["factor_RD"].astype(np.float32)
-        if len({len(arrays[name]) for name in ("count_C", "mean_CD", "rank_C")}) > 1:
-            raise ValueError("counts, means and ranks are of different numbers of classes")
+        if len({len(arrays[name]) for name in ("count_C", "mean_CD", "rank_C", "drift_error_C")}) > 1:
+            raise ValueError("counts, means, ranks and drift errors are of different numbers of classes")
         if len(stacked_RD) != (int(ends_C[-1]) if len(ends_C) else 0):
             raise ValueError(f"{len(stacked_RD)} factor rows do not make the ranks that are named")
         factors = tuple(np.split(stacked_RD, ends_C[:-1])) if len(ends_C) else ()
-        return cls(arrays["count_C"].astype(np.int64), arrays["mean_CD"].astype(np.float32), factors)
+        return cls(
+            arrays["count_C"].astype(np.int64),
+            arrays["mean_CD"].astype(np.float32),
+            factors,
+            arrays["drift_error_C"].astype(np.float32),
+        )
 
 
 class StatisticsAccumulator:
@@ -144,11 +174,16 @@ class StatisticsAccumulator:
 
     def merge(self, statistics: ClassStatistics) -> None:
         """Adds what other statistics hold, column by column."""
-        for moments, count, mean_D, factor_RD in zip(
-            self._classes, statistics.count_C, statistics.mean_CD, statistics.factors, strict=False
+        for moments, count, mean_D, factor_RD, error in zip(
+            self._classes,
+            statistics.count_C,
+            statistics.mean_CD,
+            statistics.factors,
+            statistics.drift_error_C,
+            strict=False,
         ):
             scatter_RD = factor_RD.astype(np.float64) * np.sqrt(max(int(count) - 1, 0))
-            moments.merge(int(count), mean_D.astype(np.float64), scatter_RD)
+            moments.merge(int(count), mean_D.astype(np.float64), scatter_RD, float(error))
 
     def finish(self) -> ClassStatistics:
         """What was added so far, as float32."""
@@ -156,21 +191,23 @@ class StatisticsAccumulator:
             np.array([moments.count for moments in self._classes], dtype=np.int64),
             np.array([moments.mean_D for moments in self._classes], dtype=np.float32).reshape(-1, self._dimension),
             tuple(moments.factor() for moments in self._classes),
+            np.array([moments.drift_error for moments in self._classes], dtype=np.float32),
         )
 
 
 class _Moments:
-    """Count, mean and rows whose outer products sum to the scatter, for one class."""
+    """Count, mean, its drift error, and rows whose outer products sum to the scatter, for one class."""
 
     def __init__(self, dimension: int) -> None:
         self.count = 0
         self.mean_D: Doubles = np.zeros(dimension)
+        self.drift_error = 0.0
         self._scatter_RD: Doubles = np.zeros((0, dimension))
 
     def add(self, features_ND: Doubles) -> None:
         self.merge(len(features_ND), features_ND.mean(axis=0), _welford_rows(features_ND))
 
-    def merge(self, count: int, mean_D: Doubles, scatter_RD: Doubles) -> None:
+    def merge(self, count: int, mean_D: Doubles, scatter_RD: Doubles, drift_error: float = 0.0) -> None:
         if count == 0:
             return
         shift_D, total = mean_D - self.mean_D, self.count + count
@@ -178,6 +215,7 @@ class _Moments:
         if self.count:
             parts.append(np.sqrt(self.count * count / total) * shift_D[None])
         self.mean_D = self.mean_D + shift_D * (count / total)
+        self.drift_error = (self.count * self.drift_error + count * drift_error) / total
         self.count = total
         self._scatter_RD = _compressed(np.concatenate(parts), most_rows=2 * len(mean_D))
 

@@ -1,5 +1,7 @@
 """Closed-form heads against the same things computed from the features themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,20 @@ def test_the_discriminant_picks_the_nearest_mean_by_the_pooled_mahalanobis_dista
     np.testing.assert_allclose(
         logits_NC - logits_NC[:, :1], -0.5 * (distance_NC - distance_NC[:, :1]), rtol=1e-2, atol=1e-2
     )
+
+
+def test_the_discriminant_does_not_trust_directions_in_which_means_may_be_off() -> None:
+    """Images hardly differ in the last direction, and the means do by less than their error."""
+    rng = np.random.default_rng(0)
+    features_ND = rng.standard_normal((2_000, 3)) * [1, 1, 0.1]
+    columns_N = np.repeat([0, 1], 1_000)
+    features_ND[columns_N == 1] += [3, 0, 0.3]
+    certain = ClassStatistics.from_features(features_ND.astype(np.float32), columns_N, 2)
+    doubtful = replace(certain, drift_error_C=np.full(2, 0.5, np.float32))
+    apart_D, apart_doubtful_D = (
+        np.abs(np.diff(linear_discriminant(one).weight_CD, axis=0)[0]) for one in (certain, doubtful)
+    )
+    assert apart_D[2] > 3 * apart_D[0] and apart_doubtful_D[2] < apart_doubtful_D[0]
 
 
 def test_ridge_from_statistics_is_ridge_on_the_features(data: tuple[np.ndarray, np.ndarray]) -> None:

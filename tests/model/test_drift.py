@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.drift import IDENTITY, RidgeMap
+from model.drift import IDENTITY, RidgeDrift, RidgeMap, left_out_error
 from model.statistics import ClassStatistics
 
 D = 6
@@ -62,3 +62,44 @@ def test_the_identity_carries_everything_unchanged() -> None:
 def test_features_that_do_not_pair_are_refused(old_ND: np.ndarray) -> None:
     with pytest.raises(ValueError, match="do not pair"):
         RidgeMap.fit(old_ND, np.zeros((len(old_ND) and 5, D)))
+
+
+def test_the_error_is_what_the_other_classes_maps_leave_of_each_movement() -> None:
+    old_ND, new_ND = some(30, 1), some(30, 2)
+    columns_N = np.repeat([4, 7, 9], 10)
+    left = []
+    for column in (4, 7, 9):
+        mine_N = columns_N == column
+        matrix_DD = RidgeMap.fit(old_ND[~mine_N], new_ND[~mine_N]).matrix_DD
+        left.append(new_ND[mine_N].mean(axis=0) - old_ND[mine_N].mean(axis=0) @ matrix_DD)
+    np.testing.assert_allclose(left_out_error(old_ND, new_ND, columns_N), np.sqrt(np.square(left).mean()), rtol=1e-5)
+
+
+def test_a_single_class_tells_of_its_whole_movement() -> None:
+    old_ND = some(8, 1)
+    assert left_out_error(old_ND, old_ND + 2, np.zeros(8, np.int64)) == pytest.approx(2, rel=1e-5)
+
+
+def test_errors_of_maps_one_after_the_other_add_as_independent_ones() -> None:
+    statistics = ClassStatistics.from_features(some(9, 1), np.zeros(9, np.int64), 2)
+    carried = RidgeMap(np.eye(D), 3.0).carry(RidgeMap(np.eye(D), 4.0).carry(statistics))
+    np.testing.assert_allclose(carried.drift_error_C, [5, 0])
+
+
+def test_what_is_drawn_of_a_carried_class_is_as_wide_as_its_images_and_its_error() -> None:
+    statistics = RidgeMap(np.eye(D), 2.0).carry(ClassStatistics.from_features(some(50, 1), np.zeros(50, np.int64), 1))
+    drawn_ND, _ = statistics.sample(40_000, np.random.default_rng(0), ridge=0.0)
+    wanted_DD = statistics.covariance(0) + 4 * np.eye(D)
+    np.testing.assert_allclose(np.cov(drawn_ND.T), wanted_DD, atol=0.12)
+
+
+def test_a_map_that_fits_its_own_images_only_says_so() -> None:
+    """Two classes that move apart in ways that neither tells of the other."""
+    columns_N = np.repeat([0, 1], 20)
+    old_ND = np.concatenate([some(20, 1), some(20, 2)])
+    new_ND = old_ND.copy()
+    new_ND[:20] += 5
+    fitted = RidgeDrift().fit(old_ND, new_ND, columns_N)
+    assert isinstance(fitted, RidgeMap) and fitted.error > 1
+    alike = RidgeDrift().fit(old_ND, (old_ND @ (1.5 * np.eye(D))).astype(np.float32), columns_N)
+    assert isinstance(alike, RidgeMap) and alike.error < 0.3

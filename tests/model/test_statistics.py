@@ -1,5 +1,7 @@
 """Statistics are those of all the data at once, whatever the order or the number of parts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,10 @@ def features(count: int, seed: int = 0, dimension: int = D) -> np.ndarray:
     return (rng.standard_normal((count, dimension)) @ rng.standard_normal((dimension, dimension)) + 5).astype(
         np.float32
     )
+
+
+def of_one_class(count: int) -> ClassStatistics:
+    return ClassStatistics.from_features(features(count), np.zeros(count, np.int64), 1)
 
 
 def assert_describes(statistics: ClassStatistics, column: int, features_ND: np.ndarray) -> None:
@@ -145,3 +151,16 @@ def test_features_that_are_not_numbers_or_of_another_shape_are_refused(bad: np.n
 def test_fifty_images_take_a_tenth_of_a_full_covariance() -> None:
     statistics = ClassStatistics.from_features(features(50, dimension=768), np.zeros(50, np.int64), 1)
     assert 10 * statistics.factors[0].nbytes <= 768 * 768 * 4
+
+
+def test_a_drift_error_is_kept_and_shrinks_as_new_images_come() -> None:
+    carried = replace(of_one_class(30), drift_error_C=np.array([0.6], np.float32))
+    again = ClassStatistics.from_arrays(carried.to_arrays())
+    np.testing.assert_array_equal(again.drift_error_C, carried.drift_error_C)
+    np.testing.assert_allclose(again.merged(of_one_class(60)).drift_error_C, [0.2])
+
+
+def test_statistics_of_versions_that_name_no_drift_error_have_none() -> None:
+    arrays = of_one_class(5).to_arrays()
+    del arrays["drift_error_C"]
+    np.testing.assert_array_equal(ClassStatistics.from_arrays(arrays).drift_error_C, [0])

@@ -18,7 +18,10 @@ D = 4
 def after(last: Aligned | None, features_NE: np.ndarray, columns_N: np.ndarray, counts: list[int]) -> Aligned:
     """The aligner's answer to a task of these features; `counts` are all images so far, class by class."""
     statistics = ClassStatistics(
-        np.array(counts), np.ones((len(counts), D), np.float32), (np.zeros((0, D)),) * len(counts)
+        np.array(counts),
+        np.ones((len(counts), D), np.float32),
+        (np.zeros((0, D)),) * len(counts),
+        np.zeros(len(counts), np.float32),
     )
     head = Head(np.zeros((len(counts), D)), np.zeros(len(counts)))
     kept = {} if last is None else filed("aligner", last.kept)
