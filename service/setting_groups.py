@@ -54,6 +54,7 @@ class LearnSettings(Group):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1993
     head_lr: PositiveFloat = 0.01
     backbone_lr: Annotated[float, Field(ge=0)] = 1e-4
+    move_backbone: Literal["if_better", "always"] = "if_better"
     batch_size: Positive = 128
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     augmentation: Name = "crop_flip"

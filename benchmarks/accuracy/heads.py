@@ -1,11 +1,12 @@
 """`python -m benchmarks.accuracy.heads --features FOLDER`: what heads make of one run of the slow learner.
 
-`everclass bench --features FOLDER` keeps each task's features and un-aligned head; nothing is learned again here.
-Choices
-are made on features of `--evaluation validation`.
+`everclass bench --features FOLDER` keeps each task's features and un-aligned head; nothing is learned again here. The
+experiments (`benchmarks/accuracy/experiments.py`) vary alignment, statistics and what they are made of. Choices are
+made on features of `--evaluation validation`.
 """
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,96 +14,113 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from model.aligners import ClosedFormAligner, GaussianAligner
-from model.alignment import AlignmentPlan
-from model.drift import RidgeDrift
+from benchmarks.accuracy.experiments import EXPERIMENTS, Setting
 from model.head import Head
-from model.method import Aligner, AlignmentTask
+from model.method import AlignmentTask
 from model.statistics import ClassStatistics
 
 Kept = dict[str, NDArray[np.float32]]
 
 
-def warm(**changes: object) -> Aligner:
-    """Alignment from the discriminant, with other settings of stage 2."""
-    return GaussianAligner(AlignmentPlan(**changes), on_first_task=True, start="discriminant")  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Run:
+    """What one run of stage 1 left: the method that led it, its seed, its tasks in order."""
 
-
-HEADS: dict[str, Aligner] = {
-    "aligned from the un-aligned head (the paper)": GaussianAligner(),
-    "linear discriminant": ClosedFormAligner("lda"),
-    "ridge regression": ClosedFormAligner("ridge"),
-    "nearest mean": ClosedFormAligner("nearest_mean"),
-    "aligned from the discriminant": warm(),
-    "… without mean decay": warm(mean_decay=False),
-    "… without logit normalisation": warm(logit_norm=False),
-    "… τ 0.05": warm(tau=0.05),
-    "… τ 0.2": warm(tau=0.2),
-    "… rate 0.003": warm(lr=0.003),
-    "… rate 0.03": warm(lr=0.03),
-    "… 64 samples a class": warm(samples_per_class=64),
-    "… 15 epochs": warm(epochs=15),
-}
+    name: str
+    seed: int
+    tasks: tuple[Kept, ...]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy over all classes seen, after each task."""
+    """Accuracy over all classes seen, after each task; one run."""
 
     accuracies: tuple[float, ...]
 
-    def text(self) -> str:
-        """Last-Acc / Inc-Acc in percent."""
-        return f"{100 * self.accuracies[-1]:.1f} / {100 * np.mean(self.accuracies):.1f}"
+    @property
+    def last_and_mean(self) -> tuple[float, float]:
+        """Last-Acc and Inc-Acc, as rates."""
+        return self.accuracies[-1], float(np.mean(self.accuracies))
 
 
-def judged(tasks: list[Kept], drift: RidgeDrift | None, aligner: Aligner, seed: int) -> Curve:
-    """What a head makes of a run whose statistics are carried by `drift`."""
-    statistics = ClassStatistics.empty(tasks[0]["old_ND"].shape[1])
+def judged(run: Run, setting: Setting) -> Curve:
+    """What a setting makes of a run."""
+    statistics = ClassStatistics.empty(run.tasks[0]["old_ND"].shape[1])
     accuracies = []
-    for number, kept in enumerate(tasks, start=1):
+    for number, kept in enumerate(run.tasks, start=1):
         columns_N, blocks_C = kept["columns_N"].astype(np.int64), kept["blocks_C"].astype(np.int64)
-        if drift is not None and number > 1:
-            statistics = drift.fit(kept["old_ND"], kept["new_ND"], columns_N).carry(statistics)
-        statistics = statistics.merged(ClassStatistics.from_features(kept["new_ND"], columns_N, len(blocks_C)))
+        if setting.drift is not None and number > 1:
+            statistics = setting.drift.fit(kept["old_ND"], kept["new_ND"], columns_N).carry(statistics)
+        statistics = statistics.merged(setting.stored(_new(kept, columns_N, len(blocks_C), setting)))
         head = Head(kept["weight_CD"], kept["bias_C"])
-        if number > 1 or aligner.on_first_task:
-            task = AlignmentTask(head, statistics, blocks_C, number, kept["new_ND"], columns_N, {}, seed)
-            head = aligner.align(task).head
+        if setting.aligner is not None and (number > 1 or setting.aligner.on_first_task):
+            task = AlignmentTask(head, statistics, blocks_C, number, kept["new_ND"], columns_N, {}, run.seed)
+            head = setting.aligner.align(task).head
         answers_N = head.logits(kept["test_ND"]).argmax(axis=1)
         accuracies.append(float((answers_N == kept["test_columns_N"]).mean()))
     return Curve(tuple(accuracies))
 
 
-def runs(folder: Path) -> Iterator[tuple[str, int, list[Kept]]]:
-    """Each run in the folder: the method that led it, its seed, its tasks in order."""
+def _new(kept: Kept, columns_N: NDArray[np.int64], classes: int, setting: Setting) -> ClassStatistics:
+    """Statistics of the task's classes, of their first images where the setting takes fewer than there are."""
+    rank_N = np.zeros(len(columns_N), np.int64)
+    for column in np.unique(columns_N):
+        mine_N = columns_N == column
+        rank_N[mine_N] = np.arange(mine_N.sum())
+    chosen_N = rank_N < (setting.images or len(rank_N))
+    return ClassStatistics.from_features(kept["new_ND"][chosen_N], columns_N[chosen_N], classes)
+
+
+def runs(folder: Path) -> Iterator[Run]:
+    """Each whole run in the folder."""
     for first in sorted(folder.glob("*-seed*-task0.npz")):
         name, _, seed = first.name.removesuffix("-task0.npz").rpartition("-seed")
         tasks: list[Kept] = []
         while (path := folder / f"{name}-seed{seed}-task{len(tasks)}.npz").is_file():
             with np.load(path) as arrays:
                 tasks.append({key: arrays[key] for key in arrays.files})
-        yield name, int(seed), tasks
+        yield Run(name, int(seed), tuple(tasks))
 
 
 @click.command()
 @click.option("--features", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--run", "leads", multiple=True, help="Runs that this method led.  [all]")
+@click.option("--experiment", "names", type=click.Choice(list(EXPERIMENTS)), multiple=True, help="[all]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def main(features: Path, out: Path | None) -> None:
-    """A row a head: Last-Acc / Inc-Acc with statistics as stored and carried along."""
-    lines = [line for run in runs(features) for line in _table(*run)]
-    click.echo("\n".join(lines))
-    if out is not None:
-        out.write_text("\n".join(["# Heads on one run of the slow learner", "", *lines]))
+def main(features: Path, leads: tuple[str, ...], names: tuple[str, ...], out: Path | None) -> None:
+    """Last-Acc / Inc-Acc of every setting, means of the seeds of each run."""
+    by_lead: dict[str, list[Run]] = {}
+    for run in runs(features):
+        if not leads or run.name in leads:
+            by_lead.setdefault(run.name, []).append(run)
+    lines = [
+        "# Heads on one run of stage 1",
+        "",
+        f"    {shlex.join(['python', '-m', 'benchmarks.accuracy.heads'])} …",
+        "",
+    ]
+    for name in names or EXPERIMENTS:
+        for line in _table(name, by_lead):
+            click.echo(line)
+            lines.append(line)
+        if out is not None:
+            out.write_text("\n".join(lines))
 
 
-def _table(name: str, seed: int, tasks: list[Kept]) -> Iterator[str]:
-    yield from (f"## Stage 1 of {name}, seed {seed}, {len(tasks)} tasks", "")
-    yield from ("| head | as stored | carried |", "| --- | --- | --- |")
-    for head, aligner in HEADS.items():
-        cells = [judged(tasks, drift, aligner, seed).text() for drift in (None, RidgeDrift())]
-        yield f"| {head} | {' | '.join(cells)} |"
+def _table(name: str, by_lead: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    experiment = EXPERIMENTS[name]
+    yield from (f"## {name}: {experiment.question}", "")
+    heads = [f"{lead}, seeds {', '.join(str(run.seed) for run in of_lead)}" for lead, of_lead in by_lead.items()]
+    yield f"| setting | {' | '.join(heads)} |"
+    yield "| --- |" + " --- |" * len(heads)
+    for title, setting in experiment.settings.items():
+        yield f"| {title} | {' | '.join(_cell(of_lead, setting) for of_lead in by_lead.values())} |"
     yield ""
+
+
+def _cell(of_lead: Sequence[Run], setting: Setting) -> str:
+    last, mean = np.mean([judged(run, setting).last_and_mean for run in of_lead], axis=0)
+    return f"{100 * last:.1f} / {100 * mean:.1f}"
 
 
 if __name__ == "__main__":

@@ -65,6 +65,31 @@ class Forebears:
 
 
 @dataclass(frozen=True)
+class BackboneComparison:
+    """How often the version whose backbone stage 1 moved, and the one whose backbone stands, are right on the held-out
+    images, all classes.
+    """
+
+    images: int
+    moved: float
+    standing: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether moving gained anything: where it did not, it only made old statistics less true."""
+        return self.moved > self.standing
+
+    def to_json(self) -> dict[str, Any]:
+        """As a version tells of it."""
+        return {
+            "moved": self.pays,
+            "images": self.images,
+            "accuracy_moved": self.moved,
+            "accuracy_standing": self.standing,
+        }
+
+
+@dataclass(frozen=True)
 class Judgement:
     """The figures of a version; rates are None where there is no held-out image."""
 
@@ -91,6 +116,13 @@ def judge(answers: Answers, forebears: Forebears, limits: GateLimits, *, enabled
         report=gate.report(checks),
         correct=dict(zip(answers.digests, correct_N.tolist(), strict=True)),
     )
+
+
+def compare_backbones(moved_N: NDArray[np.bool_], standing_N: NDArray[np.bool_]) -> BackboneComparison | None:
+    """Both on the same images; None where these are too few to judge by."""
+    if len(moved_N) < gate.FEWEST_IMAGES:
+        return None
+    return BackboneComparison(len(moved_N), float(moved_N.mean()), float(standing_N.mean()))
 
 
 def best_of(lineage: Sequence[Forebear]) -> Forebear | None:

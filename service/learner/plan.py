@@ -40,6 +40,7 @@ class LearnPlan:
     max_minutes: float | None
     held_out: float
     held_out_per_class: int
+    move_backbone: Literal["if_better", "always"] = "if_better"
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
@@ -104,6 +105,7 @@ def make_plan(settings: Settings, base_content: str | None, pixel_digests: Seque
         max_minutes=learn.max_minutes,
         held_out=learn.held_out,
         held_out_per_class=learn.held_out_per_class,
+        move_backbone=learn.move_backbone,
     )
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from service.learner.bases import Base
 from service.learner.forebears import forebears_of
 from service.learner.graphs import Graph, graph_of
 from service.learner.heldout import FeatureCache, HeldOutImage, balanced, held_out
-from service.learner.judging import Answers, Judgement, judge
+from service.learner.judging import Answers, BackboneComparison, Judgement, judge
 from service.learner.pictures import Pictures
 from service.learner.reporter import Reporter
 from service.learner.runtimes import Reference, runtime_for
@@ -53,8 +54,19 @@ class Publisher:
     features_of: Callable[[Sequence[HeldOutImage]], Features]
     pictures_of: Callable[[Sequence[HeldOutImage]], Pictures]
 
-    def publish(self, snapshot: Snapshot, trained_ND: Features, kind: VersionKind) -> None:
-        """Make `snapshot` a version; `trained_ND` are the training images through its backbone.
+    def answers(self, snapshot: Snapshot) -> Answers:
+        """The snapshot on the held-out images, before it is a version."""
+        return _answers(snapshot, *self._held_out(snapshot))
+
+    def publish(
+        self,
+        snapshot: Snapshot,
+        trained_ND: Features,
+        kind: VersionKind,
+        comparison: BackboneComparison | None = None,
+    ) -> None:
+        """Make `snapshot` a version; `trained_ND` are the training images through its backbone, `comparison` says why
+        it is that backbone.
 
         Raises:
             Interrupted, LeaseLost, TaskStopped: the work is to stop.
@@ -67,7 +79,9 @@ class Publisher:
         snapshot, calibration = calibrated(snapshot, _half(snapshot, images, held_ND), seed=self.seed)
         judgement = self._judged(snapshot, images, held_ND, kind)
         self.report.enter(Phase.PUBLISHING, share_of=early)
-        self._store_and_publish(_Candidate(snapshot, kind, judgement, calibration, images, held_ND, trained_ND))
+        self._store_and_publish(
+            _Candidate(snapshot, kind, judgement, calibration, comparison, images, held_ND, trained_ND)
+        )
 
     def _held_out(self, snapshot: Snapshot) -> tuple[list[HeldOutImage], Features]:
         known = set(snapshot.labels)
@@ -86,13 +100,7 @@ class Publisher:
         self, snapshot: Snapshot, images: Sequence[HeldOutImage], held_ND: Features, kind: VersionKind
     ) -> Judgement:
         settings = self.workshop.settings.gate
-        answers = Answers(
-            snapshot.aligned.logits(held_ND),
-            snapshot.labels,
-            tuple(image.item.label for image in images),
-            tuple(image.item.pixel_digest for image in images),
-            tuple(image.task for image in images),
-        )
+        answers = _answers(snapshot, images, held_ND)
         limits = GateLimits(settings.base_fall, settings.lineage_fall, settings.standard_errors, settings.strict)
         forebears = forebears_of(self.workshop, self.base, self.task.id, final=kind == "final")
         return judge(answers, forebears, limits, enabled=settings.enabled)
@@ -118,7 +126,7 @@ class Publisher:
             accuracy_per_task=tuple(TaskAccuracy(**row) for row in judgement.accuracy_per_task),
             forgetting=judgement.forgetting,
             calibration_error=candidate.calibration.calibration_error,
-            gate=judgement.report.to_json() | {"known_rate": candidate.calibration.known_rate},
+            gate=candidate.gate(),
             runtime=runtime,
             reason=reason,
             note=self.task.note,
@@ -212,14 +220,30 @@ class _Candidate:
     kind: VersionKind
     judgement: Judgement
     calibration: CalibrationReport
+    comparison: BackboneComparison | None
     held: Sequence[HeldOutImage]
     held_ND: Features
     trained_ND: Features
+
+    def gate(self) -> dict[str, Any]:
+        """What the version tells of how it was judged."""
+        backbone = None if self.comparison is None else self.comparison.to_json()
+        return self.judgement.report.to_json() | {"known_rate": self.calibration.known_rate, "backbone": backbone}
 
     def some(self, trained: Sequence[HeldOutImage], count: int) -> tuple[list[HeldOutImage], Features]:
         """Up to `count` images with their features: held-out ones, topped up with the task's own."""
         images = [*self.held, *trained][:count]
         return images, np.concatenate([self.held_ND, self.trained_ND])[:count]
+
+
+def _answers(snapshot: Snapshot, images: Sequence[HeldOutImage], held_ND: Features) -> Answers:
+    return Answers(
+        snapshot.aligned.logits(held_ND),
+        snapshot.labels,
+        tuple(image.item.label for image in images),
+        tuple(image.item.pixel_digest for image in images),
+        tuple(image.task for image in images),
+    )
 
 
 def seen_through(snapshot: Snapshot) -> str:

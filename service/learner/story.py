@@ -22,6 +22,7 @@ from service.learner.bases import Base, load_base
 from service.learner.checkpoints import Checkpoints
 from service.learner.heldout import HeldOutImage, held_out, trained_before
 from service.learner.holdout import HeldBefore, split
+from service.learner.judging import BackboneComparison, compare_backbones
 from service.learner.looking import Features, Looking
 from service.learner.pictures import TrainingPictures
 from service.learner.plan import LearnPlan, make_plan
@@ -125,9 +126,16 @@ class TaskRun:
             self._publish_on_standing_backbone(old_ND, "provisional")
 
     def _publish_on_standing_backbone(self, old_ND: Features, kind: VersionKind) -> None:
-        lesson = self._lesson
         self._report.enter(Phase.PROVISIONAL)
-        snapshot = learning.provisional(
+        snapshot = self._standing(old_ND)
+        if kind == "final":
+            snapshot = self._with_memory(snapshot)
+        self._publisher(snapshot).publish(snapshot, old_ND, kind)
+
+    def _standing(self, old_ND: Features) -> Snapshot:
+        """The block's classes on the base's backbone; the same whenever it is asked for."""
+        lesson = self._lesson
+        return learning.provisional(
             lesson.base.snapshot,
             old_ND,
             lesson.block,
@@ -136,9 +144,6 @@ class TaskRun:
             seed=lesson.plan.seed,
             device=lesson.plan.device,
         )
-        if kind == "final":
-            snapshot = self._with_memory(snapshot)
-        self._publish(snapshot, old_ND, kind)
 
     def _with_memory(self, snapshot: Snapshot) -> Snapshot:
         """What the method keeps of a task that tuned nothing."""
@@ -200,11 +205,23 @@ class TaskRun:
             device=lesson.plan.device,
             kept=kept,
         )
-        self._publish(snapshot, new_ND, "final")
+        comparison = self._compared(snapshot, old_ND)
+        if comparison is not None and not comparison.pays:
+            snapshot, new_ND = self._with_memory(self._standing(old_ND)), old_ND
+        self._publisher(snapshot).publish(snapshot, new_ND, "final", comparison)
 
-    def _publish(self, snapshot: Snapshot, trained_ND: Features, kind: VersionKind) -> None:
+    def _compared(self, moved: Snapshot, old_ND: Features) -> BackboneComparison | None:
+        """The moved backbone beside the standing one; None where it always moves, or too few images are held out."""
+        if self._lesson.plan.move_backbone == "always":
+            return None
+        standing = self._standing(old_ND)
+        return compare_backbones(
+            self._publisher(moved).answers(moved).correct_N(), self._publisher(standing).answers(standing).correct_N()
+        )
+
+    def _publisher(self, snapshot: Snapshot) -> Publisher:
         lesson = self._lesson
-        Publisher(
+        return Publisher(
             workshop=self._workshop,
             report=self._report,
             task=self._task,
@@ -213,4 +230,4 @@ class TaskRun:
             trained=self._trained,
             features_of=lambda images: self._features(snapshot.backbone, images),
             pictures_of=self._looking.pictures,
-        ).publish(snapshot, trained_ND, kind)
+        )

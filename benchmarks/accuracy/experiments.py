@@ -1,0 +1,160 @@
+"""What is varied on kept features: the experiments of method.md 7 that need no stage 1 of their own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model.aligners import ClosedFormAligner, GaussianAligner
+from model.alignment import AlignmentPlan
+from model.drift import RidgeDrift
+from model.method import Aligner
+from model.sample_scale import SampleScale
+from model.shrinkage import FewImages
+from model.statistics import ClassStatistics
+
+Stored = Callable[[ClassStatistics], ClassStatistics]
+
+
+def whole(statistics: ClassStatistics) -> ClassStatistics:
+    """All that the images tell: a mean and a full covariance for each class."""
+    return statistics
+
+
+def diagonal(statistics: ClassStatistics) -> ClassStatistics:
+    """Variances alone."""
+    return _with_factors(statistics, lambda factor_RD: np.diag(np.sqrt((factor_RD**2).sum(axis=0))))
+
+
+def shared(statistics: ClassStatistics) -> ClassStatistics:
+    """The covariance that the task's classes have in common."""
+    variance_D, vectors_DD = np.linalg.eigh(statistics.pooled_covariance())
+    root_DD = (vectors_DD * np.sqrt(np.maximum(variance_D, 0))).T
+    return _with_factors(statistics, lambda _: root_DD)
+
+
+def spherical(statistics: ClassStatistics) -> ClassStatistics:
+    """One variance for all directions."""
+    return _with_factors(
+        statistics, lambda factor_RD: np.eye(factor_RD.shape[1]) * np.sqrt((factor_RD**2).sum() / factor_RD.shape[1])
+    )
+
+
+def of_rank(rank: int) -> Stored:
+    """The directions of greatest variance, and the mean of what is left for all directions."""
+
+    def cut(factor_RD: np.ndarray) -> np.ndarray:
+        _, deviation_K, directions_KD = np.linalg.svd(factor_RD, full_matrices=False)
+        left = (deviation_K[rank:] ** 2).sum() / factor_RD.shape[1]
+        return np.concatenate(
+            [deviation_K[:rank, None] * directions_KD[:rank], np.sqrt(left) * np.eye(factor_RD.shape[1])]
+        )
+
+    return lambda statistics: _with_factors(statistics, cut)
+
+
+def _with_factors(statistics: ClassStatistics, change: Callable[[np.ndarray], np.ndarray]) -> ClassStatistics:
+    factors = tuple(
+        change(factor_RD.astype(np.float64)).astype(np.float32) if len(factor_RD) else factor_RD
+        for factor_RD in statistics.factors
+    )
+    return ClassStatistics(statistics.count_C, statistics.mean_CD, factors, statistics.drift_error_C)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An aligner (None: the head as stage 1 left it), how statistics follow the backbone, in which form they are
+    stored, and of how many images of each class (None: all).
+    """
+
+    aligner: Aligner | None = field(default_factory=GaussianAligner)
+    drift: RidgeDrift | None = None
+    stored: Stored = whole
+    images: int | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, and the settings whose figures answer it, by title."""
+
+    question: str
+    settings: Mapping[str, Setting]
+
+
+def paper(**changes: object) -> Setting:
+    """SLCA with other settings of stage 2."""
+    return Setting(GaussianAligner(AlignmentPlan(**changes)))  # type: ignore[arg-type]
+
+
+def ours(images: int | None = None, **changes: object) -> Setting:
+    """The server's default with other settings of stage 2."""
+    plan = AlignmentPlan(**changes)  # type: ignore[arg-type]
+    return Setting(GaussianAligner(plan, on_first_task=True, start="discriminant"), RidgeDrift(), images=images)
+
+
+def _both(name: str, aligner: Aligner | None) -> dict[str, Setting]:
+    return {name: Setting(aligner), f"{name}, carried": Setting(aligner, RidgeDrift())}
+
+
+FORMS: Mapping[str, Stored] = {
+    "full": whole,
+    "rank 32": of_rank(32),
+    "rank 8": of_rank(8),
+    "shared by the task": shared,
+    "diagonal": diagonal,
+    "spherical": spherical,
+}
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "parts": Experiment(
+        "what does each part of SLCA add?",
+        {
+            "slow learner": Setting(None),
+            "+ alignment, no mean decay": paper(logit_norm=False, mean_decay=False),
+            "+ mean decay": paper(logit_norm=False),
+            "+ logit normalisation, no mean decay": paper(mean_decay=False),
+            "SLCA": paper(),
+            "alignment of SLCA++": paper(mean_decay=False, sample_scale=SampleScale()),
+        },
+    ),
+    "heads": Experiment(
+        "which head, and do carried statistics help it?",
+        _both("SLCA", GaussianAligner())
+        | _both("linear discriminant", ClosedFormAligner("lda"))
+        | _both("ridge regression", ClosedFormAligner("ridge"))
+        | _both("nearest mean", ClosedFormAligner("nearest_mean"))
+        | _both("aligned from the discriminant", GaussianAligner(on_first_task=True, start="discriminant")),
+    ),
+    "temperature": Experiment(
+        "which τ of the normalised loss?", {f"τ {tau:g}": paper(tau=tau) for tau in (0.02, 0.05, 0.1, 0.2, 0.5)}
+    ),
+    "samples": Experiment(
+        "how many samples of each class, in how many epochs?",
+        {f"{count} samples": paper(samples_per_class=count) for count in (32, 64, 128, 256, 512, 1024)}
+        | {f"{epochs} epochs": paper(epochs=epochs) for epochs in (1, 2, 10, 20)},
+    ),
+    "samples, ours": Experiment(
+        "the same for alignment that begins from the discriminant of carried statistics",
+        {f"{count} samples": ours(samples_per_class=count) for count in (32, 64, 128, 256, 512)}
+        | {f"{epochs} epochs": ours(epochs=epochs) for epochs in (1, 2, 10)}
+        | {"τ 0.05": ours(tau=0.05), "τ 0.2": ours(tau=0.2), "no mean decay": ours(mean_decay=False)},
+    ),
+    "covariance": Experiment(
+        "in which form are covariances stored?",
+        {f"SLCA, {name}": Setting(stored=form) for name, form in FORMS.items()}
+        | {f"ours, {name}": Setting(ours().aligner, RidgeDrift(), form) for name, form in FORMS.items()},
+    ),
+    "few images": Experiment(
+        "statistics of fewer images (stage 1 saw them all): borrowing the pooled covariance or not",
+        {
+            f"{images} images, {name}": ours(images, few_images=rule)
+            for images in (1, 2, 5, 10, 20, 50)
+            for name, rule in (
+                ("no rule", None),
+                ("κ 10 below 20 images", FewImages()),
+                ("κ 10 always", FewImages(fewer_than=10_000)),
+                ("κ 40 always", FewImages(40, 10_000)),
+            )
+        },
+    ),
+}
