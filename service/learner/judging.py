@@ -119,8 +119,8 @@ def judge(answers: Answers, forebears: Forebears, limits: GateLimits, *, enabled
 
 
 def compare_backbones(moved_N: NDArray[np.bool_], standing_N: NDArray[np.bool_]) -> BackboneComparison | None:
-    """Both on the same images; None where these are too few to judge by."""
-    if len(moved_N) < gate.FEWEST_IMAGES:
+    """Both on the same images; None where there are none. Unlike a gate this refuses nothing, so that few images do."""
+    if not len(moved_N):
         return None
     return BackboneComparison(len(moved_N), float(moved_N.mean()), float(standing_N.mean()))
 

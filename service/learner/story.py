@@ -211,7 +211,7 @@ class TaskRun:
         self._publisher(snapshot).publish(snapshot, new_ND, "final", comparison)
 
     def _compared(self, moved: Snapshot, old_ND: Features) -> BackboneComparison | None:
-        """The moved backbone beside the standing one; None where it always moves, or too few images are held out."""
+        """The moved backbone beside the standing one; None where it always moves, or nothing is held out."""
         if self._lesson.plan.move_backbone == "always":
             return None
         standing = self._standing(old_ND)

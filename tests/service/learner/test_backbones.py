@@ -36,12 +36,13 @@ def test_batch_norm_s_running_statistics_stay_where_they_are(tmp_path: Path) -> 
 
 
 def test_the_embedded_weights_tell_digits_apart(tmp_path: Path) -> None:
+    """Steps that would move features further than the classes lie apart are not taken."""
     embedded = {"backbone": "tf_efficientnet_lite0", "weights": None, "image_size": 64}
-    world = World.new(tmp_path, **embedded, learn__min_steps=24)
+    world = World.new(tmp_path, **embedded, learn__min_steps=24, learn__move_backbone="if_better")
     accuracies = learn_twice(world, 40)
     first_provisional, last_final = accuracies[0], accuracies[-1]
     assert first_provisional is not None and first_provisional > 0.8
-    assert last_final is not None and last_final > 0.4
+    assert last_final is not None and last_final > 0.8
     world.close()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.gate import GateLimits
-from service.learner.judging import Answers, Forebear, Forebears, best_of, judge
+from service.learner.judging import Answers, Forebear, Forebears, best_of, compare_backbones, judge
 
 LIMITS = GateLimits()
 
@@ -100,3 +100,10 @@ def test_the_best_of_a_lineage_is_the_oldest_of_the_most_accurate_that_was_judge
     worse = forebear(4, "a", {f"i{n}": n > 9 for n in range(20)})
     assert best_of([few, first, second, worse]) is first
     assert best_of([few]) is None
+
+
+def test_a_moved_backbone_pays_where_more_images_are_right_and_not_where_as_many() -> None:
+    better_N, worse_N = np.array([True, True, False]), np.array([True, False, False])
+    found = [compare_backbones(moved_N, worse_N) for moved_N in (better_N, worse_N)]
+    assert [one is not None and one.pays for one in found] == [True, False]
+    assert compare_backbones(better_N[:0], worse_N[:0]) is None

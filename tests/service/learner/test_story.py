@@ -61,6 +61,24 @@ def test_each_task_makes_a_provisional_and_a_final_version_on_the_one_before(wor
     assert [epoch.epoch for epoch in second.epochs] == [1, 2]
 
 
+@pytest.mark.parametrize("rate", [1e-12, 1e-2])
+def test_the_backbone_moves_only_where_more_images_are_answered(tmp_path: Path, seed: Path, rate: float) -> None:
+    """One rate moves nothing; whether the other gains anything is for the held-out half to say."""
+    world = World.new(tmp_path, seed, learn__move_backbone="if_better", learn__backbone_lr=rate, learn__held_out=0.5)
+    _, (provisional, final) = world.learn(labelled(0, 1, 2, 3, 4, 5, 6, 7, count=16))
+    judged = final.gate["backbone"]
+    moved, standing = judged["accuracy_moved"], judged["accuracy_standing"]
+    assert judged["images"] == 64 and judged["moved"] == (moved > standing)
+    assert final.accuracy == max(moved, standing) and provisional.accuracy == standing
+    before, after = (snapshot(world, one) for one in (provisional, final))
+    stands = all(np.array_equal(before.backbone[part], after.backbone[part]) for part in before.backbone)
+    assert stands == (not judged["moved"]) and (stands or rate > 1e-6)
+    assert provisional.gate["backbone"] is None
+    _, (_, later) = world.learn(labelled(8, 9, count=16))
+    assert later.gate["backbone"]["images"] == 80 and len(later.labels) == 10
+    world.close()
+
+
 def test_a_task_whose_loss_runs_away_fails_and_says_so(tmp_path: Path, seed: Path) -> None:
     world = World.new(tmp_path, seed, learn__head_lr=1e30)
     task, versions = world.learn(labelled(0, 1, count=10))

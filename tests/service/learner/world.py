@@ -31,7 +31,10 @@ class World:
 
     @classmethod
     def new(cls, folder: Path, seed: Path | None = None, **flags: object) -> "World":
-        """A world on the tiny ViT, its gate off unless a flag turns it on; `seed` is a data folder to begin with."""
+        """A world on the tiny ViT, its gate off and its backbone moved by every task unless a flag says otherwise.
+
+        `seed` is a data folder to begin with.
+        """
         given = {
             "data_dir": folder / "data",
             "backbone": "test_vit",
@@ -39,6 +42,7 @@ class World:
             "image_size": 32,
             "learn.epochs": 2,
             "learn.min_steps": 4,
+            "learn.move_backbone": "always",
             "learn.precision": "fp32",
             "learn.threads": 1,
             "gate.enabled": False,
