@@ -190,14 +190,16 @@ def some_pair() -> PairedFeatures:
 def test_known_classes_are_carried_before_they_are_merged_and_others_only_on_request() -> None:
     features_ND = np.random.default_rng(1).standard_normal((20, 6)).astype(np.float32)
     statistics = ClassStatistics.from_features(features_ND, np.repeat([0, 1], 10), 2)
-    everywhere = RidgeDrift().fit(some_pair().old_ND, some_pair().new_ND).carry(statistics)
-    chosen = carried(statistics, some_pair(), np.array([1]), None, NO_COLUMNS)
+    columns_N = np.repeat([1, 2, 3], 10)
+    everywhere = RidgeDrift().fit(some_pair().old_ND, some_pair().new_ND, columns_N).carry(statistics)
+    chosen = carried(statistics, some_pair(), np.array([1]), None, columns_N)
     np.testing.assert_array_equal(chosen.mean_CD, [statistics.mean_CD[0], everywhere.mean_CD[1]])
     np.testing.assert_array_equal(chosen.factors[0], statistics.factors[0])
     np.testing.assert_array_equal(chosen.factors[1], everywhere.factors[1])
-    full = carried(statistics, some_pair(), NO_COLUMNS, RidgeDrift(), NO_COLUMNS)
+    full = carried(statistics, some_pair(), NO_COLUMNS, RidgeDrift(), columns_N)
     np.testing.assert_array_equal(full.mean_CD, everywhere.mean_CD)
-    assert carried(statistics, some_pair(), NO_COLUMNS, None, NO_COLUMNS) is statistics
+    np.testing.assert_array_equal(chosen.drift_error_C, [0, everywhere.drift_error_C[1]])
+    assert carried(statistics, some_pair(), NO_COLUMNS, None, columns_N) is statistics
 
 
 def test_a_method_with_drift_moves_every_old_mean() -> None:

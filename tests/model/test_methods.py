@@ -38,8 +38,9 @@ def test_tuners_decide_what_moves() -> None:
 
 def test_drift_is_learned_only_where_something_moved() -> None:
     features_ND = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
-    assert RidgeDrift().fit(features_ND, features_ND.copy()) is IDENTITY
-    moved = RidgeDrift(0.5).fit(features_ND, 2 * features_ND)
+    columns_N = np.repeat([0, 1, 2], 3)
+    assert RidgeDrift().fit(features_ND, features_ND.copy(), columns_N) is IDENTITY
+    moved = RidgeDrift(0.5).fit(features_ND, 2 * features_ND, columns_N)
     assert isinstance(moved, RidgeMap)
     np.testing.assert_array_equal(moved.matrix_DD, RidgeMap.fit(features_ND, 2 * features_ND, 0.5).matrix_DD)
 
