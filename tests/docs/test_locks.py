@@ -1,7 +1,10 @@
 """The locks hold all that pyproject.toml asks for, by hash, and say nothing of the machine that made them."""
 
 import re
+import sys
 import tomllib
+from importlib.metadata import distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = {"cpu": ("cpu",), "gpu": ("gpu",), "ci": ("cpu", "bench", "dev")}
+EXTRAS = {"cpu": ("cpu",), "gpu": ("gpu",), "ci": ("cpu", "bench", "dev")}
+LOCKS = (*EXTRAS, "bento")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -27,17 +31,23 @@ def pins(lock: str) -> dict[str, list[Requirement]]:
     return found
 
 
-def wanted(extras: tuple[str, ...]) -> list[Requirement]:
+def wanted(lock: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    words = [*project["dependencies"], *(word for extra in extras for word in project["optional-dependencies"][extra])]
-    return [Requirement(word) for word in words]
+    extras = project["optional-dependencies"]
+    if lock == "bento":
+        return [Requirement(line) for line in bento_lines()]
+    return [Requirement(word) for word in [*project["dependencies"], *chain(*(extras[e] for e in EXTRAS[lock]))]]
+
+
+def bento_lines() -> list[str]:
+    return [line for line in (ROOT / "locks" / "bento.in").read_text().splitlines() if not line.startswith("#")]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_covers_what_the_project_asks_for(lock: str) -> None:
     """Where this fails, pyproject.toml has changed: run ./scripts/lock."""
     locked = pins(lock)
-    for requirement in wanted(LOCKS[lock]):
+    for requirement in wanted(lock):
         versions = [next(iter(pin.specifier)).version for pin in locked.get(canonicalize_name(requirement.name), [])]
         assert versions, f"{requirement.name} is not in locks/{lock}.txt"
         assert all(version in requirement.specifier for version in versions), f"{requirement}: locked are {versions}"
@@ -58,7 +68,25 @@ def test_a_lock_names_no_registry_and_no_machine(lock: str) -> None:
     assert not re.search(r"://|file:|/\w+/|--(?!hash)", text(lock))
 
 
-def test_what_is_served_is_what_was_tested() -> None:
+@pytest.mark.parametrize("lock", ["cpu", "bento"])
+def test_what_is_served_is_what_was_tested(lock: str) -> None:
     tested = {name: {str(pin.specifier) for pin in found} for name, found in pins("ci").items()}
-    for name, found in pins("cpu").items():
+    for name, found in pins(lock).items():
         assert {str(pin.specifier) for pin in found} <= tested[name], name
+
+
+def test_a_bento_takes_what_the_service_imports_and_nothing_that_only_the_learner_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(bento_lines()) <= {*project["dependencies"], *project["optional-dependencies"]["cpu"]}
+    assert not {"torch", "torchvision", "timm", "scikit-learn"} & pins("bento").keys()
+
+
+def test_ci_runs_on_what_its_lock_names() -> None:
+    """And so does a developer, where there is no GPU: `scripts/setup` made this environment."""
+    taken = Path(sys.prefix) / "everclass-packages"
+    if not taken.is_file() or taken.read_text().strip() != "lock":
+        pytest.skip("a GPU's environment, or not all that the lock names could be had here")
+    installed = {canonicalize_name(found.name): found.version for found in distributions()}
+    for name, found in pins("ci").items():
+        here = [pin for pin in found if pin.marker is None or pin.marker.evaluate()]
+        assert all(pin.specifier.contains(installed[name], prereleases=True) for pin in here), name

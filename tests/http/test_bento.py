@@ -1,15 +1,15 @@
 """`bentoml build` makes a bento that serves from another folder."""
 
 import os
+import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-import yaml
+from packaging.requirements import Requirement
 
 from service.settings import load_settings
 from tests import digits
@@ -54,6 +54,21 @@ def test_a_bento_holds_the_server_and_nothing_else(home: Path) -> None:
     assert [path for path in ours if not (bento / "src" / path).is_file()] == []
 
 
+def test_a_bento_installs_what_the_lock_names(home: Path) -> None:
+    [taken] = home.glob("bentos/everclass/*/env/python/requirements.txt")
+    assert pins(taken) == pins(ROOT / "locks" / "bento.txt")
+
+
+def pins(file: Path) -> set[tuple[Requirement, frozenset[str]]]:
+    """Packages with their hashes; BentoML adds itself once more, at the version that built the bento."""
+    found = re.split(r"\n(?=\S)", file.read_text().strip())
+    return {
+        (Requirement(re.split(r" +(?:\\|--)", entry)[0]), frozenset(re.findall(r"--hash=(\S+)", entry)))
+        for entry in found
+        if "--hash" in entry
+    }
+
+
 def test_a_bento_serves_from_another_folder(home: Path, folder: Path, tmp_path: Path) -> None:
     settings = load_settings({"data_dir": folder, "port": free_port()}).settings
     where = ("serve", "everclass:latest", "--port", str(settings.port))
@@ -68,11 +83,3 @@ def test_a_bento_serves_from_another_folder(home: Path, folder: Path, tmp_path: 
         finally:
             server.terminate()
             server.communicate(timeout=60)
-
-
-def test_the_packages_of_a_bento_are_the_projects() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    known = {*project["dependencies"], *project["optional-dependencies"]["cpu"]}
-    packages = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"]
-    assert set(packages) <= known
-    assert not any(package.startswith(("torch", "timm", "scikit-learn")) for package in packages)
