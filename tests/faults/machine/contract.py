@@ -16,13 +16,24 @@ class Refused(Exception):
     """The contract says no, and nothing changes."""
 
 
+class Unknown(Refused):
+    """No, as nothing knows what was named."""
+
+
 @dataclass
 class PlainTask:
-    """A task; `committed` is its place in the queue, `holder` the token of the learner that has it."""
+    """A task; `committed` is its place in the queue, `holder` the token of the learner that has it.
+
+    `labels` are those of its images, `gone` those whose images are gone. One that `forgets` a class has no images.
+    """
 
     id: str
     requested: RequestedBase = None
     promote: Promote | None = None
+    labels: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    forgets: str | None = None
+    purges: bool = False
     state: str = "open"
     committed: int = 0
     base: int | None = None
@@ -32,7 +43,6 @@ class PlainTask:
     phase: Phase = Phase.FEATURES
     deaths: Counter[Phase] = field(default_factory=Counter)
     finished_at: datetime | None = None
-    purged: bool = False
 
 
 @dataclass
@@ -45,6 +55,7 @@ class PlainVersion:
     kind: VersionKind
     content: str
     state: str
+    labels: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class Contract:
     def cancel(self, task_id: str, now: datetime) -> None:
         """`serving` goes back to the base, or the nearest forebear that can serve, unless someone else moved it."""
         task = self.tasks[task_id]
-        _need(task.state in UNFINISHED)
+        _need(task.state in UNFINISHED and not self._purging(task))
         self._end(task, "cancelled", now)
         last = self.last_move()
         if task.claim_seq is not None and last is not None and last.seq > task.claim_seq and last.task == task_id:
@@ -106,8 +117,8 @@ class Contract:
     def retry(self, task_id: str) -> None:
         """From its first base, while nothing else was built on what it made."""
         task = self.tasks[task_id]
-        _need(task.state in ("failed", "cancelled") and not task.purged)
-        _need(task.base is None or self.versions[task.base].state in SERVABLE)
+        _need(task.state in ("failed", "cancelled") and not task.gone)
+        _need(task.base is None or self._purging(task) or self.versions[task.base].state in SERVABLE)
         made = {version.number for version in self._made_by(task_id)}
         _need(not any(version.parent in made for version in self.versions.values()))
         _need(not any(made & {other.base, other.requested} for other in self._unfinished()))
@@ -161,7 +172,59 @@ class Contract:
         _need(
             not any(other.id != task_id and self._descends(self._base(other), task_id) for other in self._unfinished())
         )
-        task.purged = True
+        task.gone = set(task.labels)
+
+    def forget(self, task: PlainTask) -> None:
+        """A class in force, or, to be purged, one that anything still knows; not the only one, and not twice."""
+        assert task.forgets is not None
+        label, in_force = task.forgets, self._labels(self.points_at(SERVING))
+        if label not in in_force and not (task.purges and self._remembered(label)):
+            raise Unknown
+        _need(in_force != {label})
+        _need(not any(one.forgets == label and one.purges >= task.purges for one in self._unfinished()))
+        _need(not task.purges or not self._named_and_knowing(label, but=SERVING))
+        self.tasks[task.id] = task
+        self._queue(task)
+
+    def can_forget(self, task_id: str) -> bool:
+        """Whether a version without the class can be made of the task's base."""
+        task = self.tasks[task_id]
+        if task.base is None or self.versions[task.base].state == "deleted":
+            return False
+        return task.forgets in self._labels(task.base) and len(self._labels(task.base)) > 1
+
+    def purge_class(self, task_id: str) -> None:
+        """Nothing that knows the class stays, but images of unfinished tasks; a version in use is in the way."""
+        label = self.tasks[task_id].forgets
+        assert label is not None
+        _need(not self._named_and_knowing(label))
+        for version in self.versions.values():
+            if label in version.labels:
+                version.state = "deleted"
+        for task in self.tasks.values():
+            if task.state not in UNFINISHED and label in task.labels:
+                task.gone.add(label)
+
+    def purged(self, task_id: str) -> bool:
+        """Whether the task shall purge its class and has."""
+        task = self.tasks[task_id]
+        return task.forgets is not None and task.purges and not self._remembered(task.forgets)
+
+    def _purging(self, task: PlainTask) -> bool:
+        """It has begun, and there is no way back: its base is gone."""
+        return task.purges and task.base is not None and self.versions[task.base].state == "deleted"
+
+    def _remembered(self, label: str) -> bool:
+        ended = [task for task in self.tasks.values() if task.state not in UNFINISHED]
+        return any(version.state != "deleted" and label in version.labels for version in self.versions.values()) or any(
+            label in task.labels - task.gone for task in ended
+        )
+
+    def _named_and_knowing(self, label: str, but: str | None = None) -> bool:
+        return any(label in self._labels(version) for alias, version in self.aliases().items() if alias != but)
+
+    def _labels(self, number: int | None) -> frozenset[str]:
+        return frozenset() if number is None else self.versions[number].labels
 
     def _base(self, task: PlainTask) -> int | None:
         """What it builds on, or would if it were claimed now."""
@@ -187,7 +250,8 @@ class Contract:
         """What a dead learner left, else the first in the queue; the third death in one phase fails a task."""
         while (task := self._next_in_line()) is not None:
             base = self._base(task)
-            if base is not None and self.versions[base].state not in SERVABLE:
+            usable = base is None or self.versions[base].state in SERVABLE or self._purging(task)
+            if not usable:
                 self._end(task, "failed", now)
                 continue
             if task.state == "learning" and task.holder != token:
@@ -213,7 +277,9 @@ class Contract:
         version = next((one for one in known if one.state != "deleted"), None)
         if version is None:
             number = len(self.versions) + 1
-            version = self.versions[number] = PlainVersion(number, task.base, task_id, kind, content, state)
+            labels = (self._labels(task.base) | task.labels) - {task.forgets}
+            version = PlainVersion(number, task.base, task_id, kind, content, state, frozenset(labels))
+            self.versions[number] = version
         in_force = self.points_at(SERVING) == version.number
         version.state = "ready" if in_force and state == "held" else state
         if state == "ready" and not in_force:

@@ -8,8 +8,9 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from stream.versions import SERVING
 from tests.faults.invariants import broken
 from tests.faults.machine.contract import SERVABLE, UNFINISHED
+from tests.faults.machine.history import PLACES, some_task, some_version
 from tests.faults.machine.over_http import ServerStage
-from tests.faults.machine.rules import PLACES, Machine, some_task, some_version
+from tests.faults.machine.rules import Machine
 
 TOLERANCE = 1e-4
 ALL = "limit=1000"
@@ -47,6 +48,16 @@ class ServerMachine(Machine):
     @rule()
     def purge(self) -> None:  # type: ignore[override]
         """Nothing of its own here: see `cancel`."""
+
+    @precondition(lambda self: False)
+    @rule()
+    def forget(self) -> None:  # type: ignore[override]
+        """Not here: a taught version answers as it was taught, with every class."""
+
+    @precondition(lambda self: False)
+    @rule()
+    def forget_and_purge(self) -> None:  # type: ignore[override]
+        """See `forget`."""
 
     @precondition(lambda self: False)
     @rule()

@@ -81,6 +81,10 @@ class Stage:
         """Let go of the images of a task that was given up."""
         self.ledger.purge_images(task_id)
 
+    def forget(self, label: str, *, purge: bool) -> Task:
+        """A task that makes a version without the class."""
+        return self.ledger.forget(label, by="ann", purge=purge)
+
     def promote(self, alias: str, version: int, expected: Expected | None = None) -> None:
         """Point an alias at a version."""
         self.ledger.move_alias(alias, version, by="ann", expected=expected)
@@ -102,12 +106,14 @@ class Stage:
 
     def stored(self, task: Task, kind: VersionKind, content: str) -> VersionDraft:
         """A version's files, durable; it does not exist yet."""
+        known = set() if task.base is None else set(self.ledger.version(task.base).labels)
+        labels = known - set(task.labels) if task.kind == "forget" else known | set(task.labels)
         parts = {"head": f"{task.id} {kind} {content}".encode(), "backbone": f"{task.base}".encode()}
         manifest = Manifest(
             kind=kind,
             task=task.id,
             lineage=(task.id,),
-            classes=tuple(VersionClass(label, task.id, 1) for label in sorted(task.labels)),
+            classes=tuple(VersionClass(label, task.id, 1) for label in sorted(labels)),
             description={},
             parts={role: Part.of(data) for role, data in parts.items()},
         )
