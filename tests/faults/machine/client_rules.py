@@ -76,8 +76,9 @@ class ClientRules(History):
     @precondition(some_task)
     @rule(place=PLACES, purge=st.booleans())
     def forget(self, place: int, purge: bool) -> None:
-        """A class that some task or version knows, in force or not."""
-        known = {label for task in self.plain.tasks.values() for label in task.labels}
+        """A class in force, where there is more than one; else any that a task has brought."""
+        in_force = self._labels(self.plain.points_at(SERVING))
+        known = in_force if len(in_force) > 1 else set().union(*(task.labels for task in self.plain.tasks.values()))
         label = sorted(known)[place % len(known)]
         trial = PlainTask("trial", forgets=label, purges=purge)
         if (refusal := self._refusal(lambda: self.plain.forget(trial))) is not None:

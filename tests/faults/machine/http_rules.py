@@ -137,11 +137,7 @@ class ServerMachine(Machine):
         if self.lease is None:
             self.start_learner()
         self.learn([3], "none", None, True, 0)
-        self.claim()
-        while self.task is not None:
-            self.publish("final", "first", "serve")
-            self.finish(failed=False)
-            self.claim()
+        self._work_off()
         self.promote(0, SERVING)
 
     def end(self) -> None:

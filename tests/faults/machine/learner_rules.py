@@ -11,6 +11,9 @@ from tests.faults.machine.history import PLACES, History, a_learner, at_work, no
 from tests.faults.machine.stage import POLICY, TTL_S
 
 KINDS = st.sampled_from(["provisional", "final"])
+TURNS = st.sampled_from(
+    ["none", "purges at once", "dies before the purge", "dies after the purge", "cancelled after the purge"]
+)
 WANTED = st.sampled_from(["serve", "serve", "serve", "hold", "damaged"])
 CONTENTS = st.sampled_from(["first", "first", "second"])
 PHASES = st.sampled_from([Phase.FEATURES, Phase.TRAINING])
@@ -103,20 +106,33 @@ class LearnerRules(ClientRules):
         self._both(lambda: self.plain.purge_class(task), lambda: self.stage.ledger.purge_class(lease, task))
 
     @precondition(a_learner)
-    @rule(place=PLACES, kill=st.booleans())
-    def forget_and_purge(self, place: int, kill: bool) -> None:
-        """What mostly happens, as with `claim_and_publish`; the learner may die between the version and the purge."""
-        if self.task is None or not at_work(self):
-            if self.plain.tasks:
-                self.forget(place, True)
-            self.claim()
-        if forgetting(self):
+    @rule(place=PLACES, turn=TURNS)
+    def forget_and_purge(self, place: int, turn: str) -> None:
+        """What mostly happens, as with `claim_and_publish`, and what may come between the version and the end."""
+        self._work_off()
+        if len(self._labels(self.plain.points_at(SERVING))) < 2:
+            self.learn([place % 10, (place + 1) % 10], None, None, True, 0)
+            self._work_off()
+        self.forget(place, True)
+        self.claim()
+        if not forgetting(self):
+            return
+        if turn != "purges at once":
             self.publish("final", "first", "serve")
-            if kill:
-                self.crash()
-            else:
-                self.purge_the_class()
-                self.finish(failed=False)
+        if turn == "dies before the purge":
+            self.crash()
+            return
+        self.purge_the_class()
+        if turn == "dies after the purge":
+            self.crash()
+            self.start_learner()
+            self.claim()
+        elif turn == "cancelled after the purge":
+            self._both(
+                lambda: self.plain.cancel(self.task.id, self.stage.clock()), lambda: self.stage.cancel(self.task.id)
+            )
+        else:
+            self.finish(failed=False)
 
     @precondition(at_work)
     @rule(failed=st.booleans())
@@ -168,6 +184,14 @@ class LearnerRules(ClientRules):
         self.lease = self.task = None
         self.stage.close()
         self.stage.open()
+
+    def _work_off(self) -> None:
+        """All that waits is learned."""
+        self.claim()
+        while self.task is not None:
+            self.publish("final", "first", "serve")
+            self.finish(failed=False)
+            self.claim()
 
     def _may_go(self, task: PlainTask) -> bool:
         """Images that retention may take: of what is done, or was given up more than a day ago."""
