@@ -58,8 +58,8 @@ class ClientRules(History):
     @rule()
     def cancel_what_is_learned(self) -> None:
         assert self.task is not None
-        self.plain.cancel(self.task.id, self.stage.clock())
-        self.stage.cancel(self.task.id)
+        task, now = self.task.id, self.stage.clock()
+        self._both(lambda: self.plain.cancel(task, now), lambda: self.stage.cancel(task))
 
     @precondition(some_task)
     @rule(place=PLACES)

@@ -11,9 +11,7 @@ from tests.faults.machine.history import PLACES, History, a_learner, at_work, no
 from tests.faults.machine.stage import POLICY, TTL_S
 
 KINDS = st.sampled_from(["provisional", "final"])
-TURNS = st.sampled_from(
-    ["none", "purges at once", "dies before the purge", "dies after the purge", "cancelled after the purge"]
-)
+TURNS = st.sampled_from(["none", "dies before the purge", "dies after the purge", "cancelled after the purge"])
 WANTED = st.sampled_from(["serve", "serve", "serve", "hold", "damaged"])
 CONTENTS = st.sampled_from(["first", "first", "second"])
 PHASES = st.sampled_from([Phase.FEATURES, Phase.TRAINING])
@@ -108,7 +106,10 @@ class LearnerRules(ClientRules):
     @precondition(a_learner)
     @rule(place=PLACES, turn=TURNS)
     def forget_and_purge(self, place: int, turn: str) -> None:
-        """What mostly happens, as with `claim_and_publish`, and what may come between the version and the end."""
+        """What mostly happens, as with `claim_and_publish`, and what may come between the version and the end.
+
+        The first purge is too early, as a version in force knows the class, unless only older ones do.
+        """
         self._work_off()
         if len(self._labels(self.plain.points_at(SERVING))) < 2:
             self.learn([place % 10, (place + 1) % 10], None, None, True, 0)
@@ -117,8 +118,8 @@ class LearnerRules(ClientRules):
         self.claim()
         if not forgetting(self):
             return
-        if turn != "purges at once":
-            self.publish("final", "first", "serve")
+        self.purge_the_class()
+        self.publish("final", "first", "serve")
         if turn == "dies before the purge":
             self.crash()
             return
@@ -128,9 +129,7 @@ class LearnerRules(ClientRules):
             self.start_learner()
             self.claim()
         elif turn == "cancelled after the purge":
-            self._both(
-                lambda: self.plain.cancel(self.task.id, self.stage.clock()), lambda: self.stage.cancel(self.task.id)
-            )
+            self.cancel_what_is_learned()
         else:
             self.finish(failed=False)
 
