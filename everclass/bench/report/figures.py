@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from everclass.bench.report.settings import by_setting
 from everclass.bench.results import Result
 
 
@@ -25,10 +26,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One method under one protocol and configuration, over its seeds. Accuracies in 0–1, seconds, bytes."""
+    """One method under one protocol and configuration, over its seeds. Accuracies in 0–1, seconds, bytes.
+
+    `setting` is what sets the configuration apart from others of the protocol; empty where there is no other.
+    """
 
     method: str
     protocol: str
+    setting: str
     seeds: tuple[int, ...]
     last_acc: Figure
     inc_acc: Figure
@@ -45,20 +50,21 @@ class Row:
 
 def rows(results: Sequence[Result]) -> list[Row]:
     """One row for each method, protocol and configuration, in order of arrival."""
-    groups: dict[object, list[Result]] = {}
-    for result in results:
-        method, protocol, _, configuration = result.key
-        groups.setdefault((protocol, configuration, method), []).append(result)
-    return [_row(group) for group in groups.values()]
+    found = []
+    for protocol in dict.fromkeys(result.protocol for result in results):
+        mine = [result for result in results if result.protocol == protocol]
+        found += [_row(group, setting) for (_, setting), group in by_setting(mine).items()]
+    return found
 
 
-def _row(group: Sequence[Result]) -> Row:
+def _row(group: Sequence[Result], setting: str) -> Row:
     def over(value: Callable[[Result], float | None]) -> Figure:
         return figure([value(result) for result in group])
 
     return Row(
         group[0].method,
         group[0].protocol,
+        setting,
         tuple(result.seed for result in group),
         over(lambda one: one.last_acc),
         over(lambda one: one.inc_acc),

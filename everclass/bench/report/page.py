@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment
 
 from everclass.bench.report.figures import Row
-from everclass.bench.report.tables import COLUMNS
+from everclass.bench.report.tables import full, side_by_side
 from everclass.bench.results import Result
 
 PAGE = """<!doctype html>
@@ -34,11 +34,12 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 {% for protocol in protocols %}
 <h2>{{ protocol.name }}</h2>
 <p>Means ± sample deviations over seeds; accuracies, forgetting, calibration error and AUROC in percent.</p>
-<div class="wide"><table>
-<thead><tr>{% for column in columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in protocol.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
+{% for table in protocol.tables %}{% if loop.index == 2 %}<p>Last-Acc / Inc-Acc, side by side:</p>
+{% endif %}<div class="wide"><table>
+<thead><tr>{% for name in table[0] %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
 </table></div>
-<div class="plots">{% for plot in protocol.plots %}
+{% endfor %}<div class="plots">{% for plot in protocol.plots %}
 <img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.data }}">{% endfor %}
 </div>
 {% endfor %}
@@ -62,13 +63,16 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 
 def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str, Path], command: str) -> str:
     """The page."""
+    rows_of = {
+        name: [row for row in table if row.protocol == name] for name in dict.fromkeys(row.protocol for row in table)
+    }
     protocols = [
         {
             "name": name,
-            "rows": [[cell(row) for _, cell in COLUMNS] for row in table if row.protocol == name],
+            "tables": [cells for cells in (full(mine), side_by_side(mine)) if cells],
             "plots": [_plot(title, path) for title, path in plots.items() if title.startswith(f"{name}: ")],
         }
-        for name in dict.fromkeys(row.protocol for row in table)
+        for name, mine in rows_of.items()
     ]
     configurations: dict[str, list[str]] = {}
     for one in results:
@@ -77,7 +81,6 @@ def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str,
     template = Environment(autoescape=True).from_string(PAGE)
     return template.render(
         command=command,
-        columns=[name for name, _ in COLUMNS],
         protocols=protocols,
         phases=list(dict.fromkeys(phase for one in results for phase in one.seconds)),
         runs=results,

@@ -1,6 +1,6 @@
 """The plots of a report, as PNG files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from everclass.bench.report.settings import by_setting
 from everclass.bench.results import Result
 
 matplotlib.use("Agg")
+
+Groups = Mapping[str, Sequence[Result]]
+"""Runs that differ only in their seeds, by what they are called."""
 
 DPI = 110
 MOST_HEAT_MAPS = 40
@@ -25,31 +29,30 @@ def draw_all(results: Sequence[Result], folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     plots: dict[str, Path] = {}
     for protocol in dict.fromkeys(result.protocol for result in results):
-        mine = [result for result in results if result.protocol == protocol]
+        groups = _groups([result for result in results if result.protocol == protocol])
         for title, draw in (
             ("accuracy over tasks", _curves),
             ("forgetting", _forgetting),
             ("seconds by phase", _seconds),
             ("peak memory by phase", _memory),
         ):
-            plots[f"{protocol}: {title}"] = _saved(draw(mine, f"{protocol}: {title}"), folder, protocol, title)
-        for method in list(_by_method(mine))[:MOST_HEAT_MAPS]:
-            title = f"accuracy matrix of {method}"
-            figure = _matrix(_by_method(mine)[method], f"{protocol}: {title}")
+            plots[f"{protocol}: {title}"] = _saved(draw(groups, f"{protocol}: {title}"), folder, protocol, title)
+        for name in list(groups)[:MOST_HEAT_MAPS]:
+            title = f"accuracy matrix of {name}"
+            figure = _matrix(groups[name], f"{protocol}: {title}")
             plots[f"{protocol}: {title}"] = _saved(figure, folder, protocol, title)
     return plots
 
 
-def _by_method(results: Sequence[Result]) -> dict[str, list[Result]]:
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(result.method, []).append(result)
-    return groups
+def _groups(results: Sequence[Result]) -> Groups:
+    return {
+        f"{method} ({setting})" if setting else method: one for (method, setting), one in by_setting(results).items()
+    }
 
 
-def _curves(results: Sequence[Result], title: str) -> Figure:
+def _curves(groups: Groups, title: str) -> Figure:
     figure, axes = _new(title, 8.5, 5)
-    for name, group in _by_method(results).items():
+    for name, group in groups.items():
         longest = max(len(result.curve) for result in group)
         curves = np.array([result.curve for result in group if len(result.curve) == longest])
         tasks, mean = np.arange(1, longest + 1), 100 * curves.mean(axis=0)
@@ -68,11 +71,10 @@ def _curves(results: Sequence[Result], title: str) -> Figure:
     return figure
 
 
-def _forgetting(results: Sequence[Result], title: str) -> Figure:
-    figure, axes = _new(title, 8, 0.32 * len(_by_method(results)) + 1.5)
+def _forgetting(groups: Groups, title: str) -> Figure:
+    figure, axes = _new(title, 8, 0.32 * len(groups) + 1.5)
     found = {
-        name: [100 * one.forgetting for one in group if one.forgetting is not None]
-        for name, group in _by_method(results).items()
+        name: [100 * one.forgetting for one in group if one.forgetting is not None] for name, group in groups.items()
     }
     names = [name for name, values in found.items() if values]
     axes.barh(names, [float(np.mean(found[name])) for name in names], color="#c0504d")
@@ -81,20 +83,17 @@ def _forgetting(results: Sequence[Result], title: str) -> Figure:
     return figure
 
 
-def _seconds(results: Sequence[Result], title: str) -> Figure:
+def _seconds(groups: Groups, title: str) -> Figure:
     return _stacked(
-        {name: _mean_by_phase([one.seconds for one in group]) for name, group in _by_method(results).items()},
+        {name: _mean_by_phase([one.seconds for one in group]) for name, group in groups.items()},
         title,
         "seconds",
         1.0,
     )
 
 
-def _memory(results: Sequence[Result], title: str) -> Figure:
-    highest = {
-        name: float(np.mean([one.method_peak_bytes for one in group])) / 2**30
-        for name, group in _by_method(results).items()
-    }
+def _memory(groups: Groups, title: str) -> Figure:
+    highest = {name: float(np.mean([one.method_peak_bytes for one in group])) / 2**30 for name, group in groups.items()}
     figure, axes = _new(title, 8, 0.32 * len(highest) + 1.5)
     axes.barh(list(highest), list(highest.values()), color="#4f81bd")
     axes.set(xlabel="GiB")

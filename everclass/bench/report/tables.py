@@ -1,4 +1,4 @@
-"""Results as CSV, one line a run, and as a Markdown table, one row a method."""
+"""Results as CSV, one line a run, and as tables: one row a method, or, under several settings, one row a setting."""
 
 import csv
 import io
@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from everclass.bench.report.figures import Row
 from everclass.bench.results import Result
 
+Cells = Sequence[Sequence[str]]
+"""A table; its first line names the columns."""
+
 COLUMNS = (
     ("method", lambda row: row.method),
+    ("setting", lambda row: row.setting),
     ("Last-Acc", lambda row: row.last_acc.text()),
     ("Inc-Acc", lambda row: row.inc_acc.text()),
     ("forgetting", lambda row: row.forgetting.text()),
@@ -23,6 +27,25 @@ COLUMNS = (
     ("seeds", lambda row: ", ".join(map(str, row.seeds))),
 )
 """What a row shows, in percent unless it says otherwise."""
+
+
+def full(table: Sequence[Row]) -> Cells:
+    """All figures of one protocol's rows; settings only where there are several."""
+    shown = [(name, cell) for name, cell in COLUMNS if name != "setting" or any(row.setting for row in table)]
+    return [[name for name, _ in shown], *([cell(row) for _, cell in shown] for row in table)]
+
+
+def side_by_side(table: Sequence[Row]) -> Cells:
+    """Last-Acc / Inc-Acc of one protocol's rows, settings down, methods across; empty where there is one setting."""
+    settings = list(dict.fromkeys(row.setting for row in table))
+    methods = list(dict.fromkeys(row.method for row in table))
+    found = {(row.setting, row.method): f"{row.last_acc.text()} / {row.inc_acc.text()}" for row in table}
+    if len(settings) < 2:
+        return []
+    return [
+        ["setting", *methods],
+        *([setting, *(found.get((setting, one), "") for one in methods)] for setting in settings),
+    ]
 
 
 def as_csv(results: Sequence[Result]) -> str:
@@ -61,10 +84,16 @@ def as_markdown(table: Sequence[Row], command: str) -> str:
     """A table for each protocol; means ± deviations over seeds, accuracies in percent."""
     lines = [f"    {command}", ""]
     for protocol in dict.fromkeys(row.protocol for row in table):
-        lines += [f"## {protocol}", "", _line([name for name, _ in COLUMNS]), _line(["---"] * len(COLUMNS))]
-        lines += [_line([cell(row) for _, cell in COLUMNS]) for row in table if row.protocol == protocol]
-        lines.append("")
+        mine = [row for row in table if row.protocol == protocol]
+        lines += [f"## {protocol}", "", *_lines(full(mine)), ""]
+        if beside := side_by_side(mine):
+            lines += ["Last-Acc / Inc-Acc, side by side:", "", *_lines(beside), ""]
     return "\n".join(lines)
+
+
+def _lines(cells: Cells) -> list[str]:
+    head, *rest = cells
+    return [_line(head), _line(["---"] * len(head)), *map(_line, rest)]
 
 
 def _line(cells: Sequence[str]) -> str:

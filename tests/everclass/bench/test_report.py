@@ -12,6 +12,9 @@ from PIL import Image
 from everclass.bench.report import rows, write_report
 from everclass.bench.report.figures import figure
 from everclass.bench.report.plots import _curves
+from everclass.bench.report.settings import settings
+from everclass.bench.report.tables import side_by_side
+from everclass.bench.results import Result
 from tests.everclass.bench.test_results import some_result
 
 RESULTS = [
@@ -41,10 +44,58 @@ def test_the_time_and_memory_of_measures_are_not_the_methods() -> None:
 
 def test_what_was_measured_is_drawn_beside_the_methods_own_line() -> None:
     measured = some_result(probe=[0.9, 0.8], oracle=[0.85, 0.7])
-    (axes,) = _curves([measured, some_result("sl", probe=[0.9, 0.8], oracle=[None, None])], "made").axes
+    plain = some_result("sl", probe=[0.9, 0.8], oracle=[None, None])
+    (axes,) = _curves({"slca": [measured], "sl": [plain]}, "made").axes
     lines = {str(line.get_label()): list(np.asarray(line.get_ydata())) for line in axes.lines}
     assert list(lines) == ["slca", "slca: probe", "slca: oracle", "sl", "sl: probe"]
     assert lines["slca: oracle"] == pytest.approx([85, 70])
+
+
+def pre_trained(method: str, weights: str, last_acc: float, image_size: int = 112, **changes: object) -> Result:
+    backbone = {"name": "vit", "mean": [0.5, 0.5, 0.5], "image_size": image_size}
+    return some_result(
+        method, last_acc=last_acc, configuration={"epochs": 4, "backbone": backbone, "weights": weights} | changes
+    )
+
+
+PRE_TRAINED = [
+    pre_trained("seq_ft", "supervised.safetensors", 0.3),
+    pre_trained("slca", "supervised.safetensors", 0.7),
+    pre_trained("joint", "supervised.safetensors", 0.8),
+    pre_trained("seq_ft", "moco.safetensors", 0.2),
+    pre_trained("slca", "moco.safetensors", 0.6),
+    pre_trained("slca", "moco.safetensors", 0.5, backbone_lr=0.001),
+]
+
+
+def test_settings_are_told_apart_by_as_little_as_will_do() -> None:
+    assert set(settings(RESULTS).values()) == {""}
+    assert list(settings(PRE_TRAINED).values()) == [
+        "weights supervised.safetensors, backbone_lr –",
+        "weights moco.safetensors, backbone_lr –",
+        "weights moco.safetensors, backbone_lr 0.001",
+    ]
+    larger = [pre_trained("slca", "a", 0.5), pre_trained("slca", "a", 0.5, image_size=224)]
+    assert list(settings(larger).values()) == ["image_size 112", "image_size 224"]
+
+
+def test_methods_stand_side_by_side_under_each_setting(tmp_path: Path) -> None:
+    assert side_by_side(rows(RESULTS)) == []
+    assert side_by_side(rows(PRE_TRAINED[:5])) == [
+        ["setting", "seq_ft", "slca", "joint"],
+        ["weights supervised.safetensors", "30.0 / 70.0", "70.0 / 70.0", "80.0 / 70.0"],
+        ["weights moco.safetensors", "20.0 / 70.0", "60.0 / 70.0", ""],
+    ]
+    page = write_report(PRE_TRAINED[:5], tmp_path, "everclass bench").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "| weights moco.safetensors | 20.0 / 70.0 | 60.0 / 70.0 |  |" in table
+    assert "<td>weights moco.safetensors</td><td>20.0 / 70.0</td>" in page
+    assert "| slca | weights moco.safetensors | 60.0 |" in table
+
+
+def test_runs_under_different_settings_are_not_averaged_in_plots(tmp_path: Path) -> None:
+    write_report(PRE_TRAINED[:5], tmp_path, "everclass bench")
+    assert len(list((tmp_path / "plots").iterdir())) == 4 + 5
 
 
 def test_no_value_is_no_figure() -> None:
