@@ -69,20 +69,14 @@ def lay_out(base: Snapshot, labels_N: Sequence[str], arrival: Sequence[str] = ()
     return Block(base.next_block, labels, columns_B, known_B, image_columns_N, len(column))
 
 
-def starting_head(base: Snapshot, block: Block, seed: int) -> Head:
+def starting_head(base: Snapshot, block: Block, seed: int | Sequence[int]) -> Head:
     """The block's head before stage 1: known classes as they were left un-aligned, new ones random.
 
-    New rows are normal with deviation 0.02, drawn again beyond two deviations; biases are 0 (method.md 2.1).
+    New rows are normal with deviation 0.02; biases are 0 (method.md 2.1; the reference's truncation is at ±2, a hundred
+    deviations away).
     """
     rng = np.random.default_rng(seed)
     weight_BD = np.zeros((len(block.labels), base.unaligned.feature_dim), dtype=np.float32)
-    weight_BD[~block.known_B] = _truncated_normal(rng, (len(block.new_columns), weight_BD.shape[1]))
+    weight_BD[~block.known_B] = paper.HEAD_STD * rng.standard_normal((len(block.new_columns), weight_BD.shape[1]))
     head = Head(weight_BD, np.zeros(len(block.labels), dtype=np.float32))
     return head.with_rows(np.flatnonzero(block.known_B), base.unaligned.rows(block.known_columns))
-
-
-def _truncated_normal(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
-    drawn = rng.standard_normal(shape)
-    while (beyond := np.abs(drawn) > 2).any():
-        drawn[beyond] = rng.standard_normal(int(beyond.sum()))
-    return paper.HEAD_STD * drawn

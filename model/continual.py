@@ -23,9 +23,10 @@ from model.learning import (
     provisional,
     remembered,
     settled,
+    standing_end,
     start,
 )
-from model.method import Apart, Classifier, Method, TaskEnd, TaskStart, slot
+from model.method import Apart, Classifier, Method, TaskEnd, slot
 from model.preprocess import evaluation_view
 from model.snapshot import Snapshot
 from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
@@ -196,6 +197,10 @@ def classifier_of(snapshot: Snapshot, method: Method) -> Classifier:
     return method.aligner.classifier(snapshot.aligned, slot(snapshot.kept, "aligner"))
 
 
+RESTART = 1
+"""Beside the seed, so that rows drawn again are not those that a task's new classes are about to get."""
+
+
 def restarted(base: Snapshot, root: Snapshot, seed: int) -> Snapshot:
     """The base with the root's weights and a head that knows nothing: every row is drawn like a new class's."""
     kept = {name: tensor for name, tensor in base.kept.items() if not name.startswith(("tuner/", "averaging/"))}
@@ -206,7 +211,7 @@ def _drawn_again(base: Snapshot, seed: int) -> Head:
     if not base.classes:
         return base.unaligned
     nothing = Snapshot.root(base.spec, base.backbone, base.unaligned.feature_dim, base.method)
-    return starting_head(nothing, lay_out(nothing, base.labels), seed)
+    return starting_head(nothing, lay_out(nothing, base.labels), [seed, RESTART])
 
 
 def _on_standing_backbone(
@@ -215,6 +220,5 @@ def _on_standing_backbone(
     snapshot = provisional(
         base, tuned.features.old_ND, tuned.block, task=task, method=method, seed=plan.seed, device=device
     )
-    begun = TaskStart(tuned.network, snapshot.unaligned, base, tuned.block, tuned.placed, plan)
-    kept = remembered(TaskEnd(tuned.network, snapshot.unaligned, tuned.placed, begun), method)
+    kept = remembered(standing_end(tuned.network, snapshot, base, tuned.block, tuned.placed, method, plan), method)
     return replace(snapshot, kept={**snapshot.kept, **kept})

@@ -92,6 +92,25 @@ def positions(block: Block, method: Method) -> Ints:
     return block.image_positions_N if method.scope == "block" else block.image_columns_N
 
 
+def standing_end(
+    network: PixelBackbone,
+    snapshot: Snapshot,
+    base: Snapshot,
+    block: Block,
+    images: LabelledImages,
+    method: Method,
+    plan: TuningPlan,
+) -> TaskEnd:
+    """The end of a task whose classes were learned on the base's backbone: `snapshot` has their rows.
+
+    `images` are the task's, their columns being `positions(block, method)`.
+    """
+    head = snapshot.unaligned
+    if method.scope == "block":
+        head = head.rows(block.columns_B)
+    return TaskEnd(network, head, images, TaskStart(network, head, base, block, images, plan))
+
+
 @dataclass(frozen=True, eq=False)
 class Started:
     """A task on its way: what stage 1 trains, on what, how; `before` are the network's weights until now."""

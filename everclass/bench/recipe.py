@@ -4,16 +4,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from model import paper
-from model.backbone import Precision
+from model.backbone import Precision, known_settings
 from model.method import Method
 from model.methods import EASE_STEPS
 from model.spec import BackboneSpec, Norm
 from model.stage import SymmetricCrossEntropy
+from model.tuners import DualPromptTuner
 from model.tuning import TuningPlan
+
+Rgb = tuple[float, float, float]
 
 CIFAR_MEAN, CIFAR_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HALF = (0.5, 0.5, 0.5)
 CIFAR_LOSS = (1.0, 0.1)
 
 
@@ -21,51 +23,63 @@ CIFAR_LOSS = (1.0, 0.1)
 class Recipe:
     """Stage 1 and τ of a protocol, and how pictures reach the backbone (method.md 2.1, supervised pre-training).
 
-    `symmetric` is (a, b) of symmetric cross-entropy, `plus_weight_decay` SLCA++'s in stage 1 (method.md 3), `ease_lr`
-    the rate of EASE (method.md 4).
+    `pixels` are the mean and deviation that normalise them, None for what the weights were trained with. `symmetric` is
+    (a, b) of symmetric cross-entropy, `plus_weight_decay` SLCA++'s in both stages (method.md 3), `ease_lr` the rate of
+    EASE, `dual_lr` DualPrompt's for 256 images and `expert` the tokens of its task prompts (method.md 4).
     """
 
     epochs: int = 50
-    milestone: int = 40
+    milestones: tuple[int, ...] = (40,)
     batch: int = paper.BATCH
     tau: float = paper.TEMPERATURE
     augmentation: str = "imagenet"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    pixels: tuple[Rgb, Rgb] | None = (IMAGENET_MEAN, IMAGENET_STD)
     crop_fraction: float = 0.875
     norm: Norm = "fresh"
     symmetric: tuple[float, float] = (0.5, 0.5)
     plus_weight_decay: float = 0.0
     ease_lr: float = 0.05
+    dual_lr: float = 0.005
+    expert: int = 20
 
     def shortened(self, epochs: int | None) -> "Recipe":
-        """With so many epochs, the milestone at the same part of them: at least one epoch before the end."""
+        """With so many epochs, milestones at the same part of them: at least one epoch before the end."""
         if epochs is None or epochs == self.epochs:
             return self
-        milestone = max(1, min(epochs - 1, round(self.milestone * epochs / self.epochs)))
-        return replace(self, epochs=epochs, milestone=milestone)
+        milestones = [max(1, min(epochs - 1, round(one * epochs / self.epochs))) for one in self.milestones]
+        return replace(self, epochs=epochs, milestones=tuple(dict.fromkeys(milestones)))
 
     def small(self) -> "Recipe":
         """What fits few images on few cores: the weights' own norm and normalisation, square crops, batch 32."""
-        return replace(
-            self, batch=32, augmentation="crop_flip", mean=HALF, std=HALF, crop_fraction=1.0, norm="pretrained"
-        )
+        return replace(self, batch=32, augmentation="crop_flip", pixels=None, crop_fraction=1.0, norm="pretrained")
 
     def spec(self, backbone: str, image_size: int) -> BackboneSpec:
-        """The backbone as this recipe feeds it; a fresh last norm is for networks that end in a LayerNorm."""
-        return BackboneSpec(backbone, image_size, self.mean, self.std, self.crop_fraction, norm=self.norm)
+        """The backbone as this recipe feeds it; a fresh last norm is for networks that end in a LayerNorm.
+
+        Raises WeightsError for a backbone that timm does not know.
+        """
+        mean, std = self.pixels or own_pixels(backbone)
+        return BackboneSpec(backbone, image_size, mean, std, self.crop_fraction, norm=self.norm)
+
+
+def own_pixels(backbone: str) -> tuple[Rgb, Rgb]:
+    """Mean and deviation of RGB values in 0–1 that timm's weights of this name were trained with."""
+    settings = known_settings(backbone)
+    (r, g, b), (deviation_r, deviation_g, deviation_b) = settings.mean, settings.std
+    return (r, g, b), (deviation_r, deviation_g, deviation_b)
 
 
 RECIPES: dict[str, Recipe] = {
     "cifar100": Recipe(
         20,
-        18,
+        (18,),
         augmentation="cifar100",
-        mean=CIFAR_MEAN,
-        std=CIFAR_STD,
+        pixels=(CIFAR_MEAN, CIFAR_STD),
         symmetric=CIFAR_LOSS,
         plus_weight_decay=paper.WEIGHT_DECAY,
         ease_lr=0.025,
+        dual_lr=0.03,
+        expert=5,
     ),
     "imagenet_r": Recipe(),
     "cub200": Recipe(augmentation="cub", symmetric=CIFAR_LOSS, plus_weight_decay=paper.WEIGHT_DECAY),
@@ -98,7 +112,7 @@ class Training:
             batch_size=self.recipe.batch,
             micro_batch=min(self.recipe.batch, self.micro_batch),
             backbone_lr=self.backbone_lr,
-            milestones=(self.recipe.milestone,),
+            milestones=self.recipe.milestones,
             precision=self.precision,
             augmentation=self.recipe.augmentation,
             seed=seed * 1_000 + task,
@@ -106,8 +120,8 @@ class Training:
         )
 
     def adjusted(self, method: Method) -> Method:
-        """The method with the protocol's τ, SLCA++'s loss and weight decay, and EASE's rate, where it has them."""
-        return self._with_rate(self._with_loss(self._with_tau(method)))
+        """The method with the protocol's τ, SLCA++'s loss and weight decay, EASE's rate, DualPrompt's settings."""
+        return self._with_prompts(self._with_rate(self._with_loss(self._with_tau(method))))
 
     def changes(self, method: Method) -> dict[str, Any]:
         """What the protocol changes of this method's own stage 1, as plain JSON values; nothing for most."""
@@ -119,7 +133,17 @@ class Training:
             found["weight_decay"] = steps.weight_decay
         if steps.head_lr != method.optimisation.head_lr:
             found["head_lr"] = steps.head_lr
+        if steps.lr_per_256 != method.optimisation.lr_per_256:
+            found["lr_per_256"] = steps.lr_per_256
+        if adjusted.tuner != method.tuner:
+            found["expert"] = self.recipe.expert
         return found
+
+    def _with_prompts(self, method: Method) -> Method:
+        if method.tuner != DualPromptTuner():
+            return method
+        steps = replace(method.optimisation, lr_per_256=self.recipe.dual_lr)
+        return replace(method, tuner=replace(method.tuner, expert=self.recipe.expert), optimisation=steps)
 
     def _with_rate(self, method: Method) -> Method:
         if method.optimisation != EASE_STEPS:
@@ -130,22 +154,23 @@ class Training:
         loss = SymmetricCrossEntropy(*self.recipe.symmetric)
         if method.objective != SymmetricCrossEntropy() or method.objective == loss:
             return method
-        steps = replace(method.optimisation, weight_decay=self.recipe.plus_weight_decay)
-        return replace(method, objective=loss, optimisation=steps)
+        decay = self.recipe.plus_weight_decay
+        steps = replace(method.optimisation, weight_decay=decay)
+        return _planned(replace(method, objective=loss, optimisation=steps), weight_decay=decay)
 
     def _with_tau(self, method: Method) -> Method:
         plan = getattr(method.aligner, "plan", None)
         if method.aligner is None or plan is None or plan.tau != paper.TEMPERATURE or self.recipe.tau == plan.tau:
             return method
-        aligner: Any = method.aligner
-        return replace(method, aligner=replace(aligner, plan=replace(plan, tau=self.recipe.tau)))
+        return _planned(method, tau=self.recipe.tau)
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values."""
+        milestones = self.recipe.milestones
         return {
             "backbone": self.spec.to_json(),
             "epochs": self.recipe.epochs,
-            "milestone": self.recipe.milestone,
+            "milestone": milestones[0] if len(milestones) == 1 else list(milestones),
             "tau": self.recipe.tau,
             "augmentation": self.recipe.augmentation,
             "batch": self.recipe.batch,
@@ -154,3 +179,10 @@ class Training:
             "threads": self.threads,
             "device": self.device,
         }
+
+
+def _planned(method: Method, **changes: float) -> Method:
+    """With these settings of alignment, where the method aligns."""
+    aligner: Any = method.aligner
+    plan = getattr(aligner, "plan", None)
+    return method if plan is None else replace(method, aligner=replace(aligner, plan=replace(plan, **changes)))

@@ -23,14 +23,16 @@ MICRO_BATCH_CPU = 32
 class BenchRequest:
     """One comparison. Limits that are None leave the protocol's own; `sizes` are classes per task and win over `tasks`.
 
-    `recipe` auto is `small` where images are limited, else `reference` (`everclass/bench/recipe.py`).
+    `recipe` auto is `small` where images are limited, else `reference` (`everclass/bench/recipe.py`). `normalise` says
+    whose mean and deviation pictures get: the recipe's, or those that the weights were trained with. The default
+    backbone is the reference's, trained on ImageNet-21K alone.
     """
 
     protocol: str
     data: Path
     methods: tuple[str, ...]
     seeds: tuple[int, ...] = paper.SEEDS
-    backbone: str = "vit_base_patch16_224"
+    backbone: str = "vit_base_patch16_224.augreg_in21k"
     weights: Path | None = None
     tasks: int | None = None
     sizes: tuple[int, ...] | None = None
@@ -38,10 +40,13 @@ class BenchRequest:
     test_per_class: int | None = None
     evaluation: Literal["test", "validation"] = "test"
     epochs: int | None = None
+    milestones: tuple[int, ...] = ()
     image_size: int = 224
     batch: int | None = None
     backbone_lr: float = paper.HEAD_RATE * paper.BACKBONE_RATIO
     recipe: Literal["auto", "reference", "small"] = "auto"
+    normalise: Literal["recipe", "weights"] = "recipe"
+    norm: Literal["recipe", "pretrained", "fresh"] = "recipe"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     threads: int | None = None
@@ -52,10 +57,13 @@ class BenchRequest:
         return Part(self.train_per_class, self.test_per_class, self.evaluation)
 
     def course(self, dataset: Dataset, seed: int) -> Course:
-        """The lessons of one seed."""
+        """The lessons of one seed. Raises ValueError for a task that nothing could be tested on."""
         usual = PROTOCOLS[self.protocol].schedule
         schedule = usual if self.tasks is None and self.sizes is None else Schedule(self.sizes, self.tasks)
         parts = split_tasks(dataset, schedule, seed)
+        for part in parts:
+            if not len(part.test):
+                raise ValueError(f"there is no test image for {part.name}, so that nothing can be said about it")
         lessons = [Lesson(part.name, part.classes, part.train, part.test) for part in parts]
         return Course(self.protocol, dataset.classes, lessons, seed)
 
@@ -98,7 +106,12 @@ class BenchRequest:
             recipe = recipe.small()
         if self.batch is not None:
             recipe = replace(recipe, batch=self.batch)
-        return recipe.shortened(self.epochs)
+        if self.normalise == "weights":
+            recipe = replace(recipe, pixels=None)
+        if self.norm != "recipe":
+            recipe = replace(recipe, norm=self.norm)
+        recipe = recipe.shortened(self.epochs)
+        return replace(recipe, milestones=self.milestones) if self.milestones else recipe
 
     def _device(self) -> str:
         if self.device != "auto":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--align", is_flag=True, help="Each method also with its heads aligned (+ca).")
 @click.option("--seeds", type=click.IntRange(1, 3), default=3, show_default=True, help="The first of 1993, 1996, 1997.")
 @click.option("--seed", "one_seed", type=int, multiple=True, help="This class order instead.")
-@click.option("--backbone", default="vit_base_patch16_224", show_default=True, help="A timm name.")
+@click.option("--backbone", default="vit_base_patch16_224.augreg_in21k", show_default=True, help="A timm name.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[the hub's]")
 @click.option("--tasks", type=click.IntRange(min=1), help="So many tasks of equal size. [the protocol's]")
 @click.option("--sizes", help="Classes of each task, as 40,1,9.")
@@ -35,10 +35,31 @@ if TYPE_CHECKING:
 @click.option("--test-per-class", type=click.IntRange(min=1))
 @click.option("--evaluation", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="[the protocol's]")
+@click.option(
+    "--milestone",
+    "milestones",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Epochs after which rates fall to a tenth. [the protocol's]",
+)
 @click.option("--image-size", type=click.IntRange(min=16), default=224, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), help="[the recipe's]")
 @click.option("--backbone-lr", type=float, default=1e-4, show_default=True)
 @click.option("--recipe", type=click.Choice(["auto", "reference", "small"]), default="auto", show_default=True)
+@click.option(
+    "--normalise",
+    type=click.Choice(["recipe", "weights"]),
+    default="recipe",
+    show_default=True,
+    help="Pixels by the recipe's mean and deviation, or by those of the weights: see docs/protocols.md.",
+)
+@click.option(
+    "--norm",
+    type=click.Choice(["recipe", "pretrained", "fresh"]),
+    default="recipe",
+    show_default=True,
+    help="The backbone's last normalisation: the weights' own, or a new LayerNorm.",
+)
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1))

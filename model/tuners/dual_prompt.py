@@ -1,8 +1,7 @@
 """DualPrompt: general prompts for all tasks, expert prompts for each (Wang et al., ECCV 2022).
 
 Both are prefixes of keys and values in some blocks' attention. While a task is learned its own expert prompt is used;
-afterwards each image gets the one whose key is nearest, by cosine, to what the frozen network sees in it. Pixels are
-normalised as the backbone's weights want it, where the source feeds 0–1.
+afterwards each image gets the one whose key is nearest, by cosine, to what the frozen network sees in it.
 """
 
 from collections.abc import Mapping

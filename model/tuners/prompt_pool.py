@@ -2,8 +2,7 @@
 
 The query is the class token's feature of the plain network. The keys nearest to it by cosine name the prompts, whose
 tokens stand behind the image's; the feature is the mean of the prompts' outputs. Keys are pulled towards the queries
-that chose them. Selection is by image, also in training, where the source selects by batch; pixels are normalised as
-the backbone's weights want it, where the source feeds 0–1.
+that chose them. Selection is by image, also in training, where the source selects by batch.
 """
 
 from collections.abc import Iterator

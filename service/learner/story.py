@@ -14,7 +14,7 @@ from model import learning
 from model.backbone import PixelBackbone
 from model.block import Block, lay_out
 from model.learning import PairedFeatures, Started
-from model.method import TaskEnd, TaskStart
+from model.method import TaskEnd
 from model.snapshot import Snapshot
 from model.tuning import tune
 from model.tuning_state import TuningState
@@ -155,8 +155,8 @@ class TaskRun:
         positions_N = learning.positions(lesson.block, method)
         images = TrainingPictures(self._looking.pictures(self._trained), positions_N, base.spec)
         plan = lesson.plan.tuning(len(images))
-        begun = TaskStart(network, snapshot.unaligned, base, lesson.block, images, plan)
-        kept = learning.remembered(TaskEnd(network, snapshot.unaligned, images, begun), method)
+        end = learning.standing_end(network, snapshot, base, lesson.block, images, method, plan)
+        kept = learning.remembered(end, method)
         return replace(snapshot, kept={**snapshot.kept, **kept})
 
     def _tuned(self, network: PixelBackbone, started: Started) -> TuningState:

@@ -1,6 +1,7 @@
 """Stanford Cars in the forms in which it goes round: the devkit, the older single list, and class folders.
 
-The official split is used: 8,144 images to train, 8,041 to test (the reference's may be the other way round).
+The official split is used: 8,144 images to train, 8,041 to test (the reference's may be the other way round). Classes
+are numbered by name in every form, as the reference numbers those of folders, so that a seed gives the same tasks.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ def _by_devkit(root: Path) -> Dataset:
     names = _names(devkit / "cars_meta.mat")
     test = next((place / TEST_LIST for place in (devkit, root) if (place / TEST_LIST).is_file()), devkit / TEST_LIST)
     train_found = _annotated(devkit / "cars_train_annos.mat", root / "cars_train", names)
-    return made_of("cars196", train_found, _annotated(test, root / "cars_test", names), root, classes=names)
+    return made_of("cars196", train_found, _annotated(test, root / "cars_test", names), root, classes=sorted(names))
 
 
 def _annotated(path: Path, folder: Path, names: list[str]) -> list[Found]:
@@ -48,7 +49,7 @@ def _by_single_list(root: Path) -> Dataset:
         if one["test"] not in (0, 1):
             raise ProtocolError(path, f"{one['test']} is neither 0 (to train) nor 1 (to test)")
         parts[int(one["test"])].append(Found(picture, _named(path, names, one["class"])))
-    return made_of("cars196", parts[0], parts[1], root, classes=names)
+    return made_of("cars196", parts[0], parts[1], root, classes=sorted(names))
 
 
 def _names(path: Path) -> list[str]:

@@ -51,8 +51,7 @@ def test_known_rows_start_un_aligned_and_new_ones_as_the_reference_has_them() ->
     np.testing.assert_array_equal(head.weight_CD[0], before.unaligned.weight_CD[0])
     assert head.bias_C[0] == before.unaligned.bias_C[0]
     assert not head.bias_C[1:].any()
-    assert np.abs(head.weight_CD[1:]).max() <= 0.04
-    assert head.weight_CD[1:].std() == pytest.approx(0.0176, abs=2e-4)
+    assert head.weight_CD[1:].std() == pytest.approx(0.02, abs=5e-4)
     np.testing.assert_array_equal(starting_head(before, block, seed=4).weight_CD, head.weight_CD)
     assert not np.array_equal(starting_head(before, block, seed=5).weight_CD[1:], head.weight_CD[1:])
 

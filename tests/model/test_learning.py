@@ -12,9 +12,10 @@ from model.aligners import GaussianAligner
 from model.alignment import AlignmentPlan, align
 from model.averaging import EvenAveraging
 from model.backbone import PixelBackbone, build, extract_features
-from model.block import Block, lay_out
+from model.block import Block, lay_out, starting_head
 from model.closed_form import linear_discriminant
 from model.confidence import HeldOut, calibrated
+from model.continual import restarted
 from model.drift import RidgeDrift
 from model.learning import (
     PairedFeatures,
@@ -25,6 +26,7 @@ from model.learning import (
     positions,
     provisional,
     settled,
+    standing_end,
     start,
 )
 from model.method import Method
@@ -200,6 +202,27 @@ def test_known_classes_are_carried_before_they_are_merged_and_others_only_on_req
     np.testing.assert_array_equal(full.mean_CD, everywhere.mean_CD)
     np.testing.assert_array_equal(chosen.drift_error_C, [0, everywhere.drift_error_C[1]])
     assert carried(statistics, some_pair(), NO_COLUMNS, None, columns_N) is statistics
+
+
+@pytest.mark.parametrize("scope", ["block", "rows"])
+def test_what_is_remembered_of_a_task_on_a_standing_backbone_is_of_its_own_rows(scope: str) -> None:
+    learner = Learner(replace(SLCA, scope=scope))
+    base = learner.learn(*made(range(3), 8), task="first")
+    pictures, labels = made([4, 1], 8)
+    block, snapshot = learner.provisional(pictures, labels)
+    images = Pictures(pictures, positions(block, learner.method))
+    network = network_of(base, learner.method, "cpu")
+    end = standing_end(network, snapshot, base, block, images, learner.method, PLAN)
+    own = snapshot.unaligned.rows(block.image_columns_N)
+    np.testing.assert_array_equal(end.head.rows(images.columns_N).weight_CD, own.weight_CD)
+    assert end.head.class_count == (2 if scope == "block" else 4)
+
+
+def test_rows_drawn_again_are_none_of_those_that_new_classes_get() -> None:
+    base = Learner().learn(*made(range(3), 8), task="first")
+    again = restarted(base, base, 7).unaligned
+    fresh = starting_head(base, lay_out(base, ["x", "y", "z"]), 7)
+    assert not np.isclose(again.weight_CD, fresh.weight_CD).all(axis=1).any()
 
 
 def test_a_method_with_drift_moves_every_old_mean() -> None:

@@ -38,7 +38,7 @@ def course(*tasks: tuple[int, ...], seed: int = 1993) -> Course:
     return Course("made", tuple(f"c{one}" for one in range(12)), lessons, seed)
 
 
-RECIPE = replace(Recipe(2, 1).small(), batch=8)
+RECIPE = replace(Recipe(2, (1,)).small(), batch=8)
 TRAINING = Training(RECIPE.spec("test_vit", 32), RECIPE, backbone_lr=1e-3, threads=1)
 
 

@@ -93,6 +93,12 @@ def test_a_killed_comparison_goes_on_and_comes_to_the_same(arguments: list[str],
         assert resumed[name] == whole[name]
 
 
+def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], tmp_path: Path) -> None:
+    lonely = made.tree(tmp_path / "lonely", {"many": 10, "also many": 10, "one": 1, "another one": 1})
+    done = run(*arguments, "--data", str(lonely), "--sizes", "1,1,1,1")
+    assert done.exit_code == 2 and "no test image for task" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -102,6 +108,7 @@ def test_a_killed_comparison_goes_on_and_comes_to_the_same(arguments: list[str],
         (["--protocol", "cub200"], "there is no such file"),
         (["--protocol", "imagenet"], "no protocol imagenet"),
         (["--backbone", "vit_huge"], "knows no backbone"),
+        (["--milestone", "0"], "Invalid value for '--milestone'"),
     ],
 )
 def test_wrong_requests_are_told_and_end_with_2(arguments: list[str], more: list[str], told: str) -> None:

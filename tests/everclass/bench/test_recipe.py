@@ -1,27 +1,32 @@
 """The reference's settings, and what limits make of them."""
 
+from pathlib import Path
+
 import pytest
 
 from everclass.bench.recipe import RECIPES, Recipe, Training, recipe_of
+from everclass.bench.request import BenchRequest
 from model.aligners import GaussianAligner
 from model.augmentation import AUGMENTATIONS
+from model.backbone import known_settings
 from model.methods import method_named
 from model.stage import Optimisation, SymmetricCrossEntropy
+from model.tuners import DualPromptTuner
 
 
 def test_the_references_recipes() -> None:
     cifar = recipe_of("cifar100")
-    assert (cifar.epochs, cifar.milestone, cifar.tau, cifar.batch, cifar.norm) == (20, 18, 0.1, 128, "fresh")
+    assert (cifar.epochs, cifar.milestones, cifar.tau, cifar.batch, cifar.norm) == (20, (18,), 0.1, 128, "fresh")
     cars = recipe_of("cars196")
-    assert (cars.epochs, cars.milestone, cars.tau) == (50, 40, 0.05)
-    assert recipe_of("a folder of mine") == recipe_of("imagenet_r") == Recipe(50, 40)
+    assert (cars.epochs, cars.milestones, cars.tau) == (50, (40,), 0.05)
+    assert recipe_of("a folder of mine") == recipe_of("imagenet_r") == Recipe(50, (40,))
     assert {recipe.augmentation for recipe in RECIPES.values()} <= set(AUGMENTATIONS)
 
 
 @pytest.mark.parametrize(("epochs", "milestone"), [(20, 18), (4, 3), (1, 1), (2, 1), (10, 9)])
 def test_fewer_epochs_keep_the_milestone_at_its_part(epochs: int, milestone: int) -> None:
     short = recipe_of("cifar100").shortened(epochs)
-    assert (short.epochs, short.milestone) == (epochs, milestone)
+    assert (short.epochs, short.milestones) == (epochs, (milestone,))
 
 
 def test_a_plan_for_each_task_has_seeds_of_its_own() -> None:
@@ -39,6 +44,44 @@ def test_the_protocols_temperature_reaches_every_alignment() -> None:
     assert isinstance(aligner, GaussianAligner) and aligner.plan.tau == 0.05
     assert training.adjusted(method_named("sl")) == method_named("sl")
     assert training.adjusted(method_named("sl+lda")) == method_named("sl+lda")
+
+
+def test_milestones_keep_their_part_too() -> None:
+    assert Recipe(90, (60, 80)).shortened(9).milestones == (6, 8)
+    assert Recipe(90, (60, 80)).shortened(2).milestones == (1,)
+
+
+def test_the_weights_own_normalisation_is_what_timm_says() -> None:
+    own = recipe_of("cifar100").small().spec("vit_small_patch14_dinov2", 56)
+    assert (own.mean, own.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    request = BenchRequest("cifar100", Path(), ("slca",), backbone="test_vit", normalise="weights", norm="pretrained")
+    spec = request.training().spec
+    assert (spec.mean, spec.norm, spec.crop_fraction) == ((0.5,) * 3, "pretrained", 0.875)
+    plain = BenchRequest("cifar100", Path(), ("slca",), backbone="test_vit").training().spec
+    assert (plain.mean, plain.norm) == ((0.5071, 0.4867, 0.4408), "fresh")
+
+
+def test_the_default_backbone_saw_imagenet_21k_alone() -> None:
+    settings = known_settings(BenchRequest("cifar100", Path(), ("slca",)).backbone)
+    assert settings.num_classes == 21_843
+
+
+def test_milestones_may_be_named() -> None:
+    request = BenchRequest("cars196", Path(), ("slca++",), epochs=90, milestones=(60, 80), backbone="test_vit")
+    training = request.training()
+    assert training.plan(1993, 0).milestones == (60, 80) and training.describe()["milestone"] == [60, 80]
+
+
+@pytest.mark.parametrize(("protocol", "rate", "expert"), [("cifar100", 0.03, 5), ("imagenet_r", 0.005, 20)])
+def test_dual_prompt_has_its_settings_of_each_protocol(protocol: str, rate: float, expert: int) -> None:
+    recipe = recipe_of(protocol).small()
+    training = Training(recipe.spec("test_vit", 32), recipe)
+    method = training.adjusted(method_named("dualprompt+ca"))
+    assert isinstance(method.tuner, DualPromptTuner)
+    assert (method.optimisation.lr_per_256, method.tuner.expert) == (rate, expert)
+    told = {"lr_per_256": 0.005, "expert": 20}
+    assert training.changes(method_named("dualprompt")) == ({} if protocol == "cifar100" else told)
+    assert training.adjusted(method_named("l2p")) == method_named("l2p")
 
 
 @pytest.mark.parametrize(("protocol", "rate"), [("cifar100", 0.025), ("imagenet_r", 0.05), ("cars196", 0.05)])
@@ -64,6 +107,8 @@ def test_slca_plus_plus_has_its_loss_and_weight_decay_of_each_protocol(
         assert method.objective == SymmetricCrossEntropy(*loss)
         assert (training.plan(1993, 0).weight_decay, method.optimisation.weight_decay) in ((decay, None), (5e-4, decay))
         assert method.optimisation.schedule == "cosine"
+        if isinstance(method.aligner, GaussianAligner):
+            assert method.aligner.plan.weight_decay == decay
         told = {"symmetric_cross_entropy": list(loss), "weight_decay": decay}
         assert training.changes(method_named(name)) == ({} if loss == (1.0, 0.1) else told)
     assert training.adjusted(method_named("sl")) == method_named("sl") and training.changes(method_named("sl")) == {}

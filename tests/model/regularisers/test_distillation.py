@@ -48,16 +48,16 @@ def test_the_penalty_sees_the_old_classes_alone_and_its_teacher_stands_still() -
 
 
 def test_old_answers_move_less_under_distillation() -> None:
-    moved = {}
     pictures = Pictures(made([0, 1, 2], 6, seed=50)[0], np.zeros(18, np.int64))
-    for weight in (0.0, 3.0):
+
+    def moved(weight: float, seed: int) -> float:
         method = Method(FullTuner(), regulariser=Distillation(weight=weight), scope="rows")
-        lineage = Lineage(method, plan=replace(PLAN, epochs=8, milestones=(7,)))
+        lineage = Lineage(method, plan=replace(PLAN, epochs=8, milestones=(7,), seed=seed))
         lineage.learn([0, 1, 2])
         before = lineage.logits(pictures)
         lineage.learn([3, 4])
         old = lineage.logits(pictures)[:, :3]
-        moved[weight] = float(
-            np.square((old - old.mean(1, keepdims=True)) - (before - before.mean(1, keepdims=True))).mean()
-        )
-    assert moved[3.0] < 0.5 * moved[0.0]
+        return float(np.square((old - old.mean(1, keepdims=True)) - (before - before.mean(1, keepdims=True))).mean())
+
+    free, held = ([moved(weight, seed) for seed in (1, 2, 3)] for weight in (0.0, 3.0))
+    assert sum(held) < 0.5 * sum(free), (held, free)

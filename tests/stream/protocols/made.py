@@ -79,7 +79,8 @@ def cub(root: Path) -> Path:
     return root
 
 
-CARS = ("AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012")
+CARS = ("Ram C/V Cargo Van Minivan 2012", "AM General Hummer SUV 2000")
+"""In the order of their numbers."""
 
 
 def _structs(rows: Sequence[tuple[object, ...]], names: Sequence[str]) -> np.ndarray:
