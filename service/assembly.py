@@ -1,5 +1,6 @@
 """The parts of a running service, put together once and taken apart in order."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from model.decoding import Decoder, open_decoder
@@ -21,10 +22,13 @@ from stream.blobs import Blobs, open_blobs
 from stream.intake import Intake
 from stream.ledger import Ledger, Quota
 
+TAKERS = 64
+"""Learn requests taken in side by side: they wait for the checkers in turn, and nothing else waits for them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """Everything that a route may need."""
+    """Everything that a route may need; `takers` are the threads in which batches are taken in."""
 
     settings: Settings
     ledger: Ledger
@@ -41,6 +45,7 @@ class Assembly:
     decoder: Decoder
     metrics: Metrics
     traffic: Traffic = field(default_factory=Traffic)
+    takers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(TAKERS, "take-in"))
 
     @classmethod
     def open(cls, settings: Settings, metrics: Metrics, traffic: Traffic) -> "Assembly":
@@ -90,6 +95,7 @@ class Assembly:
         """Stop the threads, close the versions, let go of the database. No request may be under way."""
         self.chores.close()
         self.rounds.close()
+        self.takers.shutdown()
         self.predictor.close()
         self.presence.close()
         self.intake.close()

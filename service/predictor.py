@@ -1,7 +1,6 @@
 """The way of a predict request: take a version for as long as it lasts, decode in a pool of threads, batch, answer."""
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from service.settings import Settings
 from service.shelf import Shelf
 from stream.errors import FieldError, NotFound, in_words
 from stream.ledger import Ledger
+from stream.turns import Turns
 from stream.versions import Version
 
 P = ParamSpec("P")
@@ -57,10 +57,10 @@ class BadImage:
 
 @dataclass(frozen=True)
 class Started:
-    """A request that has its version, and its first images decoded."""
+    """A request that has its version, and its first image decoded."""
 
     target: Target
-    decoded: list[Pixels | BadImage]
+    decoded: Pixels | BadImage
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,12 @@ class Predictor:
     ) -> None:
         self._decoder = decoder
         self._most_waiting = settings.serve.queue_images
-        self._decode_threads = settings.serve.decode_threads
         self._ledger = ledger
         self._shelf = shelf
         self._follower = follower
         self._metrics = metrics
         self._batcher = Batcher(settings.serve.max_batch, metrics)
-        self._decoders = ThreadPoolExecutor(self._decode_threads, "decode")
+        self._decoders = Turns(settings.serve.decode_threads, "decode")
         self._loaders = ThreadPoolExecutor(2, "load")
         self.room = Room(settings.limits.waiting_mb * BYTES_PER_MB)
         self.waiting_images = 0
@@ -124,49 +123,54 @@ class Predictor:
         self._batcher.close()
 
     async def _predict(self, images: Sequence[bytes], top_k: int, wanted: Wanted) -> Answered:
-        chunk = math.ceil(len(images) / self._decode_threads)
-        started = await _in(self._decoders, self._start, wanted, images[:chunk])
+        asker = object()
+        started = await asyncio.wrap_future(self._decoders.submit(asker, self._start, wanted, images[0]))
         if started is None:
-            started = await _in(self._loaders, self._load_and_start, wanted, images[:chunk])
+            started = await _in(self._loaders, self._load_and_start, wanted, images[0])
         target = started.target
         try:
-            pixels = all_good(started.decoded + await self._decode_rest(images, chunk, target))
+            pixels = all_good([started.decoded, *await self._decode_rest(asker, images, target)])
             predictions = await asyncio.wrap_future(self._batcher.submit(target.loaded, pixels, top_k))
         finally:
             self._shelf.give_back(target.loaded)
         self._metrics.predicted(target.version, len(images))
         return Answered(target.version, target.seq, target.loaded.kind, predictions)
 
-    async def _decode_rest(self, images: Sequence[bytes], chunk: int, target: Target) -> list[Pixels | BadImage]:
+    async def _decode_rest(self, asker: object, images: Sequence[bytes], target: Target) -> list[Pixels | BadImage]:
+        """Image by image, in turn with other requests."""
         pieces = [
-            _in(self._decoders, self._decode, images[start : start + chunk], start, target)
-            for start in range(chunk, len(images), chunk)
+            asyncio.wrap_future(self._decoders.submit(asker, self._decode, images[index], index, target))
+            for index in range(1, len(images))
         ]
-        return [pixels for piece in await asyncio.gather(*pieces) for pixels in piece]
+        try:
+            return await asyncio.gather(*pieces)
+        except BaseException:
+            # The version may not be given back while a thread reads what it is.
+            for piece in pieces:
+                piece.cancel()
+            await asyncio.gather(*pieces, return_exceptions=True)
+            raise
 
-    def _start(self, wanted: Wanted, images: Sequence[bytes]) -> Started | None:
+    def _start(self, wanted: Wanted, image: bytes) -> Started | None:
         """Runs in a thread of the pool; None where the version has to be loaded first."""
         target = self._take(wanted)
-        return None if target is None else self._started(target, images)
+        return None if target is None else self._started(target, image)
 
-    def _load_and_start(self, wanted: Wanted, images: Sequence[bytes]) -> Started:
-        return self._started(self._load(wanted), images)
+    def _load_and_start(self, wanted: Wanted, image: bytes) -> Started:
+        return self._started(self._load(wanted), image)
 
-    def _started(self, target: Target, images: Sequence[bytes]) -> Started:
+    def _started(self, target: Target, image: bytes) -> Started:
         try:
-            return Started(target, self._decode(images, 0, target))
+            return Started(target, self._decode(image, 0, target))
         except BaseException:
             self._shelf.give_back(target.loaded)
             raise
 
-    def _decode(self, images: Sequence[bytes], start: int, target: Target) -> list[Pixels | BadImage]:
-        decoded: list[Pixels | BadImage] = []
-        for index, data in enumerate(images, start):
-            try:
-                decoded.append(self._decoder.view(data, target.loaded.model.spec))
-            except ImageError as error:
-                decoded.append(BadImage(index, error))
-        return decoded
+    def _decode(self, image: bytes, index: int, target: Target) -> Pixels | BadImage:
+        try:
+            return self._decoder.view(image, target.loaded.model.spec)
+        except ImageError as error:
+            return BadImage(index, error)
 
     def _take(self, wanted: Wanted) -> Target | None:
         if wanted == Wanted():
@@ -180,6 +184,8 @@ class Predictor:
     def _load(self, wanted: Wanted) -> Target:
         if wanted != Wanted():
             version = self._version(wanted)
+            if self._shelf.is_crowded:
+                raise busy("as many versions as may be loaded are in use")
             return Target(version.version, self._seq(), self._follower.load(version))
         self._follower.follow()
         target = self._take(wanted)

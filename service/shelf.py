@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from service.loading import LoadedVersion
 
+BEYOND = 8
+"""So many more versions than `most` may be in use at once, each of them asked for by name."""
+
 
 class Shelf:
     """Loaded versions by their manifest's digest. Safe to use from any thread.
@@ -85,6 +88,12 @@ class Shelf:
             self._pinned = digest
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether so many more versions than allowed are in use that no further one may be loaded for a request."""
+        with self._lock:
+            return len(self._users) >= self._most + BEYOND
+
+    @property
     def digests(self) -> tuple[str, ...]:
         """What is loaded, least recently used first."""
         with self._lock:
@@ -101,11 +110,13 @@ class Shelf:
     def _one_at_a_time(self, digest: str) -> Iterator[None]:
         with self._lock:
             turn = self._loading[digest]
-        with turn:
-            yield
-        with self._lock:
-            if not turn.locked():
-                self._loading.pop(digest, None)
+        try:
+            with turn:
+                yield
+        finally:
+            with self._lock:
+                if not turn.locked():
+                    self._loading.pop(digest, None)
 
     def _surplus(self) -> list[LoadedVersion]:
         idle = [

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -27,6 +27,9 @@ CHUNK_BYTES = 1 << 18
 """So much is gathered before it is parsed and written, away from the event loop."""
 
 MAX_TEXT_BYTES = 16_384
+MAX_TEXTS_BYTES = 64 << 20
+"""Of all text fields of a form together: labels of as many images as a request may have, at their longest."""
+
 MAX_PARTS = 200_000
 
 
@@ -66,15 +69,15 @@ class Form:
                 raise wrong(part.name or "(unnamed)", "there is no such form field")
 
 
-@contextlib.contextmanager
-def spool(folder: Path) -> Iterator[Path]:
+@contextlib.asynccontextmanager
+async def spool(folder: Path) -> AsyncIterator[Path]:
     """A fresh folder for the files of one request, gone with what is left in it when the request ends."""
     place = folder / f"upload-{secrets.token_hex(8)}"
     place.mkdir(parents=True)
     try:
         yield place
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
 
 async def read_body(request: Request, most_bytes: int, share: Share | None = None) -> bytes:
@@ -174,6 +177,7 @@ class Collector:
     _path: Path | None = None
     _field: str = ""
     _filename: str | None = None
+    _texts_bytes: int = 0
 
     def callbacks(self) -> "MultipartCallbacks":
         """The parser's callbacks."""
@@ -222,6 +226,10 @@ class Collector:
             self._file.write(memoryview(data)[start:end])
             return
         self._memory += data[start:end]
+        if self._filename is None:
+            self._texts_bytes += end - start
+            if self._texts_bytes > MAX_TEXTS_BYTES:
+                raise Problem(413, f"the text fields of the form are longer than {MAX_TEXTS_BYTES} bytes")
         if self._filename is None and len(self._memory) > MAX_TEXT_BYTES:
             raise Problem(413, f"the form field {self._field} is longer than {MAX_TEXT_BYTES} bytes")
 

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from stream.keys import Sender
 from stream.labels import MAX_CHARACTERS, clean_label
 from stream.ledger import Ledger, Ticket
 from stream.tasks import ItemDraft, NewTask, Split, Task, image_key, new_task_id
+from stream.turns import Turns
 
 CHECKING_THREADS = 2
 
@@ -90,7 +91,7 @@ class Intake:
         self.decoder = decoder or OwnProcess(self.limits.pixels)
         self._incoming_dir = incoming_dir
         clear_leftovers(incoming_dir)
-        self._checkers = ThreadPoolExecutor(threads, thread_name_prefix="check-image")
+        self._checkers = Turns(threads, "check-image")
 
     @contextlib.contextmanager
     def staging(self, task_id: str | None = None) -> Iterator["Staging"]:
@@ -106,7 +107,7 @@ class Intake:
 
     def close(self) -> None:
         """Wait for checks that are under way."""
-        self._checkers.shutdown(cancel_futures=True)
+        self._checkers.shutdown()
 
 
 @dataclass
@@ -114,7 +115,7 @@ class Staging:
     """One batch on its way in. `task_id` is the task that it will belong to."""
 
     intake: Intake
-    checkers: ThreadPoolExecutor
+    checkers: Turns
     folder: Path
     task_id: str
     is_new: bool
@@ -146,7 +147,7 @@ class Staging:
         if len(self._arrivals) >= limits.images:
             raise TooLarge(f"a batch may have {limits.images} images")
         path = self._keep(content)
-        checked = self.checkers.submit(check_image, path, limits, self.intake.decoder)
+        checked = self.checkers.submit(self.folder, check_image, path, limits, self.intake.decoder)
         self._arrivals.append(Arrival(field, name, self._cleaned(label, label_field or field), split, path, checked))
 
     def fingerprint(self, query: str = "") -> str:
@@ -181,7 +182,7 @@ class Staging:
                 ticket=ticket,
                 sender=sender,
             )
-        except StreamError:
+        except Exception:
             # Of an open task, another batch that is on its way in may have the same picture: the sweep decides later.
             if self.is_new:
                 self._take_back(set(contents))

@@ -53,10 +53,11 @@ async def learn(request: Request, parts: Parts, asking: Asking, query: Annotated
     async with once_async(request, parts.ledger, parts.lease.name) as attempt:
         if attempt.replay is None:
             await asyncio.to_thread(refuse_early, parts, query, asking.sender)
-        with spool(parts.settings.incoming) as place:
+        async with spool(parts.settings.incoming) as place:
             form = await read_form(request, limits.request_mb * BYTES_PER_MB, place)
             lesson = Lesson(form, query, place, asking.sender)
-            return accepted(await asyncio.to_thread(take_in, parts, lesson, attempt))
+            loop = asyncio.get_running_loop()
+            return accepted(await loop.run_in_executor(parts.takers, take_in, parts, lesson, attempt))
 
 
 def refuse_early(parts: Assembly, query: LearnQuery, sender: Sender) -> None:

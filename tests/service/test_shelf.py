@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.shelf import Shelf
+from service.shelf import BEYOND, Shelf
 
 
 class Model:
@@ -138,3 +138,19 @@ def test_where_the_new_one_cannot_be_loaded_the_old_one_stays() -> None:
     with pytest.raises(OSError, match="broken"):
         shelf.renew(lambda version: True)
     assert shelf.take_if_loaded("a") is kept
+
+
+def test_a_version_that_cannot_be_loaded_leaves_nothing_behind() -> None:
+    shelf = Shelf(Library().load, 2)
+    for _ in range(3):
+        with pytest.raises(OSError, match="broken"):
+            shelf.take("broken")
+    assert not shelf._loading
+
+
+def test_a_shelf_is_crowded_where_far_more_versions_are_in_use_than_it_holds() -> None:
+    shelf = Shelf(Library().load, 2)
+    taken = [shelf.take(str(number)) for number in range(2 + BEYOND)]
+    assert shelf.is_crowded
+    shelf.give_back(taken.pop())
+    assert not shelf.is_crowded

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from service.problems import Problem
-from service.uploads import CHUNK_BYTES, Form, read_body, read_form, spool
+from service.uploads import CHUNK_BYTES, MAX_TEXTS_BYTES, Form, read_body, read_form, spool
 from tests.service.asgi import scope
 
 MULTIPART = "multipart/form-data; boundary=XX"
@@ -38,6 +38,16 @@ def part(name: str, content: bytes, filename: str | None = None) -> bytes:
 
 def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--XX--\r\n"
+
+
+def spooled(folder: Path, body: Request, look: Callable[[Form], None]) -> None:
+    """Read the form into a spool of this folder, and look at it while that is there."""
+
+    async def run() -> None:
+        async with spool(folder) as place:
+            look(await read_form(body, MUCH, place))
+
+    asyncio.run(run())
 
 
 def read(body: Request, place: Path | None = None, most_bytes: int = MUCH) -> Form:
@@ -77,12 +87,14 @@ def test_however_the_network_cuts_it_a_form_is_the_same(contents: list[bytes], c
 
 def test_files_go_to_disk_and_are_gone_with_the_request(tmp_path: Path) -> None:
     content = bytes(range(256)) * 3000
-    with spool(tmp_path) as place:
-        found = read(request([form(part("images", content, "big"), part("labels", b"x"))]), place)
+
+    def look(found: Form) -> None:
         path = found.parts[0].content
         assert isinstance(path, Path)
         assert path.read_bytes() == content
         assert found.parts[1].content == b"x"
+
+    spooled(tmp_path, request([form(part("images", content, "big"), part("labels", b"x"))]), look)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,10 +102,13 @@ def test_large_forms_are_read_in_pieces(tmp_path: Path) -> None:
     content = b"0123456789abcdef" * (CHUNK_BYTES // 4)
     body = form(part("images", content, "big"))
     pieces = [body[start : start + 65536] for start in range(0, len(body), 65536)]
-    with spool(tmp_path) as place:
-        path = read(request(pieces), place).parts[0].content
+
+    def look(found: Form) -> None:
+        path = found.parts[0].content
         assert isinstance(path, Path)
         assert path.read_bytes() == content
+
+    spooled(tmp_path, request(pieces), look)
 
 
 def test_a_body_is_refused_by_its_announced_length() -> None:
@@ -129,9 +144,8 @@ def test_forms_that_are_none_are_refused(body: bytes, content_type: str, status:
 
 
 def test_a_form_that_breaks_off_leaves_no_open_file(tmp_path: Path) -> None:
-    with spool(tmp_path) as place:
-        body = request([part("images", b"x" * 100, "f")[:-50]], breaks_off=True)
-        assert refused(lambda: read(body, place)).status == 400
+    body = request([part("images", b"x" * 100, "f")[:-50]], breaks_off=True)
+    assert refused(lambda: read(body, tmp_path)).status == 400
 
 
 def test_fields_that_nobody_knows_are_named() -> None:
@@ -140,7 +154,11 @@ def test_fields_that_nobody_knows_are_named() -> None:
 
 
 def test_texts_have_to_be_texts(tmp_path: Path) -> None:
-    with spool(tmp_path) as place:
-        found = read(request([form(part("labels", b"\xff"), part("labels", b"x", "file"))]), place)
-        assert refused(lambda: found.parts[0].text("labels[0]")).errors[0].field == "labels[0]"
-        assert refused(lambda: found.parts[1].text()).status == 422
+    found = read(request([form(part("labels", b"\xff"), part("labels", b"x", "file"))]), tmp_path)
+    assert refused(lambda: found.parts[0].text("labels[0]")).errors[0].field == "labels[0]"
+    assert refused(lambda: found.parts[1].text()).status == 422
+
+
+def test_text_fields_are_bounded_together() -> None:
+    many = [part("labels", b"x" * 16_000)] * (MAX_TEXTS_BYTES // 16_000 + 1)
+    assert refused(lambda: read(request([form(*many)]), most_bytes=2 * MAX_TEXTS_BYTES)).status == 413
