@@ -25,11 +25,19 @@ def objection(scope: Scope) -> Problem | None:
             403, f"without keys the server answers to {', '.join(sorted(LOCAL_NAMES))} only, not to {host!r}"
         )
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _place(origin) != host.lower():
         return Problem(403, f"without keys no page of {origin!r} may use the server")
     if headers.get("sec-fetch-site", "none") not in OWN_SITES:
         return Problem(403, "without keys no other site's page may use the server")
     return None
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an Origin header; None where it is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def host_name(host: str) -> str:

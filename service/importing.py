@@ -33,7 +33,7 @@ from stream.errors import InvalidContent, NotFound
 from stream.labels import clean_label
 from stream.ledger import Ledger
 from stream.manifest import Manifest, Part, part_key, store_version
-from stream.sources.archive import BROKEN
+from stream.sources.archive import BROKEN, is_damage
 from stream.versions import Version, VersionClass, VersionDraft
 
 MANIFEST = "manifest.json"
@@ -96,6 +96,10 @@ def _snapshot(path: Path, most_bytes: int) -> Snapshot:
             roles = [role for role in manifest.parts if role not in OURS]
             parts = {role: _part(archive, files, role, manifest.parts[role]) for role in roles}
     except (*BROKEN, RuntimeError) as error:
+        raise WrongArchive(f"it is no zip archive that can be read: {error}") from error
+    except OSError as error:
+        if not is_damage(error):
+            raise
         raise WrongArchive(f"it is no zip archive that can be read: {error}") from error
     _check_description(manifest.description)
     try:

@@ -30,8 +30,27 @@ OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
 
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError, struct.error)
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RecursionError,
+    ValueError,
+    struct.error,
+)
 """What the standard library says of damaged archives."""
+
+DIRECTORY_BYTES_A_FILE = 512
+"""A zip's directory is read whole before anything else can be; so much of it is allowed for each file."""
+
+END_RECORD, END_BYTES, MOST_COMMENT = b"PK\x05\x06", 22, 1 << 16
+"""The record at a zip's end (APPNOTE 4.3.16), which says how large the directory is."""
+
+LARGE_LOCATOR, LARGE_LOCATOR_BYTES, LARGE_RECORD_BYTES = b"PK\x06\x07", 20, 56
+"""Before it, in archives that need more than 32 bits, what says so, and the record that counts then (4.3.14)."""
 
 
 def read_archive(path: Path, limits: SourceLimits | None = None) -> Iterator[SourceItem]:
@@ -51,10 +70,16 @@ def read_archive(path: Path, limits: SourceLimits | None = None) -> Iterator[Sou
     except BROKEN as error:
         raise _damaged(error) from error
     except OSError as error:
-        # A zip whose directory names places before its beginning.
-        if error.errno != errno.EINVAL:
+        if not is_damage(error):
             raise
         raise _damaged(error) from error
+
+
+def is_damage(error: OSError) -> bool:
+    """Whether the archive is to blame and not the disk: unpackers set no number, and a zip can name places before its
+    beginning.
+    """
+    return error.errno in (None, errno.EINVAL)
 
 
 def _damaged(error: Exception) -> InvalidContent:
@@ -67,8 +92,10 @@ def _is_zip(path: Path) -> bool:
 
 
 def _zip_members(path: Path, tally: Tally) -> Iterator[SourceItem]:
+    _check_directory(path, tally.limits)
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            tally.pass_by()
             name = _checked(member.filename)
             if member.is_dir() or is_hidden(name):
                 continue
@@ -77,6 +104,23 @@ def _zip_members(path: Path, tally: Tally) -> Iterator[SourceItem]:
             if not _is_plain(member):
                 raise InvalidContent.of(str(name), "this is not a plain file")
             yield _item(name, _read(archive, member, tally.limits.file_bytes), tally)
+
+
+def _check_directory(path: Path, limits: SourceLimits) -> None:
+    """Raises TooLarge where the zip's own list of its files is larger than so many files need."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(max(0, size - END_BYTES - MOST_COMMENT - LARGE_LOCATOR_BYTES - LARGE_RECORD_BYTES))
+        tail = stream.read()
+    place = tail.rfind(END_RECORD)
+    if place < 0 or len(tail) < place + END_BYTES:
+        return
+    (directory_bytes,) = struct.unpack_from("<I", tail, place + 12)
+    large = place - LARGE_LOCATOR_BYTES - LARGE_RECORD_BYTES
+    if large >= 0 and tail[place - LARGE_LOCATOR_BYTES :].startswith(LARGE_LOCATOR):
+        (directory_bytes,) = struct.unpack_from("<Q", tail, large + 40)
+    if directory_bytes > limits.files * DIRECTORY_BYTES_A_FILE + MOST_COMMENT:
+        raise TooLarge(f"the archive lists far more than {limits.files} files")
 
 
 def _is_plain(member: zipfile.ZipInfo) -> bool:
@@ -93,7 +137,10 @@ def _tar_members(path: Path, tally: Tally) -> Iterator[SourceItem]:
     with path.open("rb") as raw, _unpacked(raw) as stream:
         bounded = cast(IO[bytes], _Bounded(stream, tally.limits))
         with tarfile.open(fileobj=bounded, mode="r:", errorlevel=2) as archive:
-            for member in archive:
+            while (member := archive.next()) is not None:
+                # Kept for nobody: an archive of many members would be held in memory by their names.
+                archive.members = []  # type: ignore[attr-defined]
+                tally.pass_by()
                 if member.size < 0:
                     # The next header would be looked for before this one, again and again.
                     raise tarfile.ReadError("a file of less than no bytes")

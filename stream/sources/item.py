@@ -6,6 +6,9 @@ from pathlib import PurePosixPath
 from stream.errors import InvalidContent, TooLarge
 from stream.tasks import Split
 
+ENTRIES_A_FILE = 2
+"""So many entries, folders and hidden files too, are looked at for each file that may be taken."""
+
 
 @dataclass(frozen=True)
 class SourceItem:
@@ -39,6 +42,13 @@ class Tally:
     limits: SourceLimits
     files: int = field(default=0)
     total_bytes: int = field(default=0)
+    entries: int = field(default=0)
+
+    def pass_by(self) -> None:
+        """One more entry, be it a folder or a file that is left out. Raises TooLarge."""
+        self.entries += 1
+        if self.entries > ENTRIES_A_FILE * self.limits.files:
+            raise TooLarge(f"more than {ENTRIES_A_FILE * self.limits.files} entries")
 
     def count(self, name: str, size_bytes: int) -> None:
         """One more file. Raises TooLarge, naming it where it alone is to blame."""

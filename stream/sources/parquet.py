@@ -5,11 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from stream.errors import InvalidContent, TooLarge
+from stream.labels import MAX_CHARACTERS
 from stream.sources.item import SourceItem, SourceLimits, Tally
 
 FIELD = "parquet"
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 1
+"""A dictionary holds a value once and gives it to any number of rows: copied out together they could be of any size."""
+
+MOST_LABEL_BYTES, MOST_PATH_BYTES = 4 * MAX_CHARACTERS, 4096
+
+BROKEN = (OSError, ValueError, TypeError, OverflowError, KeyError)
+"""What Arrow and Python say of damaged tables, beside Arrow's own errors."""
 
 
 def read_parquet(path: Path, limits: SourceLimits | None = None) -> Iterator[SourceItem]:
@@ -31,7 +38,7 @@ def read_parquet(path: Path, limits: SourceLimits | None = None) -> Iterator[Sou
                 for image, label in zip(batch.column(0), batch.column(1), strict=True):
                     yield _item(row, image.as_py(), label.as_py(), tally)
                     row += 1
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, *BROKEN) as error:
         raise InvalidContent.of(FIELD, f"this is not a Parquet file, or it is damaged: {error}") from error
 
 
@@ -52,11 +59,21 @@ def _check(schema: Any, metadata: Any, limits: SourceLimits) -> str:
 def _item(row: int, image: Any, label: Any, tally: Tally) -> SourceItem:
     name = f"row {row}"
     if isinstance(image, dict):
-        name = image.get("path") or name
+        name = _path(row, image.get("path")) or name
         image = image.get("bytes")
     if not isinstance(image, bytes):
         raise InvalidContent.of(f"row {row}", "the image is not given as bytes")
     if isinstance(label, bool) or not isinstance(label, str | int):
         raise InvalidContent.of(f"row {row}", "the label is neither text nor a whole number")
+    if isinstance(label, str) and len(label.encode()) > MOST_LABEL_BYTES:
+        raise InvalidContent.of(f"row {row}", f"the label is longer than {MAX_CHARACTERS} characters")
     tally.count(name, len(image))
     return SourceItem(name, str(label), None, image)
+
+
+def _path(row: int, path: Any) -> str | None:
+    if path is None:
+        return None
+    if not isinstance(path, str) or len(path.encode()) > MOST_PATH_BYTES:
+        raise InvalidContent.of(f"row {row}", f"the path is no text of up to {MOST_PATH_BYTES} bytes")
+    return path

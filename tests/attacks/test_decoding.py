@@ -98,3 +98,11 @@ def test_a_decoder_that_was_killed_from_outside_costs_nothing(started: RunningSe
     psutil.wait_procs(killed, timeout=0.1)
     assert predict(started, encoded("PNG")).status_code == 200
     assert killed
+
+
+def test_a_decoder_knows_no_secrets(started: RunningServer) -> None:
+    reply = started.client.post("/predict", files=files(encoded("PNG")))
+    assert reply.status_code == 200
+    for decoder in decoders(started):
+        names = set(decoder.environ())
+        assert "PATH" in names and not {name for name in names if name.startswith(("EVERCLASS_", "AWS_"))}

@@ -32,6 +32,7 @@ def test_other_names_are_refused(host: str) -> None:
         {"origin": "http://example.org"},
         {"origin": "http://localhost:9999"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],

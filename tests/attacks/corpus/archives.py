@@ -9,6 +9,8 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from tests.attacks.corpus.attack import Attack, form, part
 from tests.attacks.corpus.making import encoded
 
@@ -154,6 +156,44 @@ def nested() -> bytes:
     return inner
 
 
+def garbled(packing: int) -> bytes:
+    """A zip whose member is packed in this way, and damaged within."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", packing) as archive:
+        archive.writestr(CAT, np.random.default_rng(0).bytes(2000))
+    data = bytearray(file.getvalue())
+    for place in range(60, 600):
+        data[place] ^= 0xA5
+    return bytes(data)
+
+
+def chained(header: bytes, content: bytes) -> bytes:
+    """A tar with two thousand headers of this kind before its file, each about the next."""
+    member = tarfile.TarInfo("long")
+    member.type, member.size = header, len(content)
+    return (member.tobuf() + content.ljust(tarfile.BLOCKSIZE, b"\0")) * 2000 + tarred(CAT)
+
+
+def folders_in_tar(count: int) -> bytes:
+    """A packed tar of so many folders and nothing else."""
+    member = tarfile.TarInfo("a")
+    member.type = tarfile.DIRTYPE
+    return gzip.compress(member.tobuf() * count + bytes(2 * tarfile.BLOCKSIZE))
+
+
+def folders_in_zip(count: int, *, large: bool) -> bytes:
+    """A zip that lists so many folders, by its plain record or by that of large archives."""
+    start = b"PK\x03\x04" + bytes(26)
+    numbers = (20, 3, 20, 0, 0, 0, 0, 33, 0, 0, 0, 2, 0, 0, 0, 0, 16, 0)
+    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", *numbers) + b"a/"
+    size, at = len(entry) * count, len(start)
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, at)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, at + size, 1)
+    said = (0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF) if large else (count & 0xFFFF, count & 0xFFFF, size, at)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, *said, 0)
+    return start + entry * count + (record + locator if large else b"") + end
+
+
 CAT = "cat/a.png"
 
 ARCHIVES: dict[str, tuple[int, str | None, Maker]] = {
@@ -212,5 +252,16 @@ ARCHIVES: dict[str, tuple[int, str | None, Maker]] = {
     "5,000 folders in a folder": (202, None, lambda: tarred("d/" * 5000 + "cat/a.png")),
     "the same name twice in a tar": (202, None, lambda: tarred(CAT, CAT)),
     "a file name that turns the text around": (202, None, lambda: zipped(("cat/a\u202egnp.exe", PICTURE))),
+    "a zip whose LZMA is damaged": (422, "archive", lambda: garbled(zipfile.ZIP_LZMA)),
+    "a zip whose bzip2 is damaged": (422, "archive", lambda: garbled(zipfile.ZIP_BZIP2)),
+    "a tar of 2,000 long names for one file": (
+        422,
+        "archive",
+        lambda: chained(tarfile.GNUTYPE_LONGNAME, b"cat/x.png\0"),
+    ),
+    "a tar of 2,000 headers for one file": (422, "archive", lambda: chained(tarfile.XHDTYPE, b"13 comment=a\n")),
+    "a tar of 60,000 folders": (413, None, lambda: folders_in_tar(60_000)),
+    "a zip of 60,000 folders": (413, None, lambda: folders_in_zip(60_000, large=False)),
+    "a zip of 400,000 folders": (413, None, lambda: folders_in_zip(400_000, large=True)),
     "a script among the pictures": (415, "cat/run.sh", lambda: zipped((CAT, PICTURE), ("cat/run.sh", b"#!/bin/sh\n"))),
 }

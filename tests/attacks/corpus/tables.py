@@ -1,6 +1,7 @@
 """Hostile Parquet files, all sent as `/learn`'s `parquet`."""
 
 import io
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,6 +55,40 @@ def repeated(rows: int, size_bytes: int) -> bytes:
     return table(column, ["cat"] * rows, compression="zstd")
 
 
+def one_label(rows: int, size_bytes: int) -> bytes:
+    """One huge label for all rows, kept once in a dictionary."""
+    column = arrow.DictionaryArray.from_arrays(arrow.array([0] * rows, arrow.int32()), arrow.array(["a" * size_bytes]))
+    return table(
+        [PICTURE] * rows, column, compression="zstd", dictionary_pagesize_limit=64 * MB, write_statistics=False
+    )
+
+
+def hidden_dictionary(rows: int, size_bytes: int) -> bytes:
+    """As `repeated`, without a word about the dictionary in the schema."""
+    column = arrow.DictionaryArray.from_arrays(arrow.array([0] * rows, arrow.int32()), arrow.array([bytes(size_bytes)]))
+    return table(
+        column,
+        ["cat"] * rows,
+        compression="zstd",
+        dictionary_pagesize_limit=64 * MB,
+        use_dictionary=["image"],
+        write_statistics=False,
+        store_schema=False,
+    )
+
+
+def no_text() -> arrow.Array:
+    """A text of bytes that are none."""
+    places = arrow.py_buffer(struct.pack("<ii", 0, 2))
+    return arrow.Array.from_buffers(arrow.string(), 1, [None, places, arrow.py_buffer(b"\xff\xfe")])
+
+
+def with_path(path: arrow.Array) -> bytes:
+    """A picture with this path."""
+    pictures = arrow.StructArray.from_arrays([arrow.array([PICTURE]), path], names=["bytes", "path"])
+    return table(pictures, store_schema=False, write_statistics=False)
+
+
 TABLES: dict[str, tuple[int, str | None, Maker]] = {
     "no table": (422, "parquet", lambda: b"PAR1" + bytes(100) + b"PAR1"),
     "an empty file": (422, "parquet", lambda: b""),
@@ -70,6 +105,22 @@ TABLES: dict[str, tuple[int, str | None, Maker]] = {
     "no rows": (422, "images", lambda: table(arrow.array([], arrow.binary()), arrow.array([], arrow.string()))),
     "a dictionary of one picture of 30 MB in 2,000 rows": (413, None, lambda: repeated(2000, 30 * MB)),
     "a picture of 64 MB": (413, None, lambda: table([bytes(64 * MB)], compression="zstd")),
+    "a picture of 20 MB in 60 rows, kept once": (413, None, lambda: hidden_dictionary(60, 20 * MB)),
+    "a label of 8 MB in 100 rows, kept once": (422, "row 0", lambda: one_label(100, 8 * MB)),
+    "a label that is no text": (
+        422,
+        "parquet",
+        lambda: table(label=no_text(), store_schema=False, write_statistics=False),
+    ),
+    "a path that is a number": (422, "row 0", lambda: with_path(arrow.array([7]))),
+    "a path that is bytes": (422, "row 0", lambda: with_path(arrow.array([b"abc"]))),
+    "a path that is no text": (422, "parquet", lambda: with_path(no_text())),
+    "a path of 8 KB": (422, "row 0", lambda: with_path(arrow.array(["a" * 8192]))),
+    "a label that is a time past all years": (
+        422,
+        "parquet",
+        lambda: table(label=arrow.array([2**62], arrow.timestamp("us")), store_schema=False),
+    ),
     "a URL as a picture's path": (
         422,
         "row 0",
