@@ -1,11 +1,13 @@
-"""What an open task comes to when its client says nothing more: committed by its age where configured, or given up."""
+"""What nobody asks for: open tasks are committed by their age or given up, and what failed requests left is cleared."""
 
 import logging
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from service.settings import Settings
-from stream.errors import StreamError
+from stream.errors import Conflict, QuotaFull, StreamError
+from stream.intake import clear_leftovers
 from stream.ledger import Ledger
 from stream.tasks import Task, TaskState
 
@@ -17,13 +19,14 @@ log = logging.getLogger(__name__)
 
 
 class Chores:
-    """A thread that looks at open tasks every few seconds."""
+    """A thread that looks every few seconds."""
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
         self._commit_images = settings.learn.commit_images
         self._commit_minutes = settings.learn.commit_minutes
         self._open_hours = settings.limits.open_hours
+        self._incoming = settings.incoming
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="chores", daemon=True)
 
@@ -37,11 +40,14 @@ class Chores:
         self._thread.join()
 
     def turn(self) -> None:
-        """Commit open tasks that are large or old enough, then cancel those that were left open too long."""
+        """Commit open tasks that are large or old enough, cancel those that were left open too long, and clear up."""
         for task in self._open_tasks():
             if task.images and self._is_due(task):
-                self._ledger.commit_task(task.id)
+                with suppress(QuotaFull, Conflict):
+                    self._ledger.commit_task(task.id)
         self._ledger.expire_open_tasks(self._open_hours * S_PER_HOUR)
+        self._ledger.return_request_keys()
+        clear_leftovers(self._incoming)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):

@@ -16,7 +16,9 @@ S_PER_HOUR = 3600.0
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Days = Annotated[float, Field(gt=0, le=36_500)]
+Hours = Annotated[float, Field(gt=0, le=876_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -120,7 +122,7 @@ class LimitSettings(Group):
     header_s: PositiveFloat = 10.0
     patience_s: PositiveFloat = 20.0
     slowest_kb_s: PositiveFloat = 8.0
-    open_hours: PositiveFloat = 24.0
+    open_hours: Hours = 24.0
 
     def intake(self) -> "IntakeLimits":
         """What one batch may bring."""
@@ -161,11 +163,11 @@ class RetentionSettings(Group):
     """What is kept how long. `keep` counts final versions (none: all)."""
 
     keep: Positive | None = None
-    task_days: PositiveFloat = 30.0
-    idempotency_hours: PositiveFloat = 72.0
-    grace_hours: PositiveFloat = 24.0
+    task_days: Days = 30.0
+    idempotency_hours: Hours = 72.0
+    grace_hours: Hours = 24.0
     sweep_minutes: PositiveFloat = 10.0
-    audit_days: PositiveFloat = 365.0
+    audit_days: Days = 365.0
 
     def policy(self) -> "Policy":
         """What a sweep may take."""

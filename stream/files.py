@@ -55,6 +55,8 @@ def write(path: Path, data: bytes) -> None:
 def place(path: Path, content: bytes | Path) -> None:
     """As `write`, but the caller flushes the folder. A Path as content is moved, or copied across file systems.
 
+    The file is as new as its name: what sweeps old files that nothing names yet must not take it for one.
+
     Raises:
         StorageFull: no room; nothing is left behind.
     """
@@ -63,6 +65,7 @@ def place(path: Path, content: bytes | Path) -> None:
         try:
             if isinstance(content, Path):
                 _move(content, temporary)
+                os.utime(temporary)
             else:
                 temporary.write_bytes(content)
             reach("file.written")

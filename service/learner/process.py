@@ -154,10 +154,13 @@ class LearnerProcess:
         self._next_sweep = time.monotonic() + kept.sweep_minutes * 60
         try:
             sweep(self._ledger, self._blobs, lease, kept.policy())
+        except LeaseLost:
+            raise
         except (StreamError, OSError) as error:
-            if isinstance(error, LeaseLost):
-                raise
             log.warning("the sweep was put off: %s", error)
+        except Exception:
+            # A learner that ended here would end again at its next sweep, and nothing would be learned.
+            log.exception("the sweep was put off")
 
 
 def _get_ready(workshop: Workshop) -> None:

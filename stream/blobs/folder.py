@@ -41,7 +41,8 @@ class FolderBlobs:
             with ThreadPoolExecutor(WRITERS) as pool:
                 for _ in pool.map(self._put, work):
                     pass
-        files.flush_folders(folders)
+        # A folder that another writer has made may not be durable in its own folder yet.
+        files.flush_folders(folders | {folder.parent for folder in folders if folder.parent != self.root})
 
     def get(self, key: str, *, verify: bool = True) -> bytes:
         try:

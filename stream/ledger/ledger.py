@@ -33,6 +33,7 @@ class Ledger:
         requests = Requests(database, timedelta(hours=keys_kept_h))
         self.begin_request = requests.begin
         self.abandon_request = requests.abandon
+        self.return_request_keys = requests.return_keys
 
         keys = Keys(database)
         self.create_key = keys.create

@@ -58,7 +58,8 @@ class Removing:
         """Delete provisional versions whose final was in force, and finals beyond the newest `keep`: their numbers.
 
         With the finals go provisional versions older than every one that is kept: their own finals were held.
-        What an alias points at, the parent of the one in force and what an unfinished task builds on always stay.
+        What an alias points at, the parent of the one in force and what an unfinished task builds on always stay, and
+        what a failed or cancelled task built on while its images are there, since it may be tried again.
 
         Raises:
             LeaseLost: nothing was deleted.
@@ -68,7 +69,7 @@ class Removing:
             check_held(connection, lease)
             leaving = {row.version: row for row in [*_superseded(connection), *_beyond(connection, keep)]}
             for row in leaving.values():
-                if _needed_because(connection, row) is None:
+                if _needed_because(connection, row) is None and not _may_be_retried_on(connection, row.version):
                     change_version_state(connection, lease, row, VersionState.DELETED, reason=DELETED_BY_RETENTION)
                     deleted.append(int(row.version))
         return sorted(deleted)
@@ -129,6 +130,14 @@ def _needed_because(connection: Connection, row: Row[Any]) -> str | None:
     building = (tasks.c.base == row.version) | (tasks.c.requested_base == row.version) | (tasks.c.id == row.task)
     task = connection.execute(select(tasks.c.id).where(building, tasks.c.state.in_(UNFINISHED))).scalar()
     return None if task is None else f"task {task} needs it"
+
+
+def _may_be_retried_on(connection: Connection, number: int) -> bool:
+    given_up = select(tasks.c.id).where(
+        tasks.c.base == number, tasks.c.state.in_([TaskState.FAILED, TaskState.CANCELLED])
+    )
+    stored = select(items.c.position).where(items.c.task.in_(given_up), items.c.purged.is_(False)).limit(1)
+    return connection.execute(stored).first() is not None
 
 
 def _superseded(connection: Connection) -> list[Row[Any]]:

@@ -1,11 +1,14 @@
 """Idempotency keys: the same request twice is answered with the first one's resource (design, invariant 9)."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from stream.errors import Conflict, InvalidContent
+from stream.errors import Conflict, InvalidContent, StreamError
 from stream.ledger.database import Database
 from stream.ledger.leases import owner_alive
 from stream.ledger.schema import requests
@@ -48,6 +51,8 @@ class Requests:
     def __init__(self, database: Database, kept: timedelta) -> None:
         self._database = database
         self._kept = kept
+        self._lock = threading.Lock()
+        self._not_returned: list[Ticket] = []
 
     def begin(self, ticket: Ticket, owner: str) -> Replay | None:
         """None: go on, the key is yours. A Replay: it was answered before.
@@ -63,7 +68,7 @@ class Requests:
                 "Idempotency-Key", f"a key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
             )
         now = self._database.now()
-        with self._database.write() as connection:
+        with self._write() as connection:
             connection.execute(delete(requests).where(requests.c.at < now - self._kept))
             row = connection.execute(select(requests).where(_named(ticket))).one_or_none()
             if row is None:
@@ -79,9 +84,36 @@ class Requests:
         return None
 
     def abandon(self, ticket: Ticket) -> None:
-        """Give the key back unused: a request that was refused uses up no key."""
-        with self._database.write() as connection:
-            connection.execute(delete(requests).where(_in_flight(ticket)))
+        """Give the key back unused: a request that was refused uses up no key.
+
+        Where the database does not take that now, `return_keys` or the next `begin` does it.
+        """
+        with self._lock:
+            self._not_returned.append(ticket)
+        with contextlib.suppress(StreamError):
+            self.return_keys()
+
+    def return_keys(self) -> None:
+        """Give back what could not be given back when its request ended. Raises Unavailable, StorageFull."""
+        if self._not_returned:
+            with self._write():
+                pass
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[Connection]:
+        """A write in which keys that are still to be given back are, if it is not undone."""
+        taken: list[Ticket] = []
+        try:
+            with self._database.write() as connection:
+                with self._lock:
+                    taken, self._not_returned = self._not_returned, []
+                for ticket in taken:
+                    connection.execute(delete(requests).where(_in_flight(ticket)))
+                yield connection
+        except BaseException:
+            with self._lock:
+                self._not_returned += taken
+            raise
 
 
 def complete(connection: Connection, ticket: Ticket | None, kind: str, resource: str | int) -> None:

@@ -1,5 +1,6 @@
 """Open tasks that their client left: committed by age where configured, given up in the end."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from service.chores import Chores
 from service.settings import load_settings
 from stream.blobs import open_blobs
 from stream.intake import Intake
-from stream.ledger import Ledger
+from stream.ledger import Ledger, Quota
 from stream.tasks import NewTask
 from tests import digits
 
@@ -67,3 +68,26 @@ def test_many_open_tasks_are_all_looked_after(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("service.chores.PAGE", 2)
     world.chores.turn()
     assert {world.state(task) for task in tasks} == {"queued"}
+
+
+def test_what_a_killed_upload_left_goes_in_time(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    old, young = world.settings.incoming / "upload-old", world.settings.incoming / "upload-young"
+    for place in (old, young):
+        place.mkdir(parents=True)
+        (place / "part-000000").write_bytes(b"image")
+    os.utime(old, (0, 0))
+    world.chores.turn()
+    assert not old.exists() and young.exists()
+
+
+def test_a_full_queue_keeps_no_open_task_from_being_given_up(tmp_path: Path) -> None:
+    world = World(tmp_path, learn__commit_minutes=1, limits__open_hours=2)
+    world.ledger.close()
+    world.ledger = Ledger.open(world.settings.database, clock=lambda: world.time, quota=Quota(queued_tasks=0))
+    world.intake = Intake(world.ledger, open_blobs(world.settings.blobs, tmp_path), world.settings.incoming)
+    world.chores = Chores(world.ledger, world.settings)
+    due, empty = world.open_task(images=1), world.open_task(images=0)
+    world.time += 3 * HOUR
+    world.chores.turn()
+    assert [world.state(task) for task in (due, empty)] == ["cancelled", "cancelled"]

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +102,12 @@ def test_temporary_files_of_a_crash_are_not_listed(tmp_path: Path) -> None:
     blobs.put_bytes("tasks/t1/a", b"x")
     (tmp_path / "blobs/tasks/t1/.b.1234").write_bytes(b"half")
     assert [blob.key for blob in blobs.list("tasks/")] == ["tasks/t1/a"]
+
+
+def test_a_file_is_as_new_as_its_name(tmp_path: Path) -> None:
+    """Or a sweep would take what was long on its way in for something that nobody wants."""
+    upload = tmp_path / "upload"
+    upload.write_bytes(b"image")
+    os.utime(upload, (0, 0))
+    files.place(tmp_path / "blob", upload)
+    assert time.time() - (tmp_path / "blob").stat().st_mtime < 60

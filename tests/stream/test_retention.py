@@ -187,3 +187,28 @@ def test_only_the_learner_sweeps(ledger: Ledger, blobs: Blobs, clock: Clock) -> 
     with pytest.raises(LeaseLost):
         sweep(ledger, blobs, lease, POLICY, now=TOMORROW)
     assert everything(blobs) == before
+
+
+def test_what_a_failed_task_built_on_stays_while_it_may_be_tried_again(
+    ledger: Ledger, blobs: Blobs, clock: Clock
+) -> None:
+    lease = learner(ledger)
+    held = claim(ledger, blobs, lease, "cat")
+    publish(ledger, blobs, lease, held, "provisional")
+    ledger.finish(lease, held.id)
+    later = claim(ledger, blobs, lease, "dog")
+    ledger.fail(lease, later.id, "it went wrong")
+    publish_final(ledger, blobs, lease, "cow")
+    policy = Policy(keep=1, task_days=30, grace_s=3600)
+    assert 1 not in sweep(ledger, blobs, lease, policy, now=TOMORROW).versions
+    assert ledger.retry(later.id).state == "queued"
+    ledger.cancel(later.id, by="ann")
+    clock.forward(days=40)
+    assert sweep(ledger, blobs, lease, policy, now=TOMORROW).images >= 1
+    assert 1 in sweep(ledger, blobs, lease, policy, now=TOMORROW).versions
+
+
+def publish_final(ledger: Ledger, blobs: Blobs, lease: Lease, label: str) -> None:
+    """Two tasks learned one after the other, so that nothing older is the parent of what is in force."""
+    for number in range(2):
+        learn(ledger, blobs, lease, f"{label} {number}")

@@ -1,11 +1,13 @@
 """The same request twice is one request."""
 
+import sqlite3
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stream.errors import Conflict, InvalidContent
+from stream.errors import Conflict, InvalidContent, Unavailable
 from stream.ledger import Ledger, Replay, Ticket
 from stream.tasks import NewTask, new_task_id
 from tests.stream.conftest import Clock
@@ -107,3 +109,28 @@ def test_every_write_of_a_client_completes_its_request(ledger: Ledger) -> None:
     assert completed(ledger.purge_images, task_id=task.id) == ("task", task.id)
     assert completed(ledger.move_alias, name="canary", version=2, by="ann") == ("promotion", "3")
     assert completed(ledger.delete_version, number=1) == ("version", "1")
+
+
+def test_a_key_that_could_not_be_given_back_is_given_back_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.ledger.database.BUSY_TIMEOUT_S", 0.1)
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/requests.db")
+    ledger.acquire_lease(OWNER, "a", "here", 8.0)
+    other = replace(OPEN, key="key-2")
+    for ticket in (OPEN, other):
+        ledger.begin_request(ticket, OWNER)
+    with sqlite3.connect(tmp_path / "requests.db", isolation_level=None) as busy:
+        busy.execute("BEGIN IMMEDIATE")
+        ledger.abandon_request(OPEN)
+        with pytest.raises(Unavailable):
+            ledger.return_request_keys()
+        busy.execute("ROLLBACK")
+    busy.close()
+    with pytest.raises(Conflict):
+        ledger.begin_request(other, OWNER)
+    ledger.return_request_keys()
+    assert ledger.begin_request(OPEN, OWNER) is None
+    with pytest.raises(Conflict):
+        ledger.begin_request(OPEN, OWNER)
+    ledger.close()
