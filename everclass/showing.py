@@ -1,6 +1,7 @@
 """What a person sees on the terminal, and what a script reads in its place."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from rich.table import Table
 
 from everclass.multipart import Sent
 from everclass.results import Task
+
+NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What a terminal would obey instead of showing it; some words in a table come from whoever was refused."""
 
 
 def show_json(value: BaseModel | Sequence[BaseModel] | dict[str, object]) -> None:
@@ -46,7 +50,7 @@ def word(value: object) -> str:
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, list | tuple):
         return ", ".join(word(part) for part in value) or "–"
-    return str(value)
+    return NOT_SHOWN.sub("?", str(value))
 
 
 def percent(rate: float | None) -> str:

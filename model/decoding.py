@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +22,9 @@ from model.preprocess import evaluation_view
 from model.spec import BackboneSpec
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+NEEDED = re.compile("PATH$|PYTHON|LD_|LANG$|LC_|TMPDIR$|HOME$|VIRTUAL_ENV$|OMP_|COVERAGE_|COV_CORE_")
+"""Variables of the environment that children get, by how their names begin."""
 
 DIED = {"fault": "content", "message": "the image cannot be decoded: the decoder dies of it"}, b""
 TOO_SLOW = {"fault": "content", "message": "the image takes too long to decode"}, b""
@@ -122,7 +127,7 @@ class Child:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | ONE_THREAD,
+            env=_needed(os.environ) | ONE_THREAD,
             cwd=Path(__file__).resolve().parents[1],
         )
 
@@ -155,6 +160,11 @@ class Child:
                 assert stream is not None
                 stream.close()
         return self._process.wait()
+
+
+def _needed(environment: Mapping[str, str]) -> dict[str, str]:
+    """What Python needs to start: a decoder reads what strangers made, and has no business with anyone's secrets."""
+    return {name: value for name, value in environment.items() if NEEDED.match(name)}
 
 
 def open_decoder(children: int, max_pixels: int, most_s: float) -> Decoder:

@@ -165,11 +165,20 @@ class Follower:
         log.info("version %d is in force here (promotion %d)", found.serving.version, found.serving.seq)
 
     def _note(self, serving: Serving, error: Exception) -> None:
-        self._failure = Failure(serving, str(error), time.monotonic() + RETRY_LOAD_S)
+        self._failure = Failure(serving, _in_public(error), time.monotonic() + RETRY_LOAD_S)
         self._metrics.swapped("failed")
         log.error("version %d is in force but cannot be loaded here: %s", serving.version, error)
         if isinstance(error, NotFound | DamagedBlob):
             self._mark_damaged(serving.version, str(error))
+
+
+def _in_public(error: Exception) -> str:
+    """What anyone may read of it: the log has the places and addresses."""
+    if isinstance(error, NotFound | DamagedBlob):
+        return "its files are missing or damaged"
+    if isinstance(error, NotServable):
+        return str(error)
+    return "the blob store or the database does not answer as it should"
 
 
 def check_servable(version: Version) -> None:

@@ -2,9 +2,14 @@
 
 uvicorn waits for ever for a head and for a reader; BentoML lets nobody tell it otherwise, but takes its protocol from a
 table. Bodies are not waited for here: the edge does that, and can say so (408).
+
+A TLS handshake comes before a connection is one that can be counted, and asyncio gives it a minute. It gets the time of
+a head here, and the process as many files as it may have, so that idle handshakes leave room for others.
 """
 
 import asyncio
+import asyncio.constants
+import resource
 from typing import Any
 
 import uvicorn.config
@@ -18,6 +23,9 @@ Protocol: Any = AutoHTTPProtocol
 
 def install(limits: LimitSettings) -> None:
     """Let uvicorn, once it starts in this process, look after its connections with these limits."""
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = limits.header_s
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     uvicorn.config.HTTP_PROTOCOLS["auto"] = type("Limited", (Patient,), {"limits": limits})  # type: ignore[assignment]
 
 

@@ -46,8 +46,8 @@ def differences(settings: Settings, description: dict[str, Any]) -> Iterator[str
 def _in_force(parts: Assembly) -> tuple[Serving | None, str | None]:
     try:
         return parts.ledger.serving(), None
-    except StreamError as error:
-        return None, str(error)
+    except StreamError:
+        return None, "the database does not answer"
 
 
 def _learner(parts: Assembly) -> LearnerBody:

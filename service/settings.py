@@ -6,11 +6,12 @@ the same variables.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -35,6 +36,10 @@ from service.setting_groups import (
 )
 
 FILE_NAME = "everclass.toml"
+HIDDEN = "***"
+SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
+"""Names of parameters in a URL that are nobody's business."""
+
 FILE_VARIABLE = "EVERCLASS_CONFIG"
 PREFIX = "EVERCLASS_"
 FILES = ("weights", "keys.admin_file", "tls.certfile", "tls.keyfile")
@@ -237,9 +242,17 @@ def _written(value: object) -> str:
 
 
 def _masked(value: str | None) -> str | None:
+    """A URL without its passwords, wherever in it the library that reads it may find one."""
     if value is None:
         return None
-    url = urlsplit(value)
-    if url.password is None:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if "://" not in value:
         return value
-    return urlunsplit(url._replace(netloc=url.netloc.replace(f":{url.password}@", ":***@")))
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        return HIDDEN
+    hidden = {name: HIDDEN for name in url.query if SECRET.search(name)}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True).replace(quote(HIDDEN), HIDDEN)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from getpass import getuser
+from socket import gethostname
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
@@ -86,6 +88,7 @@ def create(
 
     expires_at = None if expires is None else datetime.now(UTC) + span(expires)
     key, token = ledger.create_key(NewKey(name, Scope(scope), expires_at, rate, images_per_day))
+    _note(ledger, "everclass keys create", key)
     if as_json:
         show_json({**_shown(key), "key": token})
         return
@@ -113,10 +116,21 @@ def list_keys(ledger: "Ledger", as_json: bool) -> None:
 def revoke(ledger: "Ledger", key: str, as_json: bool) -> None:
     """Revoke the key with this id or name, for good."""
     revoked = ledger.revoke_key(key)
+    _note(ledger, "everclass keys revoke", revoked)
     if as_json:
         show_json(_shown(revoked))
     else:
         click.echo(f"key {revoked.id} ({revoked.name}) is revoked")
+
+
+def _note(ledger: "Ledger", command: str, key: "Key") -> None:
+    """Write into the audit log what was done to a key, and by which account of this machine."""
+    from stream.keys import AuditEntry
+
+    who = f"{getuser()} at {gethostname()}"
+    about = f"{key.id} {key.name} {key.scope}"
+    now = datetime.now(UTC)
+    ledger.record_audit([AuditEntry(now, None, who, command, "RUN", 200, about, None)])
 
 
 def span(text: str) -> timedelta:

@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from fastapi import Request
 from starlette.routing import BaseRoute, Match
@@ -112,8 +113,19 @@ class Door:
 
     def _call(self, scope: Scope, caller: Caller | None) -> Call:
         path = getattr(scope.get("route"), "path_format", None) or self._route(scope) or UNKNOWN
-        remote = scope["client"][0] if scope.get("client") else None
-        return Call(scope["method"], path, remote, caller)
+        return Call(scope["method"], path, _remote(scope), caller)
+
+
+def _remote(scope: Scope) -> str | None:
+    """The client's address; None where a proxy in front of us passed on something else."""
+    if not scope.get("client"):
+        return None
+    remote = str(scope["client"][0])
+    try:
+        ip_address(remote)
+    except ValueError:
+        return None
+    return remote
 
 
 def check_host(scope: Scope, settings: KeySettings) -> None:

@@ -11,7 +11,7 @@ from stream.keys import AuditEntry
 from stream.ledger.database import Database
 from stream.ledger.pages import Page, page_of_rows
 from stream.ledger.schema import audit
-from stream.ledger.words import made_storable
+from stream.ledger.words import made_shown
 
 MOST_CHARACTERS = 300
 
@@ -45,7 +45,7 @@ class Audit:
 
 
 def _fitted(entry: AuditEntry) -> AuditEntry:
-    """The entry with texts that a database keeps: some of them come from whoever was refused."""
+    """The entry with texts that can be kept and shown as they are: some of them come from whoever was refused."""
     return replace(
         entry,
         route=_short(entry.route) or "",
@@ -56,7 +56,7 @@ def _fitted(entry: AuditEntry) -> AuditEntry:
 
 
 def _short(text: str | None) -> str | None:
-    return None if text is None else (made_storable(text) or "")[:MOST_CHARACTERS]
+    return None if text is None else (made_shown(text) or "")[:MOST_CHARACTERS]
 
 
 def _value(row: Row[Any]) -> AuditEntry:

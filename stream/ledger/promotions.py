@@ -14,7 +14,7 @@ from stream.ledger.requests import Ticket, complete
 from stream.ledger.schema import aliases, in_rfc3339, promotions, versions
 from stream.ledger.task_rows import NEW_ROOT, task_row
 from stream.ledger.version_rows import labels_of, version_row, version_value
-from stream.ledger.words import is_number, storable
+from stream.ledger.words import is_number, shown
 from stream.versions import (
     SERVING,
     Expected,
@@ -104,7 +104,7 @@ class Promotions:
             raise InvalidContent.of(
                 "alias", "an alias has up to 64 of a–z, 0–9, '.', '_', '-' and starts with a letter"
             )
-        storable(reason, "reason")
+        shown(reason, "reason", lines=True)
         with self._database.write() as connection:
             target = version_row(connection, version)
             _check_expected(connection, name, expected)

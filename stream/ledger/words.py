@@ -46,11 +46,6 @@ def shown(text: str | None, field: str, *, lines: bool = False) -> str | None:
     return storable(text, field)
 
 
-def made_storable(text: str | None) -> str | None:
-    """The text with `?` in place of what no database keeps."""
-    return None if text is None else NOT_STORED.sub("?", text)
-
-
 def made_shown(text: str | None) -> str | None:
     """The text as one line with `?` in place of what `shown` refuses."""
     return None if text is None else LINE_ENDS.sub("?", DECEIVING.sub("?", NOT_STORED.sub("?", text)))

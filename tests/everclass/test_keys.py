@@ -10,7 +10,9 @@ from click.testing import CliRunner, Result
 
 from everclass.commands.keys import span
 from everclass.main import cli
+from service.settings import load_settings
 from stream.keys import TOKEN
+from stream.ledger import Ledger
 
 
 def run(folder: Path, *words: str) -> Result:
@@ -67,3 +69,19 @@ def test_spans_have_a_unit() -> None:
     for wrong in ("30", "0d", "-1d", "1w", "1 d", "9999999d", ""):
         with pytest.raises(click.BadParameter):
             span(wrong)
+
+
+def test_what_is_done_to_keys_stands_in_the_audit_log(tmp_path: Path) -> None:
+    run(tmp_path, "create", "--scope", "learn", "--name", "ci")
+    run(tmp_path, "revoke", "ci")
+    ledger = Ledger.open(load_settings({"data_dir": tmp_path}).settings.database)
+    revoked, created = ledger.audit().items
+    ledger.close()
+    assert (created.route, revoked.route) == ("everclass keys create", "everclass keys revoke")
+    assert created.object is not None and created.object.endswith(" ci learn") and created.name and created.key is None
+
+
+def test_the_data_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    run(place, "create", "--scope", "learn", "--name", "ci")
+    assert [oct(path.stat().st_mode & 0o077) for path in (place, place / "everclass.db")] == ["0o0", "0o0"]

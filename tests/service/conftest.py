@@ -31,7 +31,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             given["serve.decoders"] = 0
             named = {name.replace("__", "."): value for name, value in flags.items()}
             service = make_app(load_settings(given | named).settings)
-            client = TestClient(service.asgi, base_url="http://localhost", raise_server_exceptions=False)
+            here = ("127.0.0.1", 50_000)
+            client = TestClient(service.asgi, "http://localhost", raise_server_exceptions=False, client=here)
             client.app_state = service.app.state  # type: ignore[attr-defined]
             return stack.enter_context(client)
 

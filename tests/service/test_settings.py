@@ -110,6 +110,14 @@ def test_passwords_are_not_shown() -> None:
     settings = load_settings({"database_url": "postgresql://me:secret@host/db"}).settings
     assert settings.shown()["database_url"] == "postgresql://me:***@host/db"
     assert settings.shown()["blobs_url"] is None
+    for url in (
+        "postgresql:///db?host=h&user=u&password=secret",
+        "postgresql://u:sec/ret@h/db?sslpassword=secret",
+        "postgresql://u:secret#?@h/db",
+        "postgresql://u:secret@[/db",
+    ):
+        shown = load_settings({"database_url": url}).settings.shown()["database_url"]
+        assert "secret" not in str(shown) and "sec/ret" not in str(shown) and "***" in str(shown), shown
     assert load_settings({"blobs_url": "s3://bucket/x"}).settings.shown()["blobs_url"] == "s3://bucket/x"
 
 
@@ -118,3 +126,12 @@ def test_places_follow_from_the_data_folder(tmp_path: Path) -> None:
     assert settings.database == f"sqlite:///{tmp_path}/everclass.db"
     assert settings.blobs == f"{tmp_path}/blobs"
     assert (settings.incoming, settings.cache) == (tmp_path / "incoming", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "name", ["retention.task_days", "retention.grace_hours", "limits.open_hours", "retention.audit_days"]
+)
+@pytest.mark.parametrize("value", ["inf", "nan", "1e12"])
+def test_times_that_no_calendar_has_are_refused(name: str, value: str) -> None:
+    with pytest.raises(WrongSettings, match=name):
+        load_settings({name: float(value)})

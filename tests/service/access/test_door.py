@@ -191,7 +191,7 @@ def test_what_is_changed_and_who_is_refused_is_written_down_and_nothing_else(ser
         (None, "GET", "unknown", 401, None, 1),
     ]
     [line] = [line for line in log(client, boss) if line["status"] == 403]
-    assert line["remote"] == "testclient"
+    assert line["remote"] == "127.0.0.1"
     assert line["key"] == id_named(client, "reader")
 
 

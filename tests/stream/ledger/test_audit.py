@@ -29,6 +29,9 @@ def test_what_strangers_sent_is_made_fit_to_keep(ledger: Ledger) -> None:
     ledger.record_audit([entry(route="/\x00\ud800" + "x" * 500, object="y" * 400, remote=None)])
     [kept] = ledger.audit().items
     assert (kept.route[:4], len(kept.route), kept.object) == ("/??x", 300, "y" * 300)
+    ledger.record_audit([entry(object="\x1b]0;pwned\x07\nline\u202ertl", remote="1.2.3.4\x1b[31m")])
+    shown = ledger.audit().items[0]
+    assert (shown.object, shown.remote) == ("?]0;pwned??line?rtl", "1.2.3.4?[31m")
 
 
 def test_old_entries_are_forgotten_and_numbers_go_on(ledger: Ledger, clock: Clock) -> None:
