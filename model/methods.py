@@ -18,6 +18,7 @@ from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method, Tuner
 from model.regularisers import Consolidation, Distillation
 from model.sample_scale import SampleScale
+from model.shrinkage import FEW_FOR_THE_DIMENSION
 from model.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import (
     AdapterTuner,
@@ -35,6 +36,9 @@ from model.tuners import (
     SubSpaceTuner,
 )
 
+WARM_ALIGNER = GaussianAligner(
+    AlignmentPlan(few_images=FEW_FOR_THE_DIMENSION), on_first_task=True, start="discriminant"
+)
 PLUS_ALIGNER = GaussianAligner(AlignmentPlan(mean_decay=False, sample_scale=SampleScale()))
 PLUS_LEARNER = Method(
     HybridTuner(), objective=SymmetricCrossEntropy(), optimisation=Optimisation(schedule="cosine", floor_lr=None)
@@ -102,16 +106,17 @@ MODIFIERS: dict[str, Callable[[Method], Method]] = {
         method, aligner=GaussianAligner(AlignmentPlan(logit_norm=False), on_first_task=method.joint)
     ),
     "ca_shrink": lambda method: replace(method, aligner=PLUS_ALIGNER),
-    "warm": lambda method: replace(method, aligner=GaussianAligner(on_first_task=True, start="discriminant")),
+    "warm": lambda method: replace(method, aligner=WARM_ALIGNER),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
     "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=EvenAveraging()),
     "cofima": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=FisherAveraging()),
     "m2000": lambda method: _projected(method, 2_000),
 }
 """What `+` adds to a method: alignment of its heads (`ca_plain`: without logit normalisation; `ca_shrink`: as SLCA++
-has it; `warm`: begun from the linear discriminant, after the first task too), statistics carried along, weights
-averaged over tasks, half and half (`averaging`) or by how much each task's loss depends on them (`cofima`), at three
-times the backbone's rate, and 2,000 random projections instead of 10,000."""
+has it; `warm`: begun from the linear discriminant, after the first task too, each class borrowing of the pooled
+covariance by how few its images are for the dimension), statistics carried along, weights averaged over tasks, half and
+half (`averaging`) or by how much each task's loss depends on them (`cofima`), at three times the backbone's rate, and
+2,000 random projections instead of 10,000."""
 
 AVERAGING_SCALE = 3.0
 """Half of each step is taken back, so that the whole backbone may take larger ones (chosen on validation images)."""

@@ -75,7 +75,10 @@ def _parts(
     """What each class's own factor, and the pool's, are multiplied by."""
     if few_images is None:
         return np.ones(statistics.class_count), np.zeros(statistics.class_count)
-    alpha_C, widening_C = few_images.borrowed_C(statistics.count_C), few_images.widening_C(statistics.count_C)
+    alpha_C, widening_C = (
+        few_images.borrowed_C(statistics.count_C, statistics.dimension),
+        few_images.widening_C(statistics.count_C),
+    )
     return widening_C * np.sqrt(1 - alpha_C), widening_C * np.sqrt(alpha_C)
 
 

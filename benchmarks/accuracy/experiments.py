@@ -10,7 +10,7 @@ from model.alignment import AlignmentPlan
 from model.drift import RidgeDrift
 from model.method import Aligner
 from model.sample_scale import SampleScale
-from model.shrinkage import FewImages
+from model.shrinkage import FEW_FOR_THE_DIMENSION, FewImages
 from model.statistics import ClassStatistics
 
 Stored = Callable[[ClassStatistics], ClassStatistics]
@@ -88,7 +88,7 @@ def paper(**changes: object) -> Setting:
 
 def ours(images: int | None = None, **changes: object) -> Setting:
     """The server's default with other settings of stage 2."""
-    plan = AlignmentPlan(**changes)  # type: ignore[arg-type]
+    plan = AlignmentPlan(**{"few_images": FEW_FOR_THE_DIMENSION, **changes})  # type: ignore[arg-type]
     return Setting(GaussianAligner(plan, on_first_task=True, start="discriminant"), RidgeDrift(), images=images)
 
 
@@ -103,6 +103,13 @@ FORMS: Mapping[str, Stored] = {
     "shared by the task": shared,
     "diagonal": diagonal,
     "spherical": spherical,
+}
+
+BORROWING: Mapping[str, FewImages | None] = {
+    "nothing": None,
+    "κ = D/8": FewImages(fewer_than=None, of_dimension=0.125),
+    "κ = D/4": FEW_FOR_THE_DIMENSION,
+    "κ = D/2": FewImages(fewer_than=None, of_dimension=0.5),
 }
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -143,6 +150,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         "in which form are covariances stored?",
         {f"SLCA, {name}": Setting(stored=form) for name, form in FORMS.items()}
         | {f"ours, {name}": Setting(ours().aligner, RidgeDrift(), form) for name, form in FORMS.items()},
+    ),
+    "borrowing": Experiment(
+        "how much of the pooled covariance does each class borrow?",
+        {f"ours, {name}": ours(few_images=rule) for name, rule in BORROWING.items()}
+        | {f"SLCA, {name}": paper(few_images=rule) for name, rule in BORROWING.items()},
     ),
     "few images": Experiment(
         "statistics of fewer images (stage 1 saw them all): borrowing the pooled covariance or not",

@@ -8,8 +8,16 @@ from model.shrinkage import FewImages, oracle_shrunk
 
 def test_one_image_borrows_all_and_enough_images_borrow_nothing() -> None:
     few = FewImages(kappa=4.0, fewer_than=10)
-    np.testing.assert_allclose(few.borrowed_C(np.array([1, 2, 5, 9, 10, 500])), [1, 0.8, 0.5, 1 / 3, 0, 0])
+    np.testing.assert_allclose(few.borrowed_C(np.array([1, 2, 5, 9, 10, 500]), 8), [1, 0.8, 0.5, 1 / 3, 0, 0])
     np.testing.assert_allclose(few.widening_C(np.array([1, 4, 10])), [np.sqrt(2), np.sqrt(1.25), 1])
+
+
+def test_more_dimensions_borrow_more_and_no_number_of_images_is_enough() -> None:
+    few = FewImages(kappa=4.0, fewer_than=None, of_dimension=0.25)
+    counts = np.array([1, 33, 1000])
+    np.testing.assert_allclose(few.borrowed_C(counts, 128), [1, 0.5, 32 / 1031])
+    np.testing.assert_allclose(few.borrowed_C(counts, 8), [1, 4 / 36, 4 / 1003])
+    assert few.widening_C(counts)[2] > 1
 
 
 def test_the_shrunk_covariance_agrees_with_the_textbook_formula() -> None:
