@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from stream.manifest import load_manifest
+from stream.manifest import load_manifest, manifest_key
 from tests import digits
 from tests.service.conftest import Serve
 from tests.service.pictures import files
@@ -122,6 +122,7 @@ def test_a_version_in_force_that_cannot_be_loaded_leaves_the_last_good_one_servi
     ready = client.get("/readyz").json()
     assert (ready["ready"], ready["version"], ready["behind"]) == (True, 6, True)
     assert "damaged" in ready["reason"]
+    assert str(client.app_state.assembly.settings.root) not in ready["reason"]
     ledger.move_alias("serving", 4, by="another service")
     assert answers(client) == 4
     assert client.get("/readyz").json()["behind"] is False
@@ -186,3 +187,15 @@ def test_the_swap_finds_loaded_versions_again_and_keeps_no_more_than_allowed(ser
         client.post("/rollback", json={"version": version})
         assert answers(client) == version
         assert len(shelf.digests) <= 2
+
+
+def test_why_a_version_cannot_be_loaded_is_told_without_places(client: TestClient) -> None:
+    assembly = client.app_state.assembly
+    manifest = assembly.settings.root / "blobs" / manifest_key(assembly.ledger.version(2).digest)
+    manifest.unlink()
+    manifest.mkdir()
+    assembly.ledger.move_alias("serving", 2, by="another service")
+    assert answers(client) == 6
+    ready = client.get("/readyz").json()
+    assert (ready["version"], ready["behind"]) == (6, True)
+    assert ready["reason"] and "/" not in ready["reason"] and "Errno" not in ready["reason"]

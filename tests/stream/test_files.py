@@ -52,6 +52,15 @@ def test_many_blobs_flush_their_folder_once(tmp_path: Path, flushed: list[str]) 
     assert sum(name.startswith(f"{folder}/.") for name in flushed) == 10
 
 
+def test_a_folder_that_another_writer_made_is_made_durable_too(tmp_path: Path, flushed: list[str]) -> None:
+    """Whoever made it may not have come to flush the folder that it lies in."""
+    blobs = FolderBlobs(tmp_path / "blobs")
+    (tmp_path / "blobs/tasks/t1").mkdir(parents=True)
+    flushed.clear()
+    blobs.put_bytes("tasks/t1/image", b"x")
+    assert str(tmp_path / "blobs/tasks") in flushed
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_no_room_is_named_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
