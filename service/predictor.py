@@ -142,14 +142,7 @@ class Predictor:
             asyncio.wrap_future(self._decoders.submit(asker, self._decode, images[index], index, target))
             for index in range(1, len(images))
         ]
-        try:
-            return await asyncio.gather(*pieces)
-        except BaseException:
-            # The version may not be given back while a thread reads what it is.
-            for piece in pieces:
-                piece.cancel()
-            await asyncio.gather(*pieces, return_exceptions=True)
-            raise
+        return await asyncio.gather(*pieces)
 
     def _start(self, wanted: Wanted, image: bytes) -> Started | None:
         """Runs in a thread of the pool; None where the version has to be loaded first."""
