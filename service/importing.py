@@ -29,10 +29,10 @@ from model.spec import BackboneSpec
 from service.exporting import file_name
 from service.settings import Settings
 from stream.blobs import Blobs
-from stream.errors import InvalidContent, NotFound
+from stream.errors import InvalidContent, NotFound, Unavailable
 from stream.labels import clean_label
 from stream.ledger import Ledger
-from stream.manifest import Manifest, Part, part_key, store_version
+from stream.manifest import Manifest, Part, check_stored, part_key, store_version
 from stream.sources.archive import BROKEN, is_damage
 from stream.versions import Version, VersionClass, VersionDraft
 
@@ -46,6 +46,8 @@ WIDEST_GAP = 1e-3
 LARGEST_IMAGE = 2048
 """Pixels; a network is made for the size before its weights can be compared."""
 REASON = "imported: to be promoted by a person"
+TRIES = 3
+"""How often its blobs are stored: a learner may sweep an old one of the same name while it is not yet named again."""
 
 
 class WrongArchive(Exception):
@@ -72,7 +74,6 @@ def import_version(ledger: Ledger, blobs: Blobs, settings: Settings, path: Path,
     )
     runtime = _runtime(ledger, settings, key)
     _prove(snapshot, parts, manifest, runtime, settings.serve.threads)
-    store_version(blobs, manifest, parts)
     draft = VersionDraft(
         kind="final",
         digest=manifest.digest,
@@ -83,7 +84,13 @@ def import_version(ledger: Ledger, blobs: Blobs, settings: Settings, path: Path,
         reason=REASON,
         note=note,
     )
-    return ledger.add_root(draft)
+    for _ in range(TRIES):
+        store_version(blobs, manifest, parts)
+        try:
+            return ledger.add_root(draft, check_stored=lambda: check_stored(blobs, manifest))
+        except NotFound:
+            continue
+    raise Unavailable("its blobs are swept as soon as they are stored")
 
 
 def _snapshot(path: Path, most_bytes: int) -> Snapshot:

@@ -1,6 +1,5 @@
 """What may go, goes: versions that nothing needs, images that were learned from, blobs that nothing names."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -8,7 +7,9 @@ from itertools import groupby
 from stream.blobs import BlobInfo, Blobs
 from stream.failpoints import reach
 from stream.ledger import Lease, Ledger
-from stream.manifest import manifest_key, part_key
+
+SHARED = ("parts/", "manifests/")
+OF_TASKS = ("tasks/", "checkpoints/")
 
 
 @dataclass(frozen=True)
@@ -49,28 +50,49 @@ def sweep(ledger: Ledger, blobs: Blobs, lease: Lease, policy: Policy, *, now: da
     for key in images:
         blobs.delete(key)
     oldest = (now or datetime.now(UTC)) - timedelta(seconds=policy.grace_s)
-    blobs.clear_half_written(oldest)
-    gone = [blob for blob in _unnamed(ledger, blobs, oldest) if delete_if_still_old(blobs, blob.key, oldest)]
+    gone = [*clear_unnamed(ledger, blobs, lease, oldest), *_clear_unnamed_of_tasks(ledger, blobs, oldest)]
     return Swept(tuple(versions), len(images), len(images) + len(gone), sum(blob.size_bytes for blob in gone))
 
 
-def _unnamed(ledger: Ledger, blobs: Blobs, oldest: datetime) -> Iterator[BlobInfo]:
-    """Blobs past their grace that nothing names. What names a blob is read after the blobs were listed."""
-    shared = [blob for prefix in ("parts/", "manifests/") for blob in blobs.list(prefix) if blob.modified_at < oldest]
+def clear_unnamed(ledger: Ledger, blobs: Blobs, lease: Lease, oldest: datetime) -> list[BlobInfo]:
+    """Delete parts and manifests that nothing names and that were neither written nor renewed since `oldest`.
+
+    Whoever is about to name one meanwhile finds it gone inside the write that would name it, and stores it anew.
+    What names a blob is read after the blobs were listed.
+
+    Raises:
+        LeaseLost: another learner is at work; what it stores stays.
+    """
+    for prefix in SHARED:
+        blobs.clear_half_written(prefix, oldest)
+    old = [blob for prefix in SHARED for blob in blobs.list(prefix) if blob.modified_at < oldest]
     named = ledger.references()
-    needed = {part_key(digest) for digest in named.parts} | {manifest_key(digest) for digest in named.manifests}
-    yield from (blob for blob in shared if blob.key not in needed)
-    yield from _unnamed_of_tasks(ledger, blobs, named.checkpoints, oldest)
+    needed = named.shared_keys
+    gone = []
+    for blob in old:
+        if blob.key in needed:
+            continue
+        with ledger.naming_halted(lease, named) as named_since:
+            if blob.key not in named_since and delete_if_still_old(blobs, blob.key, oldest):
+                gone.append(blob)
+    return gone
 
 
-def _unnamed_of_tasks(
-    ledger: Ledger, blobs: Blobs, checkpoints: frozenset[str], oldest: datetime
-) -> Iterator[BlobInfo]:
-    for prefix in ("tasks/", "checkpoints/"):
+def _clear_unnamed_of_tasks(ledger: Ledger, blobs: Blobs, oldest: datetime) -> list[BlobInfo]:
+    """The same for checkpoints, which the learner alone names, and for images of tasks that take none any more."""
+    for prefix in OF_TASKS:
+        blobs.clear_half_written(prefix, oldest)
+    checkpoints = ledger.references().checkpoints
+    still_open = ledger.open_tasks()
+    gone = []
+    for prefix in OF_TASKS:
         for task_id, some in groupby(blobs.list(prefix), key=lambda blob: blob.key.split("/")[1]):
             old = [blob for blob in some if blob.modified_at < oldest]
-            needed = (ledger.image_keys(task_id) | checkpoints) if old else checkpoints
-            yield from (blob for blob in old if blob.key not in needed)
+            if not old or task_id in still_open:
+                continue
+            needed = ledger.image_keys(task_id) | checkpoints
+            gone += [blob for blob in old if blob.key not in needed and delete_if_still_old(blobs, blob.key, oldest)]
+    return gone
 
 
 def delete_if_still_old(blobs: Blobs, key: str, oldest: datetime) -> bool:

@@ -17,7 +17,7 @@ from service.learner.publishing import Publisher
 from service.learner.reporter import Reporter
 from service.learner.workshop import Workshop
 from stream.failpoints import reach
-from stream.retention import delete_if_still_old
+from stream.retention import clear_unnamed, delete_if_still_old
 from stream.tasks import Phase, Task
 from stream.versions import Version, VersionState
 
@@ -93,7 +93,10 @@ class ForgetRun:
         return plan
 
     def _purge(self) -> None:
-        """The ledger lets go first and the bytes go afterwards; features of held-out images are only a cache."""
+        """The ledger lets go first and the bytes go afterwards; features of held-out images are only a cache.
+
+        With the purged versions goes what was stored for one that never came to be, as it may know the class too.
+        """
         self._report.enter(Phase.PUBLISHING)
         made = self._made()
         if made is not None and made.state == VersionState.HELD:
@@ -101,8 +104,9 @@ class ForgetRun:
         began = datetime.now(UTC)
         self._ledger.purge_class(self._workshop.heartbeat.lease, self._task.id)
         reach("sweep.marked")
-        keys, prefixes = self._ledger.purged_blobs(self._label)
-        for key in [*keys, *(blob.key for prefix in prefixes for blob in self._blobs.list(prefix))]:
+        images, prefixes = self._ledger.purged_blobs(self._label)
+        for key in [*images, *(blob.key for prefix in prefixes for blob in self._blobs.list(prefix))]:
             self._workshop.check()
             delete_if_still_old(self._blobs, key, began)
+        clear_unnamed(self._ledger, self._blobs, self._workshop.heartbeat.lease, began)
         shutil.rmtree(self._workshop.cache / "features", ignore_errors=True)

@@ -80,8 +80,8 @@ class Blobs(Protocol):
         """Renew the grace time of blobs that are there already. Raises NotFound."""
         ...
 
-    def clear_half_written(self, oldest: datetime) -> int:
-        """Remove what writers that were killed before `oldest` left behind, which is no blob: how many files."""
+    def clear_half_written(self, prefix: str, oldest: datetime) -> int:
+        """Remove what writers that were killed before `oldest` left below the prefix, which is no blob: how many."""
         ...
 
 

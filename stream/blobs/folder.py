@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stream import files
-from stream.blobs.blobs import BlobInfo, Content, check_bytes, check_file, check_key, check_prefix
+from stream.blobs.blobs import KEY, BlobInfo, Content, check_bytes, check_file, check_key, check_prefix
 from stream.errors import DamagedBlob, NotFound
 
 WRITERS = 8
@@ -69,8 +69,12 @@ class FolderBlobs:
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         for path in _files_below(self.root / check_prefix(prefix)):
+            key = path.relative_to(self.root).as_posix()
+            if not KEY.fullmatch(key):
+                # Somebody else's file, which no sweep may stumble over.
+                continue
             with contextlib.suppress(FileNotFoundError):
-                yield _info(path.relative_to(self.root).as_posix(), path.stat())
+                yield _info(key, path.stat())
 
     def delete(self, key: str) -> None:
         place = self._place(key)
@@ -86,8 +90,8 @@ class FolderBlobs:
             except FileNotFoundError:
                 raise NotFound("blob", key) from None
 
-    def clear_half_written(self, oldest: datetime) -> int:
-        return files.clear_half_written(self.root, oldest.timestamp())
+    def clear_half_written(self, prefix: str, oldest: datetime) -> int:
+        return files.clear_half_written(self.root / check_prefix(prefix), oldest.timestamp())
 
     def _place(self, key: str) -> Path:
         return self.root / check_key(key)

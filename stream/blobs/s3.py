@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stream.blobs.blobs import BlobInfo, Content, check_bytes, check_key, check_prefix, promised_digest
+from stream.blobs.blobs import KEY, BlobInfo, Content, check_bytes, check_key, check_prefix, promised_digest
 from stream.blobs.cache import BlobCache
 from stream.errors import NotFound, Unavailable
 
@@ -83,7 +83,8 @@ class S3Blobs:
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + check_prefix(prefix)):
                 for entry in page.get("Contents", []):
                     key = entry["Key"].removeprefix(self._prefix)
-                    yield BlobInfo(key, entry["Size"], entry["LastModified"])
+                    if KEY.fullmatch(key):
+                        yield BlobInfo(key, entry["Size"], entry["LastModified"])
 
     def delete(self, key: str) -> None:
         with _errors(key):
@@ -97,8 +98,18 @@ class S3Blobs:
             with _errors(key):
                 self._client.copy_object(Bucket=self._bucket, Key=name, CopySource=source, MetadataDirective="REPLACE")
 
-    def clear_half_written(self, oldest: datetime) -> int:
-        return 0
+    def clear_half_written(self, prefix: str, oldest: datetime) -> int:
+        place = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
+        count = 0
+        with _errors(prefix):
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(**place):
+                for upload in page.get("Uploads", []):
+                    if upload["Initiated"] < oldest:
+                        self._client.abort_multipart_upload(
+                            Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
+                        count += 1
+        return count
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)

@@ -12,10 +12,9 @@ from stream.ledger.leases import Lease
 from stream.ledger.promotions import current_version
 from stream.ledger.publishing import change_version_state
 from stream.ledger.requests import Ticket, complete
-from stream.ledger.schema import aliases, graphs, items, tasks, versions
+from stream.ledger.schema import aliases, items, tasks, versions
 from stream.ledger.task_rows import change_state, next_seq, task_row, task_value
 from stream.ledger.version_rows import labels_of
-from stream.manifest import manifest_key, part_key
 from stream.tasks import UNFINISHED, NewTask, Task, TaskState, image_key, new_task_id
 from stream.versions import SERVING, VersionState
 
@@ -65,23 +64,14 @@ class Forgetting:
             connection.execute(update(items).where(mine).values(purged=True, name=None))
 
     def purged_blobs(self, label: str) -> tuple[list[str], list[str]]:
-        """What a purge of the class leaves behind to be deleted: keys of blobs, and prefixes below which all goes.
+        """What a purge of the class leaves behind of tasks: keys of images, and prefixes below which all goes.
 
-        Blobs that a version which stays, or a graph's row, names are not among them.
+        Parts and manifests of the versions that it deleted are named by nothing now.
         """
-        gone = select(versions.c.digest, versions.c.parts, versions.c.classes).where(
-            versions.c.state == VersionState.DELETED
-        )
-        living = select(versions.c.parts).where(versions.c.state != VersionState.DELETED)
+        purged = _images_of(label) & items.c.purged.is_(True)
         with self._database.read() as connection:
-            rows = [row for row in connection.execute(gone) if _knows(row, label)]
-            shared = {part for parts in connection.execute(living).scalars() for part in parts}
-            shared |= set(connection.execute(select(graphs.c.digest)).scalars())
-            purged = _images_of(label) & items.c.purged.is_(True)
             images = connection.execute(select(items.c.task, items.c.sha256).where(purged)).all()
-        parts = {part for row in rows for part in row.parts} - shared
-        keys = {part_key(part) for part in parts} | {manifest_key(row.digest) for row in rows}
-        keys |= {image_key(row.task, row.sha256) for row in images}
+        keys = {image_key(row.task, row.sha256) for row in images}
         return sorted(keys), sorted({f"checkpoints/{row.task}/" for row in images})
 
     def _check(self, connection: Connection, label: str, purge: bool) -> None:

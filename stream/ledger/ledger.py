@@ -107,6 +107,8 @@ class Ledger:
         self.sweep_versions = removing.sweep_versions
         self.sweep_images = removing.sweep_images
         self.references = removing.references
+        self.naming_halted = removing.naming_halted
+        self.open_tasks = removing.open_tasks
         self.image_keys = removing.image_keys
         self.all_image_keys = removing.all_image_keys
 

@@ -1,5 +1,6 @@
 """Versions are published, and found damaged. A version exists from the commit of `publish` on."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -51,9 +52,17 @@ class Publishing:
                 promotion = self._promote(connection, lease, task, number, draft)
             return version_value(version_row(connection, number)), promotion
 
-    def add_root(self, draft: VersionDraft) -> Version:
-        """A held version without parent and task; who adds it needs no lease, since nothing that is there changes."""
+    def add_root(self, draft: VersionDraft, *, check_stored: Callable[[], None]) -> Version:
+        """A held version without parent and task; who adds it needs no lease, since nothing that is there changes.
+
+        Whoever has the lease may have swept its blobs, which nothing named yet, so that `check_stored` looks for them
+        while nobody sweeps.
+
+        Raises:
+            NotFound: as `check_stored` does; nothing was written.
+        """
         with self._database.write() as connection:
+            check_stored()
             number = _next_number(connection)
             values = {**draft_values(draft), "state": VersionState.HELD, "created_at": self._database.now()}
             connection.execute(insert(versions).values(version=number, parent=None, task=None, **values))

@@ -1,11 +1,12 @@
 """Versions and images go: because someone asks for it, or because nothing needs them any more."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from stream.errors import Conflict
 from stream.ledger.cancelling import final_ready, mark_purged
@@ -17,6 +18,7 @@ from stream.ledger.reading import ancestry
 from stream.ledger.requests import Ticket, complete
 from stream.ledger.schema import aliases, graphs, items, promotions, tasks, versions
 from stream.ledger.version_rows import version_row, version_value
+from stream.manifest import manifest_key, part_key
 from stream.tasks import UNFINISHED, TaskState, image_key
 from stream.versions import SERVING, Version, VersionState
 
@@ -25,11 +27,17 @@ DELETED_BY_RETENTION = "no longer needed"
 
 @dataclass(frozen=True)
 class References:
-    """Every blob that something needs, apart from images."""
+    """Every blob that something needs, apart from images; `newest` is the last version that was looked at."""
 
     parts: frozenset[str]
     manifests: frozenset[str]
     checkpoints: frozenset[str]
+    newest: int = 0
+
+    @property
+    def shared_keys(self) -> frozenset[str]:
+        """The keys of parts and manifests."""
+        return frozenset(map(part_key, self.parts)) | frozenset(map(manifest_key, self.manifests))
 
 
 class Removing:
@@ -104,8 +112,33 @@ class Removing:
             rows = connection.execute(living).all()
             graph_digests = connection.execute(select(graphs.c.digest)).scalars().all()
             checkpoints = connection.execute(saved).scalars().all()
+            newest = connection.execute(select(func.max(versions.c.version))).scalar() or 0
         parts = {part for row in rows for part in row.parts} | set(graph_digests)
-        return References(frozenset(parts), frozenset(row.digest for row in rows), frozenset(checkpoints))
+        return References(frozenset(parts), frozenset(row.digest for row in rows), frozenset(checkpoints), newest)
+
+    @contextlib.contextmanager
+    def naming_halted(self, lease: Lease, known: References) -> Iterator[frozenset[str]]:
+        """While the block lasts no version comes to be: keys that those which came since `known` was read name.
+
+        So whoever stores a blob before a version names it, and looks for it again inside the naming write, either finds
+        it deleted or keeps it.
+
+        Raises:
+            LeaseLost: another learner may be storing a version.
+        """
+        since = select(versions.c.digest, versions.c.parts).where(versions.c.version > known.newest)
+        with self._database.write() as connection:
+            check_held(connection, lease)
+            rows = connection.execute(since).all()
+            yield frozenset(
+                key for row in rows for key in (manifest_key(row.digest), *(part_key(part) for part in row.parts))
+            )
+
+    def open_tasks(self) -> frozenset[str]:
+        """Tasks that may still be sent images."""
+        with self._database.read() as connection:
+            query = select(tasks.c.id).where(tasks.c.state == TaskState.OPEN)
+            return frozenset(connection.execute(query).scalars())
 
     def image_keys(self, task_id: str) -> frozenset[str]:
         """The keys of the task's images that are still needed; none for a task that does not exist."""

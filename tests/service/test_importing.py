@@ -16,7 +16,10 @@ from model.snapshot import Snapshot
 from service.exporting import archive_of
 from service.importing import WrongArchive, import_version
 from service.zipping import stream_zip
+from stream.blobs import FolderBlobs
+from stream.errors import Unavailable
 from stream.manifest import Manifest, Part, load_manifest, load_parts
+from stream.verification import verify
 from stream.versions import Version
 from tests.digits import labelled
 from tests.service.learner.world import World
@@ -66,6 +69,29 @@ def test_it_is_a_held_root_with_the_same_numbers_and_is_learned_on_from(world: W
     assert versions[-1].labels == tuple("01234567") and versions[-1].state == "ready"
     again = import_version(world.ledger, world.blobs, world.settings, exported)
     assert (again.version, again.digest, again.state) == (versions[-1].version + 1, made.digest, "held")
+
+
+class Swept(FolderBlobs):
+    """A store whose oldest parts a learner sweeps before anything names them, so many times."""
+
+    times = 0
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        super().put_bytes(key, data)
+        if key.startswith("manifests/") and self.times:
+            self.times -= 1
+            self.delete(next(iter(self.list("parts/"))).key)
+
+
+def test_parts_that_are_swept_before_the_version_names_them_are_stored_again(world: World, exported: Path) -> None:
+    blobs = Swept(world.settings.root / "blobs")
+    blobs.times = 3
+    with pytest.raises(Unavailable, match="swept"):
+        import_version(world.ledger, blobs, world.settings, exported)
+    assert not world.ledger.versions().items
+    blobs.times = 2
+    made = import_version(world.ledger, blobs, world.settings, exported)
+    assert verify(world.ledger, world.blobs).sound and made.state == "held"
 
 
 def test_the_command_says_what_it_made_and_what_is_wrong(exported: Path, tmp_path: Path) -> None:

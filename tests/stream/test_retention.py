@@ -6,10 +6,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stream.blobs import Blobs
-from stream.errors import LeaseLost
+from stream.errors import LeaseLost, NotFound
 from stream.ledger import Lease, Ledger
-from stream.manifest import Manifest, Part, load_manifest, load_parts, manifest_key, part_key, store_version
-from stream.retention import Policy, Swept, sweep
+from stream.manifest import (
+    Manifest,
+    Part,
+    check_stored,
+    load_manifest,
+    load_parts,
+    manifest_key,
+    part_key,
+    store_version,
+)
+from stream.retention import Policy, Swept, clear_unnamed, sweep
 from stream.tasks import ItemDraft, NewTask, Task, image_key, new_task_id
 from stream.versions import VersionClass, VersionDraft, VersionKind
 from tests.stream.conftest import Clock
@@ -212,3 +221,90 @@ def publish_final(ledger: Ledger, blobs: Blobs, lease: Lease, label: str) -> Non
     """Two tasks learned one after the other, so that nothing older is the parent of what is in force."""
     for number in range(2):
         learn(ledger, blobs, lease, f"{label} {number}")
+
+
+def imported(blobs: Blobs) -> tuple[Manifest, VersionDraft, dict[str, bytes]]:
+    """A version from elsewhere, and its parts."""
+    parts = {"backbone": b"backbone of a stranger", "head": b"head of a stranger"}
+    manifest = Manifest(
+        kind="final",
+        task=None,
+        lineage=(),
+        classes=(VersionClass("cat", None, 1),),
+        description={},
+        parts={role: Part.of(data) for role, data in parts.items()},
+    )
+    digests = tuple(part.sha256 for part in manifest.parts.values())
+    return manifest, VersionDraft("final", manifest.digest, manifest.size_bytes, digests, manifest.classes), parts
+
+
+def test_a_version_that_is_added_while_a_sweep_looks_at_its_blobs_keeps_them(
+    ledger: Ledger, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Added after the sweep read what is named, and before it deletes; its blobs are older than the grace."""
+    lease = learner(ledger)
+    manifest, draft, parts = imported(blobs)
+    store_version(blobs, manifest, parts)
+    real = ledger.references
+
+    def references() -> object:
+        found = real()
+        if not ledger.versions().items:
+            ledger.add_root(draft, check_stored=lambda: check_stored(blobs, manifest))
+        return found
+
+    monkeypatch.setattr(ledger, "references", references)
+    assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 0
+    check_stored(blobs, manifest)
+
+
+def test_a_version_whose_blobs_are_swept_before_it_is_added_is_not_added(
+    ledger: Ledger, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever adds it renews a blob between the sweep's last look at it and its deletion."""
+    lease = learner(ledger)
+    manifest, draft, parts = imported(blobs)
+    store_version(blobs, manifest, parts)
+    real = blobs.info
+
+    def info(key: str) -> object:
+        found = real(key)
+        store_version(blobs, manifest, parts)
+        return found
+
+    monkeypatch.setattr(blobs, "info", info)
+    assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 3
+    monkeypatch.undo()
+    with pytest.raises(NotFound):
+        ledger.add_root(draft, check_stored=lambda: check_stored(blobs, manifest))
+    assert not ledger.versions().items
+    store_version(blobs, manifest, parts)
+    ledger.add_root(draft, check_stored=lambda: check_stored(blobs, manifest))
+    assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 0
+
+
+def test_who_lost_the_lease_deletes_nothing_that_another_learner_stores(
+    ledger: Ledger, blobs: Blobs, clock: Clock
+) -> None:
+    lease = learner(ledger)
+    manifest, _, parts = imported(blobs)
+    store_version(blobs, manifest, parts)
+    clock.forward(minutes=5)
+    learner(ledger, "learner-2")
+    with pytest.raises(LeaseLost):
+        clear_unnamed(ledger, blobs, lease, TOMORROW)
+    check_stored(blobs, manifest)
+
+
+def test_an_image_of_an_open_task_waits_until_none_can_come(ledger: Ledger, blobs: Blobs) -> None:
+    """The same picture may be on its way once more, and is stored before it is named."""
+    new = NewTask(new_task_id(), "ann")
+    ledger.add_batch(None, [ItemDraft("0" * 64, "cat", 1, "0")], commit=False, new_task=new)
+    blobs.put_bytes(image_key(new.id, "0" * 64), b"named")
+    left = image_key(new.id, "1" * 64)
+    blobs.put_bytes(left, b"of a batch that was not taken")
+    sweep(ledger, blobs, learner(ledger), POLICY, now=TOMORROW)
+    assert blobs.exists(left)
+    ledger.commit_task(new.id)
+    sweep(ledger, blobs, learner(ledger), POLICY, now=TOMORROW)
+    assert everything(blobs) == {image_key(new.id, "0" * 64)}

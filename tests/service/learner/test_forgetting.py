@@ -181,6 +181,19 @@ def test_a_purge_leaves_no_version_no_image_and_no_byte_of_the_class(world: Worl
     assert versions[-1].state == "ready"
 
 
+def test_a_purge_takes_what_was_stored_for_a_version_that_never_came_to_be(world: World) -> None:
+    """As a learner leaves it that is killed before it publishes, or in the middle of a file, and its task cancelled."""
+    blobs = world.settings.root / "blobs"
+    left = [blobs / "parts" / ("0" * 64), blobs / "parts" / f".{'1' * 64}.01234567", blobs / "manifests" / ("2" * 64)]
+    for path in left:
+        path.write_bytes(b"statistics of the class 2")
+    forget(world, "3")
+    assert all(path.exists() for path in left), "they may be of a version that is about to be published"
+    forget(world, "2", purge=True)
+    assert not any(path.exists() for path in left)
+    assert verify(world.ledger, world.blobs).sound
+
+
 def test_a_class_that_only_older_versions_know_can_still_be_purged(world: World) -> None:
     forget(world, "4")
     task, made = forget(world, "4", purge=True)

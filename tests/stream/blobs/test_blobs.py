@@ -4,7 +4,9 @@ import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import boto3
 import pytest
 
 from stream.blobs import Blobs, FolderBlobs, S3Blobs, open_blobs
@@ -196,6 +198,35 @@ def test_a_store_that_does_not_answer_is_unavailable(tmp_path: Path, s3_url: str
     blobs = S3Blobs("s3://bucket?endpoint_url=http://127.0.0.1:1&region=us-east-1", tmp_path / "cache")
     with pytest.raises(Unavailable, match="does not answer"):
         blobs.get(part(b"one"))
+
+
+def test_what_is_no_blob_is_not_listed(tmp_path: Path, s3_url: str) -> None:
+    """Such as what a file manager leaves, or a copy that somebody made by hand."""
+    folder = FolderBlobs(tmp_path / "blobs")
+    folder.put_bytes("parts/one", b"1")
+    (tmp_path / "blobs" / "parts" / "one (copy)").write_bytes(b"1")
+    place = urlsplit(s3_url)
+    client = boto3.client("s3", endpoint_url=parse_qs(place.query)["endpoint_url"][0], region_name="us-east-1")
+    client.put_object(Bucket=place.netloc, Key=f"{place.path.strip('/')}/parts/one (copy)", Body=b"1")
+    client.close()
+    bucket = S3Blobs(s3_url, tmp_path / "cache")
+    bucket.put_bytes("parts/one", b"1")
+    assert keys(folder, "parts/") == keys(bucket, "parts/") == ["parts/one"]
+
+
+def test_an_upload_in_pieces_that_was_killed_is_cleared_once_it_is_old(tmp_path: Path, s3_url: str) -> None:
+    place = urlsplit(s3_url)
+    endpoint = parse_qs(place.query)["endpoint_url"][0]
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+    client.create_multipart_upload(Bucket=place.netloc, Key=f"{place.path.strip('/')}/tasks/one/{'0' * 64}")
+    blobs = S3Blobs(s3_url, tmp_path)
+    # What the S3 server of the tests says of every upload's beginning lies in 2010.
+    before, after = datetime(2010, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    assert blobs.clear_half_written("tasks/", before) == 0
+    assert blobs.clear_half_written("parts/", after) == 0
+    assert blobs.clear_half_written("tasks/", after) == 1
+    assert blobs.clear_half_written("tasks/", after) == 0
+    client.close()
 
 
 def _age(path: Path, timestamp: float) -> None:
