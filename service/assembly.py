@@ -11,6 +11,7 @@ from service.access.ring import KeyRing
 from service.access.rounds import Rounds
 from service.chores import Chores
 from service.edge import Traffic
+from service.events import Followed
 from service.following import Follower
 from service.loading import Loader
 from service.metrics import Metrics
@@ -45,6 +46,7 @@ class Assembly:
     decoder: Decoder
     metrics: Metrics
     traffic: Traffic = field(default_factory=Traffic)
+    followed: Followed = field(default_factory=Followed)
     takers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(TAKERS, "take-in"))
 
     @classmethod

@@ -11,7 +11,6 @@ from service.asking import Asking, NoQuery, Paging, Parts, described, json_body
 from service.assembly import Assembly
 from service.cancelling import cancel
 from service.edge import HEAD
-from service.events import task_events
 from service.idempotency import Attempt, once
 from service.schemas import Listing, NewTaskRequest, TaskBody
 from stream.tasks import Task, TaskState
@@ -60,7 +59,7 @@ def follow_task(task_id: str, request: Request, parts: Parts, asking: Asking, qu
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope.get(HEAD):
         return Response(headers=headers, media_type=EVENTS)
-    events: AsyncIterator[str] = task_events(
+    events: AsyncIterator[str] = parts.followed.events(
         read, lambda: parts.traffic.draining or not parts.access.ring.still_good(asking)
     )
     return StreamingResponse(events, headers=headers, media_type=EVENTS)

@@ -1,6 +1,6 @@
 """Long lists in pages, newest first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +12,9 @@ from stream.ledger.words import LARGEST_NUMBER
 Value = TypeVar("Value")
 
 MAX_LIMIT = 1000
+MOST_LABELS = 50_000
+"""A page ends early once its items name more labels: versions of ten thousand classes would fill gigabytes."""
+LOOKED_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,14 @@ class Page(Generic[Value]):
 
 
 def page_of_rows(
-    connection: Connection, query: Select[Any], order: ColumnElement[int], cursor: str | None, limit: int
+    connection: Connection,
+    query: Select[Any],
+    order: ColumnElement[int],
+    cursor: str | None,
+    limit: int,
+    labels_of: Callable[[Row[Any]], int] = lambda row: 0,
 ) -> tuple[Sequence[Row[Any]], str | None]:
-    """The rows below `cursor` in falling order of `order`, and the next cursor.
+    """The rows below `cursor` in falling order of `order`, and the next cursor; `labels_of` counts what a row names.
 
     Raises:
         InvalidContent: the cursor is none that we gave out, or the limit is not in 1–1,000.
@@ -34,10 +42,17 @@ def page_of_rows(
         raise InvalidContent.of("limit", f"the limit has to lie between 1 and {MAX_LIMIT}")
     if cursor is not None:
         query = query.where(order < _number(cursor))
-    rows = connection.execute(query.add_columns(order.label("cursor")).order_by(order.desc()).limit(limit + 1)).all()
-    if len(rows) <= limit:
-        return rows, None
-    return rows[:limit], str(rows[limit - 1].cursor)
+    query = query.add_columns(order.label("cursor")).order_by(order.desc()).limit(limit + 1)
+    query = query.execution_options(yield_per=LOOKED_AT_ONCE)
+    rows: list[Row[Any]] = []
+    labels = 0
+    with connection.execute(query) as found:
+        for row in found:
+            labels += labels_of(row)
+            if len(rows) == limit or (rows and labels > MOST_LABELS):
+                return rows, str(rows[-1].cursor)
+            rows.append(row)
+    return rows, None
 
 
 def _number(cursor: str) -> int:

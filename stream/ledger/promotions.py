@@ -57,7 +57,9 @@ class Promotions:
         if alias is not None:
             query = query.where(promotions.c.alias == alias)
         with self._database.read() as connection:
-            rows, following = page_of_rows(connection, query, promotions.c.seq, cursor, limit)
+            rows, following = page_of_rows(
+                connection, query, promotions.c.seq, cursor, limit, lambda row: len(row.lost) + len(row.won)
+            )
             return Page(tuple(promotion_value(row) for row in rows), following)
 
     def one(self, seq: int) -> Promotion:

@@ -31,7 +31,9 @@ class Reading:
         if state is not None:
             query = query.where(tasks.c.state == state)
         with self._database.read() as connection:
-            rows, following = page_of_rows(connection, query, tasks.c.ordinal, cursor, limit)
+            rows, following = page_of_rows(
+                connection, query, tasks.c.ordinal, cursor, limit, lambda row: len(row.labels)
+            )
             return Page(tuple(task_values(connection, rows)), following)
 
     def items(self, task_id: str) -> list[Item]:
@@ -49,7 +51,9 @@ class Reading:
     def versions(self, cursor: str | None = None, limit: int = 100) -> Page[Version]:
         """Versions, newest first. Raises InvalidContent for a strange cursor or limit."""
         with self._database.read() as connection:
-            rows, following = page_of_rows(connection, select(versions), versions.c.version, cursor, limit)
+            rows, following = page_of_rows(
+                connection, select(versions), versions.c.version, cursor, limit, lambda row: len(row.classes)
+            )
             return Page(tuple(version_value(row) for row in rows), following)
 
     def lineage(self, number: int) -> list[Version]:

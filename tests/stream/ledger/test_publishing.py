@@ -248,3 +248,16 @@ def test_graphs_and_choices_are_remembered(ledger: Ledger) -> None:
     assert ledger.runtime_choice("key", "machine") == {"kind": "second"}
     assert ledger.runtime_choice("key", "another machine") is None
     assert "second" in ledger.references().parts
+
+
+def test_a_page_ends_early_where_its_versions_know_very_many_classes(ledger: Ledger) -> None:
+    many = draft("final", *(f"class {number}" for number in range(20_000)))
+    for _ in range(5):
+        ledger.add_root(many, check_stored=lambda: None)
+    pages, cursor = [], None
+    while not pages or cursor is not None:
+        page = ledger.versions(cursor)
+        cursor = page.next
+        pages.append([version.version for version in page.items])
+    assert pages == [[5, 4], [3, 2], [1]]
+    assert [version.version for version in ledger.versions(limit=1).items] == [5]
