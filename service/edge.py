@@ -19,6 +19,7 @@ METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"}
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 BYTES_PER_KB = 1 << 10
+TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding"
 DISCARD_S = 2.0
 """How long a body that nobody read is still received, so that the client gets to see the answer."""
 
@@ -79,6 +80,8 @@ class Edge:
     def _route(self, scope: Scope) -> ASGIApp:
         if self._traffic.draining and scope["path"] not in PROBES:
             return unavailable("the server is stopping").response()
+        if _has_two_lengths(scope):
+            return Problem(400, TWO_LENGTHS, headers={"Connection": "close"}).response()
         return self._app
 
 
@@ -149,6 +152,12 @@ class Pace:
 def _has_body(scope: Scope) -> bool:
     headers = dict(scope["headers"])
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    """A proxy in front of us may go by the other one, and take the rest of the body for a request (RFC 9112, 6.3)."""
+    headers = dict(scope["headers"])
+    return b"transfer-encoding" in headers and b"content-length" in headers
 
 
 def _waits_for_go_ahead(scope: Scope) -> bool:

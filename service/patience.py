@@ -80,6 +80,10 @@ class Patient(Protocol):  # type: ignore[misc]
         self._taking = None
         super().resume_writing()
 
+    def _should_upgrade(self) -> bool:
+        """Never: a call for a WebSocket is answered like any other, by the same limits and into the same log."""
+        return False
+
     @property
     def _waits_for_head(self) -> bool:
         return self.cycle is None or bool(self.cycle.response_complete)

@@ -164,6 +164,29 @@ def test_no_way_of_writing_a_request_gets_past_the_door(world: World, line: str)
         assert connection.makefile("rb").readline().split()[1] == b"401"
 
 
+def test_a_call_for_a_web_socket_is_answered_and_noted_like_any_other(world: World) -> None:
+    asked = "GET /tasks HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
+    asked += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    wrong = {"Authorization": f"Bearer {world.tokens[0]}x"}
+    for headers, status in ((world.headers["learn"], b"200"), (wrong, b"401")):
+        with socket.create_connection(("127.0.0.1", world.server.port), timeout=10) as connection:
+            said = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            connection.sendall(f"{asked}{said}\r\n".encode())
+            assert connection.makefile("rb").readline().split()[1] == status
+
+
+def test_a_body_of_two_lengths_is_refused_and_the_connection_closed(world: World) -> None:
+    """What comes after the shorter one would be a request of its own to whoever goes by the other."""
+    asked = "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n"
+    key = world.headers["learn"]["Authorization"]
+    for named in (f"Authorization: {key}\r\n", ""):
+        with socket.create_connection(("127.0.0.1", world.server.port), timeout=10) as connection:
+            connection.sendall(f"{asked}{named}\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            answers = connection.makefile("rb").read()
+        assert answers.split()[1] == b"400" and b"Content-Length and Transfer-Encoding" in answers
+        assert answers.count(b"HTTP/1.1") == 1
+
+
 def assert_problem(reply: httpx.Response, status: int) -> None:
     assert (reply.status_code, reply.headers["content-type"]) == (status, "application/problem+json")
     assert reply.json()["status"] == status

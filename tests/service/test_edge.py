@@ -54,6 +54,11 @@ def test_a_client_that_waits_for_the_go_ahead_is_answered_without_it() -> None:
     assert (reply.status, reply.chunks_taken) == (413, 0)
 
 
+def test_a_body_of_two_lengths_is_refused() -> None:
+    reply = ask(edge(), scope("POST", "/unread", {"content-length": "3", "transfer-encoding": "chunked"}), [b"abc"])
+    assert (reply.status, reply.headers["connection"]) == (400, "close")
+
+
 def test_while_draining_probes_are_answered_and_new_work_is_turned_away() -> None:
     door = edge(Traffic(draining=True))
     assert ask(door, scope(path="/livez")).status == 200
