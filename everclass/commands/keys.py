@@ -1,5 +1,6 @@
 """`everclass keys`: for the operator, on a machine that reaches the database; no server need run."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from getpass import getuser
+from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
@@ -72,6 +74,7 @@ def _errors() -> Iterator[None]:
 @click.option("--expires", metavar="SPAN", help="The key's life, such as 90m, 12h or 30d. [for ever]")
 @click.option("--rate", type=float, help="Requests a second, at most.")
 @click.option("--images-per-day", type=int, help="Images to learn from in any 24 hours, at most.")
+@click.option("--to", "file", type=click.Path(), help="Write it into this new file, which its owner alone may read.")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
 @with_ledger
 def create(
@@ -81,19 +84,42 @@ def create(
     expires: str | None,
     rate: float | None,
     images_per_day: int | None,
+    file: str | None,
     as_json: bool,
 ) -> None:
     """Make a key. It is shown this once: only a digest of it is kept."""
     from stream.keys import NewKey, Scope
 
     expires_at = None if expires is None else datetime.now(UTC) + span(expires)
-    key, token = ledger.create_key(NewKey(name, Scope(scope), expires_at, rate, images_per_day))
-    _note(ledger, "everclass keys create", key)
+    with _new_file(file) as write:
+        key, token = ledger.create_key(NewKey(name, Scope(scope), expires_at, rate, images_per_day))
+        _note(ledger, "everclass keys create", key)
+        write(token)
     if as_json:
-        show_json({**_shown(key), "key": token})
+        show_json(_shown(key) if file else {**_shown(key), "key": token})
         return
-    click.echo(token)
-    click.echo(f"key {key.id} ({key.name}, {key.scope}): keep it now, it cannot be shown again", err=True)
+    if file is None:
+        click.echo(token)
+    where = "keep it now" if file is None else f"it stands in {file}"
+    click.echo(f"key {key.id} ({key.name}, {key.scope}): {where}, it cannot be shown again", err=True)
+
+
+@contextmanager
+def _new_file(path: str | None) -> Iterator[Callable[[str], None]]:
+    """Somewhere to write a line, made before there is anything to write; gone again if the block raises."""
+    if path is None:
+        yield lambda line: None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--to") from None
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            yield lambda line: print(line, file=stream)
+    except BaseException:
+        Path(path).unlink()
+        raise
 
 
 @keys.command("list")

@@ -31,6 +31,24 @@ def test_a_key_alone_stands_on_stdout_and_never_again(tmp_path: Path) -> None:
         assert "digest" not in said.output
 
 
+def test_a_key_may_go_into_a_file_of_its_owner_and_nowhere_else(tmp_path: Path) -> None:
+    file = tmp_path / "ci.key"
+    made = run(tmp_path, "create", "--scope", "learn", "--name", "ci", "--to", str(file))
+    token = file.read_text().strip()
+    assert (made.exit_code, made.stdout, bool(TOKEN.fullmatch(token))) == (0, "", True)
+    assert token.split("_", 2)[2] not in made.output
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert f"it stands in {file}" in made.stderr
+    again = run(tmp_path, "create", "--scope", "learn", "--name", "other", "--to", str(file))
+    assert (again.exit_code, file.read_text().strip()) == (2, token)
+    assert "File exists" in again.stderr
+    refused = run(tmp_path, "create", "--scope", "learn", "--name", "ci", "--to", str(tmp_path / "new"))
+    assert (refused.exit_code, (tmp_path / "new").exists()) == (5, False)
+    told = json.loads(run(tmp_path, "create", "--scope", "learn", "--name", "b", "--to", f"{file}2", "--json").stdout)
+    assert "key" not in told
+    assert [key["name"] for key in json.loads(run(tmp_path, "list", "--json").stdout)["items"]] == ["ci", "b"]
+
+
 def test_keys_are_listed_with_their_state_and_quotas(tmp_path: Path) -> None:
     run(tmp_path, "create", "--scope", "predict", "--name", "edge", "--expires", "30d", "--rate", "2.5")
     run(tmp_path, "create", "--scope", "admin", "--name", "boss")
