@@ -24,18 +24,22 @@ DAYS_LATER = timedelta(days=2)
 
 
 @contextmanager
-def opened(folder: Path, later: timedelta = timedelta(0)) -> Iterator[tuple[Ledger, FolderBlobs]]:
-    """Ledger and blobs of a data folder that nobody else has to be done with."""
-    ledger = Ledger.open(f"sqlite:///{folder / 'everclass.db'}", clock=lambda: utc_now() + later)
+def opened(
+    folder: Path, later: timedelta = timedelta(0), database: str | None = None
+) -> Iterator[tuple[Ledger, FolderBlobs]]:
+    """Ledger and blobs of a data folder that nobody else has to be done with; `database` where it is not in there."""
+    ledger = Ledger.open(database or f"sqlite:///{folder / 'everclass.db'}", clock=lambda: utc_now() + later)
     try:
         yield ledger, FolderBlobs(folder / "blobs")
     finally:
         ledger.close()
 
 
-def broken(folder: Path, accepted: Sequence[object], promoted: Sequence[object]) -> list[str]:
+def broken(
+    folder: Path, accepted: Sequence[object], promoted: Sequence[object], database: str | None = None
+) -> list[str]:
     """Every invariant that does not hold; `accepted` are tasks that got a 202, `promoted` moves that were answered."""
-    with opened(folder) as (ledger, blobs):
+    with opened(folder, database=database) as (ledger, blobs):
         return [
             *_tasks(ledger, blobs, accepted),
             *_versions(ledger, blobs),

@@ -151,7 +151,7 @@ class ServerMachine(Machine):
         finally:
             self.stage.leave()
         self.stage.server.assert_quiet()
-        assert broken(self.stage.folder, list(self.plain.tasks), []) == []
+        assert broken(self.stage.folder, list(self.plain.tasks), [], self.stage.url) == []
 
     def _answers_as(self, version: int, reply: httpx.Response) -> None:
         """The answer names this version, and is what stands behind it says."""

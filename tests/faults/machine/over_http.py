@@ -194,12 +194,13 @@ def _body(blobs: FolderBlobs, digest: str) -> Body:
     return Body(manifest, parts, {one.label: one.score for one in prediction.top})
 
 
-def open_stage(folder: Path, bodies: dict[str, Body]) -> ServerStage:
+def open_stage(folder: Path, bodies: dict[str, Body], database: str | None = None) -> ServerStage:
     """A server on a new data folder, live; it has no learner but the one that the stage plays."""
-    settings = {"serve.runtime": "onnxruntime", "serve.threads": 1, "limits.queue_tasks": 10_000}
+    url = database or f"sqlite:///{folder / 'everclass.db'}"
+    settings = {"serve.runtime": "onnxruntime", "serve.threads": 1, "limits.queue_tasks": 10_000, "database_url": url}
     server = RunningServer(folder, settings=settings).start()
     return ServerStage(
-        url=f"sqlite:///{folder / 'everclass.db'}",
+        url=url,
         folder=folder,
         clock=Ahead(),
         host=socket.gethostname(),
