@@ -38,6 +38,8 @@ SLOW = 50
 POOLED = 40
 """Files of the database that may be opened besides: each connection of the pool has two."""
 
+BATCHES = 12
+
 THREADS = 80
 """What the pools of threads have at most, whatever is asked of them."""
 
@@ -127,6 +129,24 @@ def test_a_full_queue_of_tasks_says_so_and_takes_tasks_again_when_there_is_room(
 
 FORM = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n"
 PART = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n'
+
+
+def test_batches_that_wait_to_be_checked_hold_up_nobody_else(server: RunningServer) -> None:
+    """More of them than the service has threads for small things; each is refused in the end, for its last image."""
+    written = io.BytesIO()
+    Image.new("RGB", (2000, 2000), "teal").save(written, "png")
+    images = [("images", ("a.png", data, "image/png")) for data in [written.getvalue()] * 6 + [b"no image"]]
+    task = server.client.get("/tasks").json()["items"][0]["id"]
+
+    def send() -> httpx.Response:
+        return httpx.post(f"{server.url}/learn", files=images, data={"labels": ["3"] * 7}, timeout=ENDS_S)
+
+    with ThreadPoolExecutor(BATCHES) as pool:
+        batches = [pool.submit(send) for _ in range(BATCHES)]
+        server.wait_for(lambda: len(list(server.data_dir.glob("**/batch-*"))) == BATCHES, ENDS_S, "they do not come in")
+        told = server.client.get(f"/tasks/{task}/events")
+        assert (told.status_code, [batch.done() for batch in batches]) == (200, [False] * BATCHES)
+        assert {batch.result(ENDS_S).status_code for batch in batches} == {415}
 
 
 @pytest.mark.parametrize(
