@@ -4,6 +4,7 @@ With Σ = AᵀA, x = s·μ + z·A + √ε·z' has mean s·μ and covariance Σ +
 ε is a small ridge and, where statistics were carried into another feature space, the variance of what that left wrong.
 """
 
+import contextlib
 from collections.abc import Iterator
 from math import ceil
 
@@ -14,6 +15,13 @@ from torch import Tensor
 
 from model.shrinkage import FewImages
 from model.statistics import ClassStatistics
+
+POOLED_DRAWS = 2048
+"""Deviations of the pooled covariance that are drawn at once, and of which every class takes its own choice.
+
+Drawn for each class they would cost a D×D product each; what classes have in common of them is all but lost beside the
+rest of each sample.
+"""
 
 
 class GaussianSampler:
@@ -54,13 +62,21 @@ class GaussianSampler:
         deviation_CSD = self._normal(classes, half, dimension).mul_(self._outer_C11)
         for column, factor_RD in enumerate(self._factors):
             deviation_CSD[column].addmm_(self._normal(half, len(factor_RD)), factor_RD)
-            if self._pool_DD is not None and self._borrowed_C[column]:
-                inner_SD = self._normal(half, dimension).mul_(float(self._borrowed_C[column]))
-                deviation_CSD[column].addmm_(inner_SD, self._pool_DD)
+        self._borrow(deviation_CSD)
         mean_C1D = self._mean_CD[:, None]
         features_CSD = torch.cat([mean_C1D + deviation_CSD, mean_C1D - deviation_CSD[:, : per_class - half]], dim=1)
         columns_C = torch.arange(classes, device=self._generator.device)
         return features_CSD.reshape(-1, dimension), columns_C.repeat_interleave(per_class)
+
+    def _borrow(self, deviation_CSD: Tensor) -> None:
+        """Add its part of the pooled deviations to each class that borrows."""
+        if self._pool_DD is None:
+            return
+        half = deviation_CSD.shape[1]
+        pooled_PD = self._normal(max(half, POOLED_DRAWS), len(self._pool_DD)) @ self._pool_DD
+        for column in np.flatnonzero(self._borrowed_C):
+            chosen_S = torch.randperm(len(pooled_PD), generator=self._generator, device=pooled_PD.device)[:half]
+            deviation_CSD[column].add_(pooled_PD[chosen_S], alpha=float(self._borrowed_C[column]))
 
     def _normal(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self._generator, device=self._generator.device)
@@ -84,5 +100,7 @@ def _parts(
 
 def _root(covariance_DD: NDArray[np.float64]) -> NDArray[np.float64]:
     """A with AᵀA = the covariance, which may be singular."""
+    with contextlib.suppress(np.linalg.LinAlgError):
+        return np.asarray(np.linalg.cholesky(covariance_DD).T)
     variance_D, vectors_DD = np.linalg.eigh(covariance_DD)
     return np.asarray((vectors_DD * np.sqrt(np.maximum(variance_D, 0))).T)

@@ -20,6 +20,9 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+STACKED_CLASSES = 64
+"""Whose factors are multiplied at once: one product is faster than many, and needs the rows in memory together."""
+
 
 @dataclass(frozen=True, eq=False)
 class ClassStatistics:
@@ -82,8 +85,11 @@ class ClassStatistics:
     def pooled_covariance(self) -> Doubles:
         """Σ_c (n_c − 1)·Σ_c / Σ_c (n_c − 1), D×D: what the classes have in common; zeros if no class has two images."""
         scatter_DD = np.zeros((self.dimension, self.dimension))
-        for column in np.flatnonzero(self.count_C > 1):
-            scatter_DD += (self.count_C[column] - 1) * self.covariance(int(column))
+        several = np.flatnonzero(self.count_C > 1)
+        for some in np.array_split(several, max(1, -(-len(several) // STACKED_CLASSES))):
+            rows = [self.factors[column].astype(np.float64) * np.sqrt(self.count_C[column] - 1) for column in some]
+            stacked_ND = np.concatenate([np.zeros((0, self.dimension)), *rows])
+            scatter_DD += stacked_ND.T @ stacked_ND
         return scatter_DD / max(1, self.freedom)
 
     @property
