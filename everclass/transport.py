@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import ssl
 import time
 import uuid
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from everclass.errors import NoAnswer, NotTheContract, Problem, problem
 from everclass.multipart import Multipart
 
+KEY = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 RETRIED = frozenset({429, 502, 503, 504})
 CONNECT_TIMEOUT_S = 5.0
 UPLOAD_TIMEOUT_S = 600.0
@@ -60,7 +62,7 @@ class Transport:
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers={"Authorization": f"Bearer {_clean(key)}"} if key else {},
             timeout=httpx.Timeout(patience.timeout_s, connect=min(CONNECT_TIMEOUT_S, patience.timeout_s)),
             trust_env=not _is_loopback(self.url),
             verify=_trusted(),
@@ -192,7 +194,7 @@ def retry_after_s(value: str | None) -> float | None:
     """Seconds from now of a Retry-After header, which is a number of seconds or a date; None where there is none."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdigit():
         return float(value)
     try:
         at = parsedate_to_datetime(value)
@@ -213,7 +215,18 @@ def _written(query: Query | None) -> dict[str, str]:
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
 
 
+def _clean(key: str) -> str:
+    """The key without the white space around it, as a file or a shell leaves it; ValueError, without it, for no key."""
+    found = key.strip()
+    if not KEY.fullmatch(found):
+        raise ValueError("the API key holds characters that no key has")
+    return found
+
+
 def _cause(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.LocalProtocolError):
+        # Its words quote the header that is wrong, whatever stands in it.
+        return "the request cannot be sent as it is"
     return str(error) or type(error).__name__
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,7 +126,7 @@ class Child:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_needed(os.environ) | ONE_THREAD,
+            env=needed_environment(),
             cwd=Path(__file__).resolve().parents[1],
         )
 
@@ -162,9 +161,9 @@ class Child:
         return self._process.wait()
 
 
-def _needed(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Python needs to start: a decoder reads what strangers made, and has no business with anyone's secrets."""
-    return {name: value for name, value in environment.items() if NEEDED.match(name)}
+def needed_environment() -> dict[str, str]:
+    """What Python needs to start, on one thread: who reads what strangers made has no business with secrets."""
+    return {name: value for name, value in os.environ.items() if NEEDED.match(name)} | ONE_THREAD
 
 
 def open_decoder(children: int, max_pixels: int, most_s: float) -> Decoder:

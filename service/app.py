@@ -36,9 +36,10 @@ class Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """The description of every call; the same object each time."""
-        description = super().openapi()
-        add_security(description)
-        return description
+        if self.openapi_schema is None:
+            add_security(super().openapi())
+        assert self.openapi_schema is not None
+        return self.openapi_schema
 
 
 class Service:

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from model.decoding import Decoder, open_decoder
+from model.decoding import Decoder, needed_environment, open_decoder
 from service.access.admin_file import read_admin_digest, warn_if_readable
 from service.access.auditing import Auditor
 from service.access.door import Access
@@ -22,6 +22,10 @@ from service.shelf import Shelf
 from stream.blobs import Blobs, open_blobs
 from stream.intake import Intake
 from stream.ledger import Ledger, Quota
+from stream.sources.apart import Apart
+
+UNPACKERS = 8
+"""Archives and tables that are taken apart at once."""
 
 TAKERS = 64
 """Learn requests taken in side by side: they wait for the checkers in turn, and nothing else waits for them."""
@@ -44,6 +48,7 @@ class Assembly:
     access: Access
     rounds: Rounds
     decoder: Decoder
+    unpacker: Apart
     metrics: Metrics
     traffic: Traffic = field(default_factory=Traffic)
     followed: Followed = field(default_factory=Followed)
@@ -84,6 +89,7 @@ class Assembly:
             access=access,
             rounds=Rounds(ledger, access.ring, access.auditor, settings.retention.audit_days),
             decoder=decoder,
+            unpacker=Apart(settings.limits.source(), settings.limits.decode_s, needed_environment(), UNPACKERS),
             metrics=metrics,
             traffic=traffic,
         )

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from service.assembly import Assembly
 from stream.ledger import Ticket
 from stream.tasks import Task
-from stream.versions import Version
+from stream.versions import Version, VersionState
 
 
 def cancel(parts: Assembly, task_id: str, *, by: str, ticket: Ticket | None) -> Task:
@@ -40,5 +40,5 @@ def _returning(parts: Assembly, task_id: str) -> Version | None:
     base = parts.ledger.task(task_id).base
     if base is None:
         return None
-    servable = [version for version in parts.ledger.lineage(base) if version.state.servable]
-    return servable[-1] if servable else None
+    ready = [version for version in parts.ledger.lineage(base) if version.state == VersionState.READY]
+    return ready[-1] if ready else None

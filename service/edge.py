@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from service.access.auditing import METHODS, OTHER_METHOD
 from service.access.headers import harden
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
 from service.metrics import Metrics
@@ -13,9 +14,6 @@ from service.setting_groups import LimitSettings
 
 HEAD = "everclass.head"
 """Set in the scope where the client asked for the head alone, so that a route need not make a body."""
-
-METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"})
-"""What others call a method is not counted under its name: anyone could fill the memory with new ones."""
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 BYTES_PER_KB = 1 << 10
@@ -74,7 +72,7 @@ class Edge:
         finally:
             self._traffic.left()
             route = getattr(exchange.scope.get("route"), "path_format", "none")
-            method = scope["method"] if scope["method"] in METHODS else "other"
+            method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
             self._metrics.answered(method, route, exchange.status, time.perf_counter() - started)
 
     def _route(self, scope: Scope) -> ASGIApp:

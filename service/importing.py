@@ -5,11 +5,15 @@ since a graph can point at files; images that judged the version elsewhere are n
 """
 
 import json
+import secrets
 import tempfile
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,8 +35,9 @@ from service.settings import Settings
 from stream.blobs import Blobs
 from stream.errors import InvalidContent, NotFound, Unavailable
 from stream.labels import clean_label
-from stream.ledger import Ledger
-from stream.manifest import Manifest, Part, check_stored, part_key, store_version
+from stream.ledger import Lease, Ledger
+from stream.manifest import Manifest, Part, part_key, store_version
+from stream.retention import alone_with_store
 from stream.sources.archive import BROKEN, is_damage
 from stream.versions import Version, VersionClass, VersionDraft
 
@@ -46,8 +51,7 @@ WIDEST_GAP = 1e-3
 LARGEST_IMAGE = 2048
 """Pixels; a network is made for the size before its weights can be compared."""
 REASON = "imported: to be promoted by a person"
-TRIES = 3
-"""How often its blobs are stored: a learner may sweep an old one of the same name while it is not yet named again."""
+ALONE_WITHIN_S, ALONE_WAIT_S = 60.0, 0.5
 
 
 class WrongArchive(Exception):
@@ -84,13 +88,23 @@ def import_version(ledger: Ledger, blobs: Blobs, settings: Settings, path: Path,
         reason=REASON,
         note=note,
     )
-    for _ in range(TRIES):
+    with _alone(ledger) as alone:
         store_version(blobs, manifest, parts)
-        try:
-            return ledger.add_root(draft, check_stored=lambda: check_stored(blobs, manifest))
-        except NotFound:
-            continue
-    raise Unavailable("its blobs are swept as soon as they are stored")
+        return ledger.add_root(draft, alone)
+
+
+@contextmanager
+def _alone(ledger: Ledger) -> Iterator[Lease]:
+    """While nobody sweeps: an old blob of the same name may be on its way out. Raises Unavailable."""
+    owner, end = f"import-{secrets.token_hex(8)}", time.monotonic() + ALONE_WITHIN_S
+    while True:
+        with alone_with_store(ledger, owner, gethostname()) as alone:
+            if alone is not None:
+                yield alone
+                return
+        if time.monotonic() > end:
+            raise Unavailable("a sweep or another import is under way; try again in some minutes")
+        time.sleep(ALONE_WAIT_S)
 
 
 def _snapshot(path: Path, most_bytes: int) -> Snapshot:

@@ -14,7 +14,8 @@ from service.uploads import Form, Part
 from stream.errors import Conflict, QuotaFull
 from stream.intake import Staging
 from stream.keys import Sender
-from stream.sources import SourceItem, SourceLimits, read_archive, read_parquet
+from stream.sources import SourceItem
+from stream.sources.apart import Apart, Kind
 from stream.tasks import NewTask, Split, Task
 
 FIELDS = frozenset({"images", "labels", "splits", "archive", "parquet", "name", "note"})
@@ -42,7 +43,7 @@ def take_in(parts: Assembly, lesson: Lesson, attempt: Attempt) -> Task:
     limits = parts.settings.limits
     lesson.form.refuse_others(FIELDS)
     with parts.intake.staging(lesson.query.task) as staging:
-        fill(staging, lesson, limits.source())
+        fill(staging, lesson, parts.unpacker)
         fingerprint = staging.fingerprint(lesson.query.model_dump_json())
         if attempt.replay is not None:
             if attempt.replay.fingerprint != fingerprint:
@@ -92,7 +93,7 @@ def commit_if_large(parts: Assembly, task: Task) -> Task:
         return parts.ledger.task(task.id)
 
 
-def fill(staging: Staging, lesson: Lesson, limits: SourceLimits) -> None:
+def fill(staging: Staging, lesson: Lesson, reader: Apart) -> None:
     """Add every image to the staging. Problem 422 where it is not clear which image has which label."""
     brought = [name for name in SOURCES if lesson.form.named(name)]
     if len(brought) != 1:
@@ -104,7 +105,7 @@ def fill(staging: Staging, lesson: Lesson, limits: SourceLimits) -> None:
     for name in ("labels", "splits"):
         if lesson.form.named(name):
             raise wrong(name, f"this goes with images, not with {brought[0]}")
-    for item in read_source(lesson, brought[0], limits):
+    for item in read_source(lesson, brought[0], reader):
         staging.add(item.name, item.label, item.split, item.data, name=item.name)
 
 
@@ -136,13 +137,13 @@ def split_of(splits: list[Part], index: int) -> Split | None:
     return cast(Split, split)
 
 
-def read_source(lesson: Lesson, name: str, limits: SourceLimits) -> Iterator[SourceItem]:
+def read_source(lesson: Lesson, name: str, reader: Apart) -> Iterator[SourceItem]:
     """The items of the one archive or table."""
     found = lesson.form.named(name)
     if len(found) > 1:
         raise wrong(name, "one file is expected")
     path = as_file(found[0], lesson.place)
-    return read_archive(path, limits) if name == "archive" else read_parquet(path, limits)
+    return reader.read(cast(Kind, name), path)
 
 
 def as_file(part: Part, place: Path) -> Path:

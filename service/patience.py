@@ -13,12 +13,13 @@ import resource
 from typing import Any
 
 import uvicorn.config
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.problems import busy
 from service.setting_groups import LimitSettings
 
-Protocol: Any = AutoHTTPProtocol
+Protocol: Any = H11Protocol
+"""Whatever else is installed: it bounds the head of a request."""
 
 
 def install(limits: LimitSettings) -> None:

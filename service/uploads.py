@@ -31,6 +31,8 @@ MAX_TEXTS_BYTES = 64 << 20
 """Of all text fields of a form together: labels of as many images as a request may have, at their longest."""
 
 MAX_PARTS = 200_000
+MAX_OPTIONS = 64
+"""Of a header; the time of taking it apart grows with the square of them."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,21 @@ async def read_form(request: Request, most_bytes: int, place: Path | None = None
 
 def boundary(request: Request) -> bytes:
     """The boundary that the content type names."""
-    kind, options = parse_options_header(request.headers.get("content-type"))
+    kind, options = _options(request.headers.get("content-type"))
     if kind != b"multipart/form-data":
         raise Problem(415, "the body must be multipart/form-data")
     if not options.get(b"boundary"):
         raise unreadable("the content type names no boundary")
     return options[b"boundary"]
+
+
+def _options(value: str | bytes | None) -> tuple[bytes, dict[bytes, bytes]]:
+    """A header's value and its options; Problem 400 where it has so many that taking it apart would take its time."""
+    if value is not None:
+        given = value.encode("latin-1", "replace") if isinstance(value, str) else value
+        if given.count(b";") > MAX_OPTIONS:
+            raise unreadable("a header of the form has more options than any that a client makes")
+    return parse_options_header(value)
 
 
 def feed(parser: MultipartParser, chunk: bytes) -> None:
@@ -211,7 +222,7 @@ class Collector:
         self._value.clear()
 
     def _opened(self) -> None:
-        kind, options = parse_options_header(self._headers.get("content-disposition"))
+        kind, options = _options(self._headers.get("content-disposition"))
         if kind != b"form-data" or b"name" not in options:
             raise unreadable(f"part {len(self.parts)} of the form has no name")
         self._field = options[b"name"].decode("utf-8", "replace")

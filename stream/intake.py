@@ -16,7 +16,7 @@ from model.decoding import Decoder, OwnProcess
 from model.images import ImageError, ImageTooLarge, UnsupportedImage
 from stream import files
 from stream.blobs import Blobs
-from stream.errors import FieldError, InvalidContent, StreamError, TooLarge, UnsupportedType
+from stream.errors import FieldError, InvalidContent, StreamError, TooLarge, Unavailable, UnsupportedType
 from stream.failpoints import reach
 from stream.keys import Sender
 from stream.labels import MAX_CHARACTERS, clean_label
@@ -182,7 +182,10 @@ class Staging:
                 ticket=ticket,
                 sender=sender,
             )
-        except Exception:
+        except Unavailable:
+            # The database may have taken the batch, or be about to, without being able to say so: the sweep decides.
+            raise
+        except StreamError:
             # Of an open task, another batch that is on its way in may have the same picture: the sweep decides later.
             if self.is_new:
                 self._take_back(set(contents))

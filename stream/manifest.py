@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream.blobs import Blobs
-from stream.errors import DamagedBlob, NotFound
+from stream.errors import DamagedBlob
 from stream.versions import VersionClass, VersionKind
 
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
@@ -90,13 +90,6 @@ def store_version(blobs: Blobs, manifest: Manifest, parts: dict[str, bytes]) -> 
     blobs.put_many([(manifest.parts[role].key, data) for role, data in parts.items()])
     blobs.touch([part.key for role, part in manifest.parts.items() if role not in parts])
     blobs.put_bytes(manifest_key(manifest.digest), manifest.to_bytes())
-
-
-def check_stored(blobs: Blobs, manifest: Manifest) -> None:
-    """Whether manifest and parts are there. Raises NotFound for one that is not."""
-    for key in (manifest_key(manifest.digest), *(part.key for part in manifest.parts.values())):
-        if not blobs.exists(key):
-            raise NotFound("blob", key)
 
 
 def load_manifest(blobs: Blobs, digest: str) -> Manifest:

@@ -1,5 +1,8 @@
 """What may go, goes: versions that nothing needs, images that were learned from, blobs that nothing names."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -9,7 +12,10 @@ from stream.failpoints import reach
 from stream.ledger import Lease, Ledger
 
 SHARED = ("parts/", "manifests/")
-OF_TASKS = ("tasks/", "checkpoints/")
+IMAGES, CHECKPOINTS = "tasks/", "checkpoints/"
+
+STORE = "store"
+STORE_TTL_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -50,42 +56,73 @@ def sweep(ledger: Ledger, blobs: Blobs, lease: Lease, policy: Policy, *, now: da
     for key in images:
         blobs.delete(key)
     oldest = (now or datetime.now(UTC)) - timedelta(seconds=policy.grace_s)
-    gone = [*clear_unnamed(ledger, blobs, lease, oldest), *_clear_unnamed_of_tasks(ledger, blobs, oldest)]
+    with alone_with_store(ledger, lease.owner, lease.host) as alone:
+        parts = [] if alone is None else clear_unnamed(ledger, blobs, lease, alone, oldest)
+    gone = [*parts, *_clear_unnamed_of_tasks(ledger, blobs, oldest)]
     return Swept(tuple(versions), len(images), len(images) + len(gone), sum(blob.size_bytes for blob in gone))
 
 
-def clear_unnamed(ledger: Ledger, blobs: Blobs, lease: Lease, oldest: datetime) -> list[BlobInfo]:
-    """Delete parts and manifests that nothing names and that were neither written nor renewed since `oldest`.
+@contextmanager
+def alone_with_store(ledger: Ledger, owner: str, host: str) -> Iterator[Lease | None]:
+    """The lease of whoever deletes parts and manifests that nothing names, or stores some beside the learner before a
+    version names them; None where another has it.
+    """
+    alone = ledger.acquire_lease(STORE, owner, host, STORE_TTL_S)
+    try:
+        yield alone
+    finally:
+        if alone is not None:
+            ledger.release_lease(alone)
 
-    Whoever is about to name one meanwhile finds it gone inside the write that would name it, and stores it anew.
-    What names a blob is read after the blobs were listed.
+
+def clear_unnamed(
+    ledger: Ledger, blobs: Blobs, lease: Lease, alone: Lease, oldest: datetime | None = None
+) -> list[BlobInfo]:
+    """Delete parts and manifests that nothing names, and that are older than `oldest` if it is given.
+
+    What names a blob is read after the blobs were listed; the learner, whose lease is shown, stores nothing meanwhile,
+    and nobody else does while the store is held `alone`.
 
     Raises:
         LeaseLost: another learner is at work; what it stores stays.
     """
     for prefix in SHARED:
-        blobs.clear_half_written(prefix, oldest)
-    old = [blob for prefix in SHARED for blob in blobs.list(prefix) if blob.modified_at < oldest]
-    named = ledger.references()
-    needed = named.shared_keys
+        blobs.clear_half_written(prefix, oldest or datetime.now(UTC))
+    old = [blob for prefix in SHARED for blob in blobs.list(prefix) if oldest is None or blob.modified_at < oldest]
+    needed = ledger.references().shared_keys
     gone = []
+    renewed = time.monotonic()
     for blob in old:
         if blob.key in needed:
             continue
-        with ledger.naming_halted(lease, named) as named_since:
-            if blob.key not in named_since and delete_if_still_old(blobs, blob.key, oldest):
-                gone.append(blob)
+        ledger.check_lease(lease)
+        if time.monotonic() - renewed > STORE_TTL_S / 4:
+            ledger.renew_lease(alone, {})
+            renewed = time.monotonic()
+        if oldest is None:
+            blobs.delete(blob.key)
+        elif not delete_if_still_old(blobs, blob.key, oldest):
+            continue
+        gone.append(blob)
     return gone
 
 
+def clear_checkpoints(ledger: Ledger, blobs: Blobs) -> None:
+    """Delete every checkpoint that no task goes on from, however young; for the learner, who alone writes them."""
+    needed = ledger.references().checkpoints
+    for blob in list(blobs.list(CHECKPOINTS)):
+        if blob.key not in needed:
+            blobs.delete(blob.key)
+
+
 def _clear_unnamed_of_tasks(ledger: Ledger, blobs: Blobs, oldest: datetime) -> list[BlobInfo]:
-    """The same for checkpoints, which the learner alone names, and for images of tasks that take none any more."""
-    for prefix in OF_TASKS:
+    """Images, of tasks that take none any more, and checkpoints that nothing names."""
+    for prefix in (IMAGES, CHECKPOINTS):
         blobs.clear_half_written(prefix, oldest)
     checkpoints = ledger.references().checkpoints
     still_open = ledger.open_tasks()
     gone = []
-    for prefix in OF_TASKS:
+    for prefix in (IMAGES, CHECKPOINTS):
         for task_id, some in groupby(blobs.list(prefix), key=lambda blob: blob.key.split("/")[1]):
             old = [blob for blob in some if blob.modified_at < oldest]
             if not old or task_id in still_open:

@@ -94,7 +94,12 @@ def create(
     with _new_file(file) as write:
         key, token = ledger.create_key(NewKey(name, Scope(scope), expires_at, rate, images_per_day))
         _note(ledger, "everclass keys create", key)
-        write(token)
+        try:
+            write(token)
+        except OSError as error:
+            ledger.revoke_key(key.id)
+            _note(ledger, "everclass keys revoke", key)
+            raise ValueError(f"{file} cannot be written, and the key is revoked: {error.strerror}") from error
     if as_json:
         show_json(_shown(key) if file else {**_shown(key), "key": token})
         return
@@ -116,7 +121,12 @@ def _new_file(path: str | None) -> Iterator[Callable[[str], None]]:
         raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--to") from None
     try:
         with os.fdopen(descriptor, "w") as stream:
-            yield lambda line: print(line, file=stream)
+
+            def write(line: str) -> None:
+                print(line, file=stream, flush=True)
+                os.fsync(stream.fileno())
+
+            yield write
     except BaseException:
         Path(path).unlink()
         raise

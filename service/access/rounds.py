@@ -45,7 +45,7 @@ class Rounds:
         """End the thread, and write what is not written yet."""
         self._stop.set()
         self._thread.join()
-        for write in (self._ring.write_uses, self._auditor.write):
+        for write in (self._ring.write_uses, lambda: self._auditor.write(all_of_it=True)):
             _do(write)
 
     def turn(self, now: float) -> None:

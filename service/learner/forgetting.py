@@ -5,7 +5,6 @@ A run that is taken up again publishes nothing twice and purges to the end.
 """
 
 import shutil
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -17,9 +16,11 @@ from service.learner.publishing import Publisher
 from service.learner.reporter import Reporter
 from service.learner.workshop import Workshop
 from stream.failpoints import reach
-from stream.retention import clear_unnamed, delete_if_still_old
+from stream.retention import alone_with_store, clear_checkpoints, clear_unnamed
 from stream.tasks import Phase, Task
 from stream.versions import Version, VersionState
+
+ALONE_WAIT_S = 0.5
 
 
 class NotPurged(Exception):
@@ -95,18 +96,29 @@ class ForgetRun:
     def _purge(self) -> None:
         """The ledger lets go first and the bytes go afterwards; features of held-out images are only a cache.
 
-        With the purged versions goes what was stored for one that never came to be, as it may know the class too.
+        With the purged versions goes what was stored for one that never came to be, and every checkpoint that no task
+        goes on from, as they may know the class too.
         """
         self._report.enter(Phase.PUBLISHING)
         made = self._made()
         if made is not None and made.state == VersionState.HELD:
             raise NotPurged(f"nothing was purged, as version {made.version} is held: {made.reason}")
-        began = datetime.now(UTC)
         self._ledger.purge_class(self._workshop.heartbeat.lease, self._task.id)
         reach("sweep.marked")
-        images, prefixes = self._ledger.purged_blobs(self._label)
-        for key in [*images, *(blob.key for prefix in prefixes for blob in self._blobs.list(prefix))]:
+        for key in self._ledger.purged_images(self._label):
             self._workshop.check()
-            delete_if_still_old(self._blobs, key, began)
-        clear_unnamed(self._ledger, self._blobs, self._workshop.heartbeat.lease, began)
+            self._blobs.delete(key)
+        clear_checkpoints(self._ledger, self._blobs)
+        self._clear_store()
         shutil.rmtree(self._workshop.cache / "features", ignore_errors=True)
+
+    def _clear_store(self) -> None:
+        """Once nobody else is at it: an import may be storing a version."""
+        lease = self._workshop.heartbeat.lease
+        while True:
+            with alone_with_store(self._ledger, lease.owner, lease.host) as alone:
+                if alone is not None:
+                    clear_unnamed(self._ledger, self._blobs, lease, alone)
+                    return
+            self._workshop.check()
+            self._workshop.stop.wait(ALONE_WAIT_S)

@@ -60,7 +60,7 @@ def follow_task(task_id: str, request: Request, parts: Parts, asking: Asking, qu
     if request.scope.get(HEAD):
         return Response(headers=headers, media_type=EVENTS)
     events: AsyncIterator[str] = parts.followed.events(
-        read, lambda: parts.traffic.draining or not parts.access.ring.still_good(asking)
+        task_id, read, lambda: parts.access.ring.still_good(asking), lambda: parts.traffic.draining
     )
     return StreamingResponse(events, headers=headers, media_type=EVENTS)
 

@@ -98,8 +98,7 @@ class FolderBlobs:
 
     def _put(self, work: tuple[str, Path, Content]) -> None:
         key, path, content = work
-        if self._intact(key, path):
-            os.utime(path)
+        if self._intact(key, path) and _renewed(path):
             if isinstance(content, Path):
                 content.unlink()
             return
@@ -122,6 +121,15 @@ class FolderBlobs:
         except DamagedBlob:
             return False
         return True
+
+
+def _renewed(path: Path) -> bool:
+    """Whether the file got today's age; False where it was deleted meanwhile."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """Blobs in an S3-compatible store, for services and learners on several machines."""
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -21,6 +22,8 @@ CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
 ATTEMPTS = 5
 CACHE_BYTES = 10 << 30
+log = logging.getLogger(__name__)
+
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -101,14 +104,16 @@ class S3Blobs:
     def clear_half_written(self, prefix: str, oldest: datetime) -> int:
         place = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
         count = 0
-        with _errors(prefix):
+        try:
             for page in self._client.get_paginator("list_multipart_uploads").paginate(**place):
                 for upload in page.get("Uploads", []):
                     if upload["Initiated"] < oldest:
-                        self._client.abort_multipart_upload(
-                            Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                        )
+                        mine = {"Bucket": self._bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                        self._client.abort_multipart_upload(**mine)
                         count += 1
+        except (ClientError, BotoCoreError) as error:
+            # Only room is at stake, and who runs the bucket may have set a rule for it, or not allow us this.
+            log.warning("uploads that were given up below %s stay: %s", prefix, error)
         return count
 
     def _name(self, key: str) -> str:

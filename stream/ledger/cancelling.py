@@ -12,7 +12,7 @@ from stream.ledger.promotions import current_version, expected_base, last_seq, r
 from stream.ledger.reading import ancestry
 from stream.ledger.requests import Ticket, complete
 from stream.ledger.schema import items, promotions, tasks, versions
-from stream.ledger.task_rows import change_state, is_purging, next_seq, task_row, task_value
+from stream.ledger.task_rows import change_state, next_seq, task_row, task_value
 from stream.tasks import UNFINISHED, Task, TaskState, image_key
 from stream.versions import SERVING, VersionState
 
@@ -97,7 +97,7 @@ class Cancelling:
     def _cancel(self, connection: Connection, row: Row[Any], *, by: str, reason: str) -> None:
         if row.state not in UNFINISHED:
             raise Conflict(f"task {row.id} is {row.state} already")
-        if is_purging(connection, row):
+        if row.purging:
             raise Conflict(f"task {row.id} has begun to purge, which cannot be taken back")
         now = self._database.now()
         change_state(
@@ -108,7 +108,7 @@ class Cancelling:
         _hold_versions(connection, row.id)
 
     def _put_back(self, connection: Connection, row: Row[Any], by: str) -> None:
-        back = servable_ancestor(connection, row.base)
+        back = ready_ancestor(connection, row.base)
         if current_version(connection, SERVING) != back:
             reason, now = f"task {row.id} was cancelled", self._database.now()
             record_move(connection, SERVING, back, by=by, reason=reason, at=now, task=row.id)
@@ -133,11 +133,11 @@ AFRESH: dict[str, Any] = {
 """What a task that is tried again forgets. Not its base and claim: it may take over unless someone moved `serving`."""
 
 
-def servable_ancestor(connection: Connection, number: int | None) -> int | None:
-    """The version itself or the nearest one above it that can serve; None where there is none."""
+def ready_ancestor(connection: Connection, number: int | None) -> int | None:
+    """The version itself or the nearest one above it that may serve by itself; None where there is none."""
     while number is not None:
         row = connection.execute(select(versions.c.state, versions.c.parent).where(versions.c.version == number)).one()
-        if VersionState(row.state).servable:
+        if row.state == VersionState.READY:
             break
         number = row.parent
     return number
@@ -189,7 +189,7 @@ def _check_images(connection: Connection, row: Row[Any]) -> None:
 
 
 def _check_base(connection: Connection, row: Row[Any]) -> None:
-    if row.base is None or is_purging(connection, row):
+    if row.base is None or row.purging:
         return
     state = connection.execute(select(versions.c.state).where(versions.c.version == row.base)).scalar_one()
     if not VersionState(state).servable:

@@ -33,6 +33,7 @@ WRITE_LOCK = 0x45564552
 
 SQLITE_FULL = "database or disk is full"
 POSTGRES_FULL = "53100"
+POSTGRES_READ_ONLY = "25006"
 
 SERVING = (
     "SELECT a.seq, a.version, v.digest FROM aliases a JOIN versions v ON v.version = a.version "
@@ -77,6 +78,8 @@ class Database:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
+                # What is read has to be as of the lock's turn, whatever the server's default is.
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S}s'")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
             yield connection
@@ -210,7 +213,8 @@ def _errors(url: URL) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise _translated(url, error, error) from error
     except DBAPIError as error:
-        if not isinstance(error, OperationalError) and not error.connection_invalidated:
+        read_only = getattr(error.orig, "sqlstate", None) == POSTGRES_READ_ONLY
+        if not isinstance(error, OperationalError) and not error.connection_invalidated and not read_only:
             raise
         raise _translated(url, error, error.orig) from error
 

@@ -8,7 +8,7 @@ from stream.errors import Conflict, NotFound
 from stream.ledger.database import Database
 from stream.ledger.intake import Quota, check_queue, insert_task
 from stream.ledger.learning import learning_row
-from stream.ledger.leases import Lease
+from stream.ledger.leases import Lease, fenced_update
 from stream.ledger.promotions import current_version
 from stream.ledger.publishing import change_version_state
 from stream.ledger.requests import Ticket, complete
@@ -49,7 +49,8 @@ class Forgetting:
     def purge_class(self, lease: Lease, task_id: str) -> None:
         """Delete every version that knows the task's class, and mark its stored images as gone.
 
-        Images of tasks that are not finished stay: they were sent to be learned. Doing it again changes nothing.
+        Images of tasks that are not finished stay: they were sent to be learned. Doing it again changes nothing. From
+        here on the task cannot be cancelled.
 
         Raises:
             Conflict: a version that knows the class is in force, or has another alias; nothing was changed.
@@ -62,17 +63,14 @@ class Forgetting:
                 change_version_state(connection, lease, row, VersionState.DELETED, reason="purged with a class it knew")
             mine = _images_of(label) & items.c.purged.is_(False)
             connection.execute(update(items).where(mine).values(purged=True, name=None))
+            fenced_update(connection, lease, update(tasks).where(tasks.c.id == task_id).values(purging=True))
 
-    def purged_blobs(self, label: str) -> tuple[list[str], list[str]]:
-        """What a purge of the class leaves behind of tasks: keys of images, and prefixes below which all goes.
-
-        Parts and manifests of the versions that it deleted are named by nothing now.
-        """
+    def purged_images(self, label: str) -> list[str]:
+        """The blobs of the class's images that a purge has marked as gone."""
         purged = _images_of(label) & items.c.purged.is_(True)
         with self._database.read() as connection:
             images = connection.execute(select(items.c.task, items.c.sha256).where(purged)).all()
-        keys = {image_key(row.task, row.sha256) for row in images}
-        return sorted(keys), sorted({f"checkpoints/{row.task}/" for row in images})
+        return sorted(image_key(row.task, row.sha256) for row in images)
 
     def _check(self, connection: Connection, label: str, purge: bool) -> None:
         in_force = labels_of(connection, current_version(connection, SERVING))

@@ -13,7 +13,7 @@ from stream.ledger.database import Database
 from stream.ledger.leases import Lease, check_held, fenced_update, held
 from stream.ledger.promotions import expected_base, last_seq
 from stream.ledger.schema import items, tasks, versions
-from stream.ledger.task_rows import change_state, is_purging, task_row, task_value
+from stream.ledger.task_rows import change_state, task_row, task_value
 from stream.tasks import Checkpoint, Epoch, Phase, Split, Task, TaskState
 from stream.versions import SERVING, VersionState
 
@@ -130,7 +130,7 @@ class Learning:
     def _take(self, connection: Connection, lease: Lease, row: Row[Any]) -> bool:
         """Whether the task is the lease's from now on; if not, it was failed."""
         base = expected_base(connection, row) if row.claim_seq is None else row.base
-        if not is_purging(connection, row) and (why := _unusable(connection, base)) is not None:
+        if not row.purging and (why := _unusable(connection, base)) is not None:
             self._give_up(connection, lease, row, why)
             return False
         if row.state == TaskState.LEARNING:

@@ -30,6 +30,12 @@ INSTANCE_MARK = ":"
 
 FORGET_AFTER = timedelta(days=1)
 
+CLOCK_MAY_GO_BACK = timedelta(minutes=1)
+"""A lease that runs out later than it could, by more than this, was renewed before the clock was put back.
+
+Its holder, if it lives, renews it by the new clock, and is fenced off otherwise.
+"""
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -78,7 +84,7 @@ class Leases:
                 _refuse_other_hosts(connection, host, now)
             _forget_the_dead(connection, now)
             row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-            if row is not None and row.owner not in ("", owner) and row.expires_at > now:
+            if row is not None and row.owner not in ("", owner) and _alive(row, now):
                 return None
             token = 1 if row is None else row.token + 1
             values: dict[str, Any] = {
@@ -120,6 +126,11 @@ class Leases:
                 .values(owner="", info={}, expires_at=now)
             )
         reach("lease.released")
+
+    def check(self, lease: Lease) -> None:
+        """Raises LeaseLost where the lease is no longer its holder's."""
+        with self._database.read() as connection:
+            check_held(connection, lease)
 
     def view(self, name: str) -> LeaseView | None:
         """The lease of that name, alive or not; None where there never was one."""
@@ -177,13 +188,17 @@ def check_held(connection: Connection, lease: Lease) -> None:
 def owner_alive(connection: Connection, owner: str, now: datetime) -> bool:
     """Whether a lease called so, or held by an owner called so, has not run out."""
     named = (leases.c.name == owner) | (leases.c.owner == owner)
-    query = select(leases.c.name).where(named, leases.c.owner != "", leases.c.expires_at > now)
-    return connection.execute(query).first() is not None
+    return any(_alive(row, now) for row in connection.execute(select(leases).where(named, leases.c.owner != "")))
+
+
+def _alive(row: Row[Any], now: datetime) -> bool:
+    latest = now + timedelta(seconds=row.ttl_s) + CLOCK_MAY_GO_BACK
+    return bool(row.owner != "" and now < row.expires_at <= latest)
 
 
 def _refuse_other_hosts(connection: Connection, host: str, now: datetime) -> None:
-    query = select(leases).where(leases.c.host != host, leases.c.owner != "", leases.c.expires_at > now)
-    other = connection.execute(query.order_by(leases.c.name)).first()
+    query = select(leases).where(leases.c.host != host, leases.c.owner != "").order_by(leases.c.name)
+    other = next((row for row in connection.execute(query) if _alive(row, now)), None)
     if other is not None:
         raise Conflict(
             f"{other.name} runs on {other.host} and this is {host}: SQLite and a folder of blobs serve one machine. "
@@ -206,6 +221,6 @@ def _view(row: Row[Any], now: datetime) -> LeaseView:
         acquired_at=row.acquired_at,
         renewed_at=row.renewed_at,
         expires_at=row.expires_at,
-        alive=row.owner != "" and row.expires_at > now,
+        alive=_alive(row, now),
         age_s=max(0.0, (now - row.renewed_at).total_seconds()),
     )

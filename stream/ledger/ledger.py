@@ -83,6 +83,7 @@ class Ledger:
         self.acquire_lease = leases.acquire
         self.renew_lease = leases.renew
         self.release_lease = leases.release
+        self.check_lease = leases.check
         self.lease = leases.view
         self.leases = leases.views
 
@@ -107,7 +108,6 @@ class Ledger:
         self.sweep_versions = removing.sweep_versions
         self.sweep_images = removing.sweep_images
         self.references = removing.references
-        self.naming_halted = removing.naming_halted
         self.open_tasks = removing.open_tasks
         self.image_keys = removing.image_keys
         self.all_image_keys = removing.all_image_keys
@@ -115,7 +115,7 @@ class Ledger:
         forgetting = Forgetting(database, quota)
         self.forget = forgetting.forget
         self.purge_class = forgetting.purge_class
-        self.purged_blobs = forgetting.purged_blobs
+        self.purged_images = forgetting.purged_images
 
         copying = Copying(database)
         self.copy_to = copying.copy_to

@@ -1,6 +1,5 @@
 """Versions are published, and found damaged. A version exists from the commit of `publish` on."""
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -8,7 +7,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from stream.errors import Conflict
 from stream.ledger.database import Database
 from stream.ledger.learning import learning_row
-from stream.ledger.leases import Lease, fenced_insert, fenced_update
+from stream.ledger.leases import Lease, check_held, fenced_insert, fenced_update
 from stream.ledger.promotions import current_version, moved_only_by, record_move
 from stream.ledger.schema import promotions, versions
 from stream.ledger.version_rows import draft_values, version_row, version_value
@@ -52,17 +51,14 @@ class Publishing:
                 promotion = self._promote(connection, lease, task, number, draft)
             return version_value(version_row(connection, number)), promotion
 
-    def add_root(self, draft: VersionDraft, *, check_stored: Callable[[], None]) -> Version:
-        """A held version without parent and task; who adds it needs no lease, since nothing that is there changes.
-
-        Whoever has the lease may have swept its blobs, which nothing named yet, so that `check_stored` looks for them
-        while nobody sweeps.
+    def add_root(self, draft: VersionDraft, lease: Lease) -> Version:
+        """A held version without parent and task, by whoever has stored its blobs alone (`stream/retention.py`).
 
         Raises:
-            NotFound: as `check_stored` does; nothing was written.
+            LeaseLost: they may have been swept since; nothing was written.
         """
         with self._database.write() as connection:
-            check_stored()
+            check_held(connection, lease)
             number = _next_number(connection)
             values = {**draft_values(draft), "state": VersionState.HELD, "created_at": self._database.now()}
             connection.execute(insert(versions).values(version=number, parent=None, task=None, **values))

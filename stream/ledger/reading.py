@@ -52,7 +52,12 @@ class Reading:
         """Versions, newest first. Raises InvalidContent for a strange cursor or limit."""
         with self._database.read() as connection:
             rows, following = page_of_rows(
-                connection, select(versions), versions.c.version, cursor, limit, lambda row: len(row.classes)
+                connection,
+                select(versions),
+                versions.c.version,
+                cursor,
+                limit,
+                lambda row: len(row.classes) + len(row.accuracy_per_task),
             )
             return Page(tuple(version_value(row) for row in rows), following)
 
@@ -121,3 +126,8 @@ def _held_out_of(connection: Connection, task_id: str) -> list[tuple[str, Item]]
         items.c.task == task_id, items.c.split == "held_out", items.c.purged.is_(False)
     )
     return [(task_id, item_value(row)) for row in connection.execute(query.order_by(items.c.position))]
+
+
+def _names_and_accuracies(row: Row[Any]) -> int:
+    """How long a version is on the wire: a line for each class, and for each task that judged it."""
+    return len(row.classes) + len(row.accuracy_per_task)

@@ -1,12 +1,11 @@
 """Versions and images go: because someone asks for it, or because nothing needs them any more."""
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 
 from stream.errors import Conflict
 from stream.ledger.cancelling import final_ready, mark_purged
@@ -27,12 +26,11 @@ DELETED_BY_RETENTION = "no longer needed"
 
 @dataclass(frozen=True)
 class References:
-    """Every blob that something needs, apart from images; `newest` is the last version that was looked at."""
+    """Every blob that something needs, apart from images."""
 
     parts: frozenset[str]
     manifests: frozenset[str]
     checkpoints: frozenset[str]
-    newest: int = 0
 
     @property
     def shared_keys(self) -> frozenset[str]:
@@ -112,27 +110,8 @@ class Removing:
             rows = connection.execute(living).all()
             graph_digests = connection.execute(select(graphs.c.digest)).scalars().all()
             checkpoints = connection.execute(saved).scalars().all()
-            newest = connection.execute(select(func.max(versions.c.version))).scalar() or 0
         parts = {part for row in rows for part in row.parts} | set(graph_digests)
-        return References(frozenset(parts), frozenset(row.digest for row in rows), frozenset(checkpoints), newest)
-
-    @contextlib.contextmanager
-    def naming_halted(self, lease: Lease, known: References) -> Iterator[frozenset[str]]:
-        """While the block lasts no version comes to be: keys that those which came since `known` was read name.
-
-        So whoever stores a blob before a version names it, and looks for it again inside the naming write, either finds
-        it deleted or keeps it.
-
-        Raises:
-            LeaseLost: another learner may be storing a version.
-        """
-        since = select(versions.c.digest, versions.c.parts).where(versions.c.version > known.newest)
-        with self._database.write() as connection:
-            check_held(connection, lease)
-            rows = connection.execute(since).all()
-            yield frozenset(
-                key for row in rows for key in (manifest_key(row.digest), *(part_key(part) for part in row.parts))
-            )
+        return References(frozenset(parts), frozenset(row.digest for row in rows), frozenset(checkpoints))
 
     def open_tasks(self) -> frozenset[str]:
         """Tasks that may still be sent images."""

@@ -4,11 +4,11 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from stream.errors import Conflict, InvalidContent, StreamError
+from stream.errors import Conflict, InvalidContent, StreamError, Unavailable
 from stream.ledger.database import Database
 from stream.ledger.leases import owner_alive
 from stream.ledger.schema import requests
@@ -52,7 +52,7 @@ class Requests:
         self._database = database
         self._kept = kept
         self._lock = threading.Lock()
-        self._not_returned: list[Ticket] = []
+        self._not_returned: list[_Given] = []
 
     def begin(self, ticket: Ticket, owner: str) -> Replay | None:
         """None: go on, the key is yours. A Replay: it was answered before.
@@ -68,6 +68,15 @@ class Requests:
                 "Idempotency-Key", f"a key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
             )
         now = self._database.now()
+        try:
+            return self._begin(ticket, owner, now)
+        except Unavailable:
+            # The database may have written the key down without being able to say so.
+            with self._lock:
+                self._not_returned.append(_Given(ticket, owner, now))
+            raise
+
+    def _begin(self, ticket: Ticket, owner: str, now: datetime) -> Replay | None:
         with self._write() as connection:
             connection.execute(delete(requests).where(requests.c.at < now - self._kept))
             row = connection.execute(select(requests).where(_named(ticket))).one_or_none()
@@ -89,7 +98,7 @@ class Requests:
         Where the database does not take that now, `return_keys` or the next `begin` does it.
         """
         with self._lock:
-            self._not_returned.append(ticket)
+            self._not_returned.append(_Given(ticket))
         with contextlib.suppress(StreamError):
             self.return_keys()
 
@@ -102,18 +111,32 @@ class Requests:
     @contextlib.contextmanager
     def _write(self) -> Iterator[Connection]:
         """A write in which keys that are still to be given back are, if it is not undone."""
-        taken: list[Ticket] = []
+        taken: list[_Given] = []
         try:
             with self._database.write() as connection:
                 with self._lock:
                     taken, self._not_returned = self._not_returned, []
-                for ticket in taken:
-                    connection.execute(delete(requests).where(_in_flight(ticket)))
+                for given in taken:
+                    connection.execute(delete(requests).where(given.row))
                 yield connection
         except BaseException:
             with self._lock:
                 self._not_returned += taken
             raise
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A key to be given back; with `owner` and `at`, only as it was written down then."""
+
+    ticket: Ticket
+    owner: str | None = None
+    at: datetime | None = None
+
+    @property
+    def row(self) -> ColumnElement[bool]:
+        mine = _in_flight(self.ticket)
+        return mine if self.at is None else and_(mine, requests.c.owner == self.owner, requests.c.at == self.at)
 
 
 def complete(connection: Connection, ticket: Ticket | None, kind: str, resource: str | int) -> None:

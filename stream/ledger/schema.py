@@ -66,6 +66,7 @@ tasks = Table(
     Column("requested_base", Integer, comment="0 asks for a new root"),
     Column("promote", String(16)),
     Column("purge", Boolean, nullable=False, server_default=false()),
+    Column("purging", Boolean, nullable=False, server_default=false()),
     Column("images", Integer, nullable=False),
     Column("labels", JSON, nullable=False),
     Column("seq", Integer, unique=True),

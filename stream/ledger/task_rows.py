@@ -11,7 +11,6 @@ from stream.ledger.leases import Lease, fenced_update
 from stream.ledger.schema import tasks, versions
 from stream.ledger.words import is_id
 from stream.tasks import Epoch, Phase, RequestedBase, Task, TaskState
-from stream.versions import VersionState
 
 NEW_ROOT = 0
 """What `requested_base` holds where a new root was asked for; versions count from 1."""
@@ -52,14 +51,6 @@ def change_state(
         connection.execute(statement)
     else:
         fenced_update(connection, lease, statement)
-
-
-def is_purging(connection: Connection, row: Row[Any]) -> bool:
-    """Whether the task has begun to purge its class: its base, which no unfinished task loses otherwise, is deleted."""
-    if row.kind != "forget" or not row.purge or row.base is None:
-        return False
-    state = connection.execute(select(versions.c.state).where(versions.c.version == row.base)).scalar_one()
-    return bool(state == VersionState.DELETED)
 
 
 def next_seq(connection: Connection) -> int:

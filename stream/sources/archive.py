@@ -36,6 +36,8 @@ BROKEN = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
+    IndexError,
+    OverflowError,
     NotImplementedError,
     RecursionError,
     ValueError,
@@ -45,6 +47,12 @@ BROKEN = (
 
 DIRECTORY_BYTES_A_FILE = 512
 """A zip's directory is read whole before anything else can be; so much of it is allowed for each file."""
+
+FURTHER_HEADERS = frozenset(
+    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+)
+MOST_HEADER = 16_384
+"""Bytes of a tar entry's header that tells more of the next entry, such as a long name."""
 
 END_RECORD, END_BYTES, MOST_COMMENT = b"PK\x05\x06", 22, 1 << 16
 """The record at a zip's end (APPNOTE 4.3.16), which says how large the directory is."""
@@ -136,7 +144,7 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most_bytes: int) ->
 def _tar_members(path: Path, tally: Tally) -> Iterator[SourceItem]:
     with path.open("rb") as raw, _unpacked(raw) as stream:
         bounded = cast(IO[bytes], _Bounded(stream, tally.limits))
-        with tarfile.open(fileobj=bounded, mode="r:", errorlevel=2) as archive:
+        with tarfile.open(fileobj=bounded, mode="r:", errorlevel=2, tarinfo=_Member) as archive:
             while (member := archive.next()) is not None:
                 # Kept for nobody: an archive of many members would be held in memory by their names.
                 archive.members = []  # type: ignore[attr-defined]
@@ -145,12 +153,14 @@ def _tar_members(path: Path, tally: Tally) -> Iterator[SourceItem]:
                     # The next header would be looked for before this one, again and again.
                     raise tarfile.ReadError("a file of less than no bytes")
                 name = _checked(member.name)
-                if member.isdir() or is_hidden(name):
+                if member.isdir():
                     continue
-                if not member.isreg() or member.issparse():
+                if not is_hidden(name) and (not member.isreg() or member.issparse()):
                     raise InvalidContent.of(str(name), "this is not a plain file")
                 if member.size > tally.limits.file_bytes:
                     raise TooLarge(f"{name} has more than {tally.limits.file_bytes} bytes")
+                if is_hidden(name):
+                    continue
                 content = archive.extractfile(member)
                 yield _item(name, content.read() if content else b"", tally)
             _check_end(bounded, archive.offset)
@@ -186,6 +196,18 @@ def _unpacking_errors() -> Iterator[None]:
         yield
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise tarfile.ReadError(str(error)) from error
+
+
+class _Member(tarfile.TarInfo):
+    """An entry whose long name or further facts take no more room than any system's do: they are searched in ways whose
+    time grows with the square of it.
+    """
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in FURTHER_HEADERS and self.size > MOST_HEADER:
+            raise TooLarge(f"a header in the archive has {self.size} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
 
 
 class _Bounded:

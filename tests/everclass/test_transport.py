@@ -1,10 +1,11 @@
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
 from everclass.errors import Conflict, NoAnswer, NotTheContract, QuotaFull, ServerFault, Unavailable
-from everclass.transport import Patience, Transport, json_object, retry_after_s
+from everclass.transport import IMPATIENT, Patience, Transport, json_object, retry_after_s
 from tests.everclass.scripted import DROP, Reply, scripted
 
 BUSY = Reply(503, {"title": "Service Unavailable", "detail": "draining"})
@@ -122,6 +123,30 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after_s(None) is None
     assert retry_after_s("soon") is None
     assert retry_after_s("12") == 12.0
+    assert retry_after_s("\xb2") is None
     in_a_minute = retry_after_s(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))
     assert in_a_minute is not None and 57 < in_a_minute <= 60
     assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+
+
+@pytest.mark.parametrize("key", ["evc_abc_def\n", " evc_abc_def\r\n"])
+def test_white_space_around_a_key_is_not_part_of_it(key: str) -> None:
+    transport = Transport("http://localhost:1", key, IMPATIENT)
+    assert transport._http.headers["Authorization"] == "Bearer evc_abc_def"
+    transport.close()
+
+
+@pytest.mark.parametrize("key", ["evc_abc\ndef", "evc_äbc", "a b", "evc_abc\x00", "x" * 513])
+def test_what_is_no_key_is_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(ValueError, match="holds characters that no key has") as refused:
+        Transport("http://localhost:1", key, IMPATIENT)
+    assert key not in str(refused.value)
+
+
+def test_a_request_that_cannot_be_sent_is_not_quoted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = Transport(f"http://127.0.0.1:{server.getsockname()[1]}", None, IMPATIENT)
+        with pytest.raises(NoAnswer) as failed:
+            transport.call("GET", "/tasks", headers={"X-Secret": "line\nend"})
+        assert "line" not in str(failed.value)
+        transport.close()

@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import gethostname
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from model.snapshot import Snapshot
 from service.exporting import archive_of
 from service.importing import WrongArchive, import_version
 from service.zipping import stream_zip
-from stream.blobs import FolderBlobs
 from stream.errors import Unavailable
 from stream.manifest import Manifest, Part, load_manifest, load_parts
+from stream.retention import alone_with_store
 from stream.verification import verify
 from stream.versions import Version
 from tests.digits import labelled
@@ -71,27 +72,18 @@ def test_it_is_a_held_root_with_the_same_numbers_and_is_learned_on_from(world: W
     assert (again.version, again.digest, again.state) == (versions[-1].version + 1, made.digest, "held")
 
 
-class Swept(FolderBlobs):
-    """A store whose oldest parts a learner sweeps before anything names them, so many times."""
-
-    times = 0
-
-    def put_bytes(self, key: str, data: bytes) -> None:
-        super().put_bytes(key, data)
-        if key.startswith("manifests/") and self.times:
-            self.times -= 1
-            self.delete(next(iter(self.list("parts/"))).key)
-
-
-def test_parts_that_are_swept_before_the_version_names_them_are_stored_again(world: World, exported: Path) -> None:
-    blobs = Swept(world.settings.root / "blobs")
-    blobs.times = 3
-    with pytest.raises(Unavailable, match="swept"):
-        import_version(world.ledger, blobs, world.settings, exported)
+def test_it_waits_for_a_sweep_to_end_and_says_so_where_it_does_not(
+    world: World, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.importing.ALONE_WITHIN_S", 0.6)
+    with (
+        alone_with_store(world.ledger, "learner", gethostname()),
+        pytest.raises(Unavailable, match="a sweep or another import is under way"),
+    ):
+        import_version(world.ledger, world.blobs, world.settings, exported)
     assert not world.ledger.versions().items
-    blobs.times = 2
-    made = import_version(world.ledger, blobs, world.settings, exported)
-    assert verify(world.ledger, world.blobs).sound and made.state == "held"
+    assert import_version(world.ledger, world.blobs, world.settings, exported).state == "held"
+    assert verify(world.ledger, world.blobs).sound
 
 
 def test_the_command_says_what_it_made_and_what_is_wrong(exported: Path, tmp_path: Path) -> None:

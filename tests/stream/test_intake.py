@@ -9,11 +9,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stream.blobs import Blobs, Content, FolderBlobs
-from stream.errors import Conflict, InvalidContent, NotFound, QuotaFull, StorageFull, TooLarge, UnsupportedType
+from stream.errors import (
+    Conflict,
+    InvalidContent,
+    NotFound,
+    QuotaFull,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+    UnsupportedType,
+)
 from stream.intake import Intake, IntakeLimits, Staging
 from stream.ledger import Ledger, Quota, Ticket
 from stream.retention import Policy, sweep
@@ -304,3 +314,23 @@ def test_a_batch_that_is_given_up_leaves_nothing(intake: Intake) -> None:
         fill(staging, 30)
         raise RuntimeError
     assert stored(intake) == set()
+
+
+def test_where_nobody_knows_whether_the_task_was_taken_its_images_stay(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke during the commit, which comes through after all."""
+    real = intake.ledger.add_batch
+
+    def unanswered(*args: Any, **words: Any) -> Task:
+        real(*args, **words)
+        raise Unavailable("the connection is lost")
+
+    monkeypatch.setattr(intake.ledger, "add_batch", unanswered)
+    with intake.staging() as staging, pytest.raises(Unavailable):
+        staging.add("a", "cat", None, picture(1))
+        staging.accept(new_task=NewTask(staging.task_id, "ann"))
+    [task] = intake.ledger.tasks().items
+    assert task.state == "queued"
+    assert all(intake.blobs.exists(key) for key in intake.ledger.image_keys(task.id))
+    assert len(intake.ledger.image_keys(task.id)) == 1

@@ -6,19 +6,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stream.blobs import Blobs
-from stream.errors import LeaseLost, NotFound
+from stream.errors import LeaseLost
 from stream.ledger import Lease, Ledger
 from stream.manifest import (
     Manifest,
     Part,
-    check_stored,
     load_manifest,
     load_parts,
     manifest_key,
     part_key,
     store_version,
 )
-from stream.retention import Policy, Swept, clear_unnamed, sweep
+from stream.retention import STORE_TTL_S, Policy, Swept, alone_with_store, clear_unnamed, sweep
 from stream.tasks import ItemDraft, NewTask, Task, image_key, new_task_id
 from stream.versions import VersionClass, VersionDraft, VersionKind
 from tests.stream.conftest import Clock
@@ -238,52 +237,61 @@ def imported(blobs: Blobs) -> tuple[Manifest, VersionDraft, dict[str, bytes]]:
     return manifest, VersionDraft("final", manifest.digest, manifest.size_bytes, digests, manifest.classes), parts
 
 
-def test_a_version_that_is_added_while_a_sweep_looks_at_its_blobs_keeps_them(
-    ledger: Ledger, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Added after the sweep read what is named, and before it deletes; its blobs are older than the grace."""
+def stored(blobs: Blobs, manifest: Manifest) -> list[bool]:
+    """Whether manifest and parts are there."""
+    keys = [manifest_key(manifest.digest), *(part.key for part in manifest.parts.values())]
+    return [blobs.exists(key) for key in keys]
+
+
+def test_parts_and_manifests_stay_while_somebody_else_has_the_store_to_himself(ledger: Ledger, blobs: Blobs) -> None:
+    """As an import does, whose version has a part that was left behind long ago."""
     lease = learner(ledger)
     manifest, draft, parts = imported(blobs)
     store_version(blobs, manifest, parts)
-    real = ledger.references
-
-    def references() -> object:
-        found = real()
-        if not ledger.versions().items:
-            ledger.add_root(draft, check_stored=lambda: check_stored(blobs, manifest))
-        return found
-
-    monkeypatch.setattr(ledger, "references", references)
+    with alone_with_store(ledger, "import-1", lease.host) as alone:
+        assert alone is not None
+        assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 0
+        ledger.add_root(draft, alone)
     assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 0
-    check_stored(blobs, manifest)
+    assert all(stored(blobs, manifest))
+    assert ledger.version(1).state == "held"
 
 
-def test_a_version_whose_blobs_are_swept_before_it_is_added_is_not_added(
+def test_nobody_has_the_store_to_himself_while_a_sweep_deletes(
     ledger: Ledger, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever adds it renews a blob between the sweep's last look at it and its deletion."""
     lease = learner(ledger)
-    manifest, draft, parts = imported(blobs)
+    manifest, _, parts = imported(blobs)
     store_version(blobs, manifest, parts)
-    real = blobs.info
+    real, got = blobs.info, []
 
     def info(key: str) -> object:
-        found = real(key)
-        store_version(blobs, manifest, parts)
-        return found
+        with alone_with_store(ledger, "import-1", lease.host) as alone:
+            got.append(alone)
+        return real(key)
 
     monkeypatch.setattr(blobs, "info", info)
     assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 3
-    monkeypatch.undo()
-    with pytest.raises(NotFound):
-        ledger.add_root(draft, check_stored=lambda: check_stored(blobs, manifest))
+    assert got == [None] * 3
+    with alone_with_store(ledger, "import-1", lease.host) as alone:
+        assert alone is not None
+
+
+def test_who_lost_the_store_names_nothing_that_he_stored(ledger: Ledger, blobs: Blobs, clock: Clock) -> None:
+    lease = learner(ledger)
+    manifest, draft, parts = imported(blobs)
+    with alone_with_store(ledger, "import-1", lease.host) as alone:
+        assert alone is not None
+        store_version(blobs, manifest, parts)
+        clock.forward(seconds=STORE_TTL_S + 1)
+        lease = learner(ledger, "learner-2")
+        assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 3
+        with pytest.raises(LeaseLost):
+            ledger.add_root(draft, alone)
     assert not ledger.versions().items
-    store_version(blobs, manifest, parts)
-    ledger.add_root(draft, check_stored=lambda: check_stored(blobs, manifest))
-    assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 0
 
 
-def test_who_lost_the_lease_deletes_nothing_that_another_learner_stores(
+def test_who_lost_the_learners_lease_deletes_nothing_that_another_learner_stores(
     ledger: Ledger, blobs: Blobs, clock: Clock
 ) -> None:
     lease = learner(ledger)
@@ -291,9 +299,10 @@ def test_who_lost_the_lease_deletes_nothing_that_another_learner_stores(
     store_version(blobs, manifest, parts)
     clock.forward(minutes=5)
     learner(ledger, "learner-2")
-    with pytest.raises(LeaseLost):
-        clear_unnamed(ledger, blobs, lease, TOMORROW)
-    check_stored(blobs, manifest)
+    with alone_with_store(ledger, lease.owner, lease.host) as alone, pytest.raises(LeaseLost):
+        assert alone is not None
+        clear_unnamed(ledger, blobs, lease, alone)
+    assert all(stored(blobs, manifest))
 
 
 def test_an_image_of_an_open_task_waits_until_none_can_come(ledger: Ledger, blobs: Blobs) -> None:

@@ -19,6 +19,9 @@ MB = 1 << 20
 MUCH = 64 * MB
 """More than one file may have."""
 
+DIGITS = 64 << 10
+"""A pax header of so many is searched for minutes by some releases of Python (CVE-2024-6232)."""
+
 BACKWARDS = b"\xff" * 10 + b"\xfe\x00"
 """-512 to base 256."""
 
@@ -196,6 +199,34 @@ def folders_in_zip(count: int, *, large: bool) -> bytes:
 
 CAT = "cat/a.png"
 
+
+def hidden(size: int) -> bytes:
+    """A tar of a file that nobody asks for, and a picture."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in ((".zeros", bytes(size)), (CAT, PICTURE)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def of_digits(count: int) -> bytes:
+    """A tar whose one pax header is a number without end."""
+    header = special(tarfile.XHDTYPE, "x")
+    header.size = count
+    return header.tobuf(tarfile.USTAR_FORMAT) + b"1" * count + bytes(-count % 512) + bytes(10_240)
+
+
+def sparse_cut_short() -> bytes:
+    """A tar that ends where the rest of a sparse file's list is to begin."""
+    header = bytearray(tarfile.TarInfo("cat/a.png").tobuf(tarfile.GNU_FORMAT))
+    header[156], header[482] = ord("S"), 1
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
 ARCHIVES: dict[str, tuple[int, str | None, Maker]] = {
     "a zip bomb of one file": (413, None, lambda: zipped((CAT, bytes(MUCH)))),
     "a zip bomb of overlapping files": (413, None, lambda: overlapping(1000)),
@@ -263,5 +294,13 @@ ARCHIVES: dict[str, tuple[int, str | None, Maker]] = {
     "a tar of 60,000 folders": (413, None, lambda: folders_in_tar(60_000)),
     "a zip of 60,000 folders": (413, None, lambda: folders_in_zip(60_000, large=False)),
     "a zip of 400,000 folders": (413, None, lambda: folders_in_zip(400_000, large=True)),
+    "a tar whose header is 64 KB of digits": (413, None, lambda: of_digits(DIGITS)),
+    "a tar of a sparse file, cut short": (422, "archive", sparse_cut_short),
+    "a zip of a file without a name": (
+        422,
+        "archive",
+        lambda: zipped(("X", PICTURE)).replace(b"X", b"\0"),
+    ),
+    "a tar of a hidden file of 64 MB": (413, None, lambda: gzip.compress(hidden(MUCH))),
     "a script among the pictures": (415, "cat/run.sh", lambda: zipped((CAT, PICTURE), ("cat/run.sh", b"#!/bin/sh\n"))),
 }

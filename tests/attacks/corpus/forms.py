@@ -63,6 +63,11 @@ def labels() -> Iterator[Attack]:
 
 def forms() -> Iterator[Attack]:
     """Ways to build a form."""
+    endless = ";" * 60_000
+    for path in ("/learn", "/predict"):
+        yield Attack(f"{path}: a content type of 60,000 options", path, bytes, 400, None, MULTIPART + endless)
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="a"{endless[:3000]}\r\n\r\n'
+    yield Attack("form: a part of 3,000 options", "/learn", lambda: form(head.encode() + b"x\r\n"), 400)
     many = form(*[part("labels", b"x")] * 10_000)
     for name, body, status, field in (
         ("10,000 labels and no image", many, 422, "images"),

@@ -89,6 +89,33 @@ def with_path(path: arrow.Array) -> bytes:
     return table(pictures, store_schema=False, write_statistics=False)
 
 
+def _number(value: int) -> bytes:
+    """As Thrift's compact protocol writes a whole number."""
+    written, rest = b"", value << 1
+    while rest >> 7:
+        written, rest = written + bytes([rest & 127 | 128]), rest >> 7
+    return written + bytes([rest])
+
+
+def footer_that_lies(size: int) -> bytes:
+    """One value of so many zeros, packed small, of which the footer says that it is one byte."""
+    data = table(
+        image=arrow.array([bytes(size)]),
+        compression="zstd",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+        data_page_size=2 * size,
+    )
+    group = parquet.read_metadata(io.BytesIO(data)).row_group(0)
+    (length,) = struct.unpack("<I", data[-8:-4])
+    footer = data[-8 - length : -8]
+    for honest in {group.total_byte_size, group.column(0).total_uncompressed_size}:
+        written = _number(honest)
+        footer = footer.replace(written, bytes([0x82]) + bytes([0x80] * (len(written) - 2)) + b"\0")
+    return data[: -8 - length] + footer + data[-8:]
+
+
 TABLES: dict[str, tuple[int, str | None, Maker]] = {
     "no table": (422, "parquet", lambda: b"PAR1" + bytes(100) + b"PAR1"),
     "an empty file": (422, "parquet", lambda: b""),
@@ -126,4 +153,5 @@ TABLES: dict[str, tuple[int, str | None, Maker]] = {
         "row 0",
         lambda: table(arrow.array([{"bytes": None, "path": "http://example.invalid/cat.jpg"}])),
     ),
+    "a table whose footer hides 700 MB of zeros": (422, "parquet", lambda: footer_that_lies(700 * MB)),
 }

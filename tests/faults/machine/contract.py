@@ -24,7 +24,8 @@ class Unknown(Refused):
 class PlainTask:
     """A task; `committed` is its place in the queue, `holder` the token of the learner that has it.
 
-    `labels` are those of its images, `gone` those whose images are gone. One that `forgets` a class has no images.
+    `labels` are those of its images, `gone` those whose images are gone. One that `forgets` a class has no images; once
+    it is `purging` there is no way back.
     """
 
     id: str
@@ -34,6 +35,7 @@ class PlainTask:
     gone: set[str] = field(default_factory=set)
     forgets: str | None = None
     purges: bool = False
+    purging: bool = False
     state: str = "open"
     committed: int = 0
     base: int | None = None
@@ -101,13 +103,13 @@ class Contract:
         self._queue(self.tasks[task_id])
 
     def cancel(self, task_id: str, now: datetime) -> None:
-        """`serving` goes back to the base, or the nearest forebear that can serve, unless someone else moved it."""
+        """`serving` goes back to the base, or its nearest forebear that is ready, unless someone else moved it."""
         task = self.tasks[task_id]
-        _need(task.state in UNFINISHED and not self._purging(task))
+        _need(task.state in UNFINISHED and not task.purging)
         self._end(task, "cancelled", now)
         last = self.last_move()
         if task.claim_seq is not None and last is not None and last.seq > task.claim_seq and last.task == task_id:
-            back = self._servable_forebear(task.base)
+            back = self._ready_forebear(task.base)
             if back != self.points_at(SERVING):
                 self._move(SERVING, back, task_id)
         for version in self._made_by(task_id):
@@ -118,7 +120,7 @@ class Contract:
         """From its first base, while nothing else was built on what it made."""
         task = self.tasks[task_id]
         _need(task.state in ("failed", "cancelled") and not task.gone)
-        _need(task.base is None or self._purging(task) or self.versions[task.base].state in SERVABLE)
+        _need(task.base is None or task.purging or self.versions[task.base].state in SERVABLE)
         made = {version.number for version in self._made_by(task_id)}
         _need(not any(version.parent in made for version in self.versions.values()))
         _need(not any(made & {other.base, other.requested} for other in self._unfinished()))
@@ -198,6 +200,7 @@ class Contract:
         label = self.tasks[task_id].forgets
         assert label is not None
         _need(not self._named_and_knowing(label))
+        self.tasks[task_id].purging = True
         for version in self.versions.values():
             if label in version.labels:
                 version.state = "deleted"
@@ -209,10 +212,6 @@ class Contract:
         """Whether the task shall purge its class and has."""
         task = self.tasks[task_id]
         return task.forgets is not None and task.purges and not self._remembered(task.forgets)
-
-    def _purging(self, task: PlainTask) -> bool:
-        """It has begun, and there is no way back: its base is gone."""
-        return task.purges and task.base is not None and self.versions[task.base].state == "deleted"
 
     def _remembered(self, label: str) -> bool:
         ended = [task for task in self.tasks.values() if task.state not in UNFINISHED]
@@ -250,7 +249,7 @@ class Contract:
         """What a dead learner left, else the first in the queue; the third death in one phase fails a task."""
         while (task := self._next_in_line()) is not None:
             base = self._base(task)
-            usable = base is None or self.versions[base].state in SERVABLE or self._purging(task)
+            usable = base is None or self.versions[base].state in SERVABLE or task.purging
             if not usable:
                 self._end(task, "failed", now)
                 continue
@@ -324,8 +323,8 @@ class Contract:
     def _unfinished(self) -> list[PlainTask]:
         return [task for task in self.tasks.values() if task.state in UNFINISHED]
 
-    def _servable_forebear(self, number: int | None) -> int | None:
-        while number is not None and self.versions[number].state not in SERVABLE:
+    def _ready_forebear(self, number: int | None) -> int | None:
+        while number is not None and self.versions[number].state != "ready":
             number = self.versions[number].parent
         return number
 

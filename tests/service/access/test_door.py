@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy
 from starlette.testclient import TestClient
 
+from service.access.auditing import Auditor, Call
 from tests import digits
 from tests.service.access.keys import log, make, shown
 from tests.service.conftest import Serve
@@ -209,15 +210,37 @@ def test_without_keys_a_foreign_page_is_refused_and_noted(serve: Serve) -> None:
 
 
 def test_a_flood_of_refusals_leaves_a_bounded_log(serve: Serve) -> None:
+    """By methods that there are not, from ever new addresses, all day long."""
     client = serve()
     boss = make(client, "boss", "admin")
-    client.app_state.assembly.access.auditor.write()
+    ledger = client.app_state.assembly.ledger
     client.app_state.assembly.rounds.close()
-    for number in range(130):
-        client.request(f"BREW{number}", "/nowhere")
+    hour = [0.0]
+    auditor = Auditor(ledger, lambda: hour[0])
+    for turn in range(5):
+        for number in range(130):
+            auditor.refused(Call(f"BREW{number}", "unknown", f"10.0.{turn}.{number}", None), 401)
+            auditor.refused(Call("GET", "/tasks", "10.0.0.1", None), 401)
+        auditor.write()
     lines = log(client, boss)
-    assert (len(lines), sum(line["times"] for line in lines)) == (101, 130)
-    assert lines[-1]["route"] == "others"
+    assert (len(lines), sum(line["times"] for line in lines)) == (101, 260)
+    assert {line["method"] for line in lines} == {"other", "GET", ""}
+    hour[0] = 3600.0
+    auditor.write()
+    lines = log(client, boss)
+    assert (len(lines), sum(line["times"] for line in lines)) == (103, 1300)
+    assert [line["route"] for line in lines].count("others") == 2
+
+
+def test_refusals_of_a_known_key_are_written_whoever_else_is_refused(serve: Serve) -> None:
+    client = serve()
+    boss = make(client, "boss", "admin")
+    auditor = client.app_state.assembly.access.auditor
+    for number in range(200):
+        auditor.refused(Call("GET", "/tasks", f"10.0.0.{number}", None), 401)
+    make(client, "reader", "predict")
+    client.delete("/tasks/x", headers=make(client, "other reader", "predict"))
+    assert [line["name"] for line in log(client, boss) if line["status"] == 403] == ["other reader"]
 
 
 def test_a_key_costs_a_prediction_no_call_of_the_database(serve: Serve, folder: Path) -> None:

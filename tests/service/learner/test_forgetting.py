@@ -184,11 +184,17 @@ def test_a_purge_leaves_no_version_no_image_and_no_byte_of_the_class(world: Worl
 def test_a_purge_takes_what_was_stored_for_a_version_that_never_came_to_be(world: World) -> None:
     """As a learner leaves it that is killed before it publishes, or in the middle of a file, and its task cancelled."""
     blobs = world.settings.root / "blobs"
-    left = [blobs / "parts" / ("0" * 64), blobs / "parts" / f".{'1' * 64}.01234567", blobs / "manifests" / ("2" * 64)]
+    left = [
+        blobs / "parts" / ("0" * 64),
+        blobs / "parts" / f".{'1' * 64}.01234567",
+        blobs / "manifests" / ("2" * 64),
+        blobs / "checkpoints" / "a-task-that-was-cancelled" / ("3" * 64),
+    ]
     for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"statistics of the class 2")
     forget(world, "3")
-    assert all(path.exists() for path in left), "they may be of a version that is about to be published"
+    assert all(path.exists() for path in left), "they are young"
     forget(world, "2", purge=True)
     assert not any(path.exists() for path in left)
     assert verify(world.ledger, world.blobs).sound
@@ -201,6 +207,19 @@ def test_a_class_that_only_older_versions_know_can_still_be_purged(world: World)
     assert images_of(world, "4") == []
     with pytest.raises(NotFound):
         world.ledger.forget("4", by="test", purge=True)
+
+
+def test_a_purge_of_what_only_older_versions_know_cannot_be_taken_back_either(taught: Taught, tmp_path: Path) -> None:
+    world = World.new(tmp_path, taught.folder)
+    forget(world, "4")
+    task = world.ledger.forget("4", by="test", purge=True)
+    child = [sys.executable, "-c", LEARN, str(tmp_path)]
+    assert subprocess.run(child, env=os.environ | {VARIABLE: "sweep.marked"}).returncode == -9
+    with pytest.raises(Conflict, match="cannot be taken back"):
+        world.ledger.cancel(task.id, by="test")
+    world.learn_all()
+    assert (world.ledger.task(task.id).state, images_of(world, "4")) == ("done", [])
+    world.close()
 
 
 def test_nothing_is_purged_while_an_alias_needs_what_knows_it(world: World) -> None:

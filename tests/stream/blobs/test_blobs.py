@@ -232,3 +232,21 @@ def test_an_upload_in_pieces_that_was_killed_is_cleared_once_it_is_old(tmp_path:
 def _age(path: Path, timestamp: float) -> None:
 
     os.utime(path, (timestamp, timestamp))
+
+
+def test_a_part_that_is_deleted_while_it_is_put_again_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    key = part(b"x")
+    blobs.put_bytes(key, b"x")
+    real = blobs._intact
+
+    def intact(key: str, path: Path) -> bool:
+        found = real(key, path)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(blobs, "_intact", intact)
+    blobs.put_bytes(key, b"x")
+    assert blobs.get(key) == b"x"

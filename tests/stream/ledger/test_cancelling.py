@@ -9,7 +9,7 @@ from stream.ledger import Ledger, Quota
 from stream.tasks import Phase, TaskState, image_key
 from stream.versions import VersionState
 from tests.stream.conftest import Clock
-from tests.stream.stories import claimed, drafts, in_force, learned, learner, publish, queued
+from tests.stream.stories import claimed, draft, drafts, in_force, learned, learner, publish, queued
 
 
 def test_open_and_queued_tasks_are_cancelled(ledger: Ledger, clock: Clock) -> None:
@@ -97,6 +97,28 @@ def test_a_base_that_is_damaged_by_now_is_not_put_back_in_force(ledger: Ledger) 
     ledger.mark_damaged(4, "a file is gone")
     ledger.cancel(task.id, by="bob")
     assert in_force(ledger) == 2
+
+
+def test_a_version_that_is_held_is_not_put_in_force_by_a_cancel(ledger: Ledger) -> None:
+    """Only a person may let it serve; the base was damaged meanwhile, and its parent is one that nobody promoted."""
+    lease = learner(ledger)
+    learned(ledger, lease, "cat")
+    held = claimed(ledger, lease, "dog")
+    ledger.publish(lease, held.id, draft("final", "cat", "dog"), wanted="hold")
+    ledger.finish(lease, held.id)
+    queued(ledger, "cow", base=3)
+    learning = ledger.claim(lease)
+    assert learning is not None and learning.base == 3
+    ledger.publish(lease, learning.id, draft("final", "cat", "dog", "cow"), wanted="hold")
+    ledger.finish(lease, learning.id)
+    ledger.move_alias("serving", 4, by="ann")
+    task = claimed(ledger, lease, "pig")
+    assert task.base == 4
+    publish(ledger, lease, task, "provisional")
+    ledger.mark_damaged(4, "a file is gone")
+    ledger.cancel(task.id, by="bob")
+    assert in_force(ledger) == 2
+    assert ledger.version(3).state == VersionState.HELD
 
 
 def test_a_task_that_is_cancelled_twice_is_put_back_once(ledger: Ledger) -> None:

@@ -239,3 +239,12 @@ def _together(work: Callable[[], object], count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_a_postgresql_that_takes_no_writes_any_more_is_unavailable(postgres: str) -> None:
+    """As after a failover, when it has become the one that follows."""
+    database = Database(fresh_postgres(postgres))
+    with pytest.raises(Unavailable), database.write() as connection:
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        connection.exec_driver_sql("CREATE TABLE no (number integer)")
+    database.close()

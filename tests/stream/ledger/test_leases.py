@@ -23,6 +23,23 @@ def test_a_second_learner_waits_until_the_first_is_silent(ledger: Ledger, clock:
         ledger.renew_lease(first, {})
 
 
+def test_a_clock_that_is_put_back_keeps_nobody_waiting(ledger: Ledger, clock: Clock) -> None:
+    """A learner died, and the machine came up with another time: its lease seems to be from days to come."""
+    first = learner(ledger)
+    clock.forward(hours=-1)
+    view = ledger.lease("learner")
+    assert view is not None and not view.alive
+    assert ledger.acquire_lease("learner", "learner-2", "here", 8.0) is not None
+    with pytest.raises(LeaseLost):
+        ledger.renew_lease(first, {})
+
+
+def test_clocks_that_differ_by_seconds_take_no_lease_from_anyone(ledger: Ledger, clock: Clock) -> None:
+    learner(ledger)
+    clock.forward(seconds=-30)
+    assert ledger.acquire_lease("learner", "learner-2", "here", 8.0) is None
+
+
 def test_a_lease_that_nobody_took_can_still_be_renewed(ledger: Ledger, clock: Clock) -> None:
     lease = learner(ledger)
     clock.forward(hours=1)

@@ -1,6 +1,7 @@
 """Versions are numbered, take over where they may, and are held where they may not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from stream.errors import Conflict, NotFound
 from stream.ledger import Lease, Ledger
 from stream.tasks import Task
-from stream.versions import FILES_DAMAGED, VersionState
+from stream.versions import FILES_DAMAGED, TaskAccuracy, VersionState
 from tests.stream.conftest import Clock
 from tests.stream.stories import claimed, draft, in_force, learned, learner, publish, queued
 
@@ -250,10 +251,15 @@ def test_graphs_and_choices_are_remembered(ledger: Ledger) -> None:
     assert "second" in ledger.references().parts
 
 
-def test_a_page_ends_early_where_its_versions_know_very_many_classes(ledger: Ledger) -> None:
-    many = draft("final", *(f"class {number}" for number in range(20_000)))
-    for _ in range(5):
-        ledger.add_root(many, check_stored=lambda: None)
+def test_a_page_ends_early_where_its_versions_have_very_many_classes_or_tasks(ledger: Ledger) -> None:
+    """Both weigh on the wire: a line for each."""
+    alone = ledger.acquire_lease("store", "import", "here", 60)
+    assert alone is not None
+    accuracies = tuple(TaskAccuracy(f"{number:032x}", 0.5, 10) for number in range(20_000))
+    many = [draft("final", *(f"class {number}" for number in range(20_000))), draft("final", "cat")]
+    many[1] = replace(many[1], accuracy_per_task=accuracies)
+    for number in range(5):
+        ledger.add_root(many[number % 2], alone)
     pages, cursor = [], None
     while not pages or cursor is not None:
         page = ledger.versions(cursor)

@@ -1,14 +1,18 @@
 """The same request twice is one request."""
 
+import contextlib
 import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from stream.errors import Conflict, InvalidContent, Unavailable
 from stream.ledger import Ledger, Replay, Ticket
+from stream.ledger.database import Database
 from stream.tasks import NewTask, new_task_id
 from tests.stream.conftest import Clock
 from tests.stream.stories import drafts, learned, learner
@@ -134,3 +138,48 @@ def test_a_key_that_could_not_be_given_back_is_given_back_later(
     with pytest.raises(Conflict):
         ledger.begin_request(OPEN, OWNER)
     ledger.close()
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_key_whose_writing_down_was_not_answered_can_be_used_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """The database's answer to the commit is lost, or the commit is."""
+    real = Database.write
+
+    @contextlib.contextmanager
+    def unanswered(self: Database) -> Iterator[Connection]:
+        if committed:
+            with real(self) as connection:
+                yield connection
+        else:
+            with contextlib.suppress(ZeroDivisionError), real(self) as connection:
+                yield connection
+                raise ZeroDivisionError
+        raise Unavailable("the connection is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "write", unanswered)
+        with pytest.raises(Unavailable):
+            ledger.begin_request(OPEN, OWNER)
+    assert ledger.begin_request(OPEN, OWNER) is None
+    with pytest.raises(Conflict):
+        ledger.begin_request(OPEN, OWNER)
+
+
+def test_a_key_that_another_request_holds_by_now_is_not_given_back(
+    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unanswered(self: Database) -> None:
+        raise Unavailable("no connection")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "write", unanswered)
+        with pytest.raises(Unavailable):
+            ledger.begin_request(OPEN, OWNER)
+    clock.forward(seconds=1)
+    other = open_ledger()
+    assert other.begin_request(OPEN, OWNER) is None
+    ledger.return_request_keys()
+    with pytest.raises(Conflict):
+        other.begin_request(OPEN, OWNER)
