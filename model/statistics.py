@@ -9,7 +9,7 @@ Statistics that were carried into another space (`model/drift.py`) also say how 
 covariance is that of the images; what is known of where a new image of the class lies is wider by that error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,8 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-STACKED_CLASSES = 64
-"""Whose factors are multiplied at once: one product is faster than many, and needs the rows in memory together."""
+STACKED_ROWS = 4096
+"""Of factors that are multiplied at once: one product is faster than many, and needs them in memory together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +85,14 @@ class ClassStatistics:
     def pooled_covariance(self) -> Doubles:
         """Σ_c (n_c − 1)·Σ_c / Σ_c (n_c − 1), D×D: what the classes have in common; zeros if no class has two images."""
         scatter_DD = np.zeros((self.dimension, self.dimension))
-        several = np.flatnonzero(self.count_C > 1)
-        for some in np.array_split(several, max(1, -(-len(several) // STACKED_CLASSES))):
-            rows = [self.factors[column].astype(np.float64) * np.sqrt(self.count_C[column] - 1) for column in some]
-            stacked_ND = np.concatenate([np.zeros((0, self.dimension)), *rows])
-            scatter_DD += stacked_ND.T @ stacked_ND
+        stacked: list[Doubles] = []
+        for column in np.flatnonzero(self.count_C > 1):
+            stacked.append(self.factors[column].astype(np.float64) * np.sqrt(self.count_C[column] - 1))
+            if sum(map(len, stacked)) >= STACKED_ROWS:
+                scatter_DD += _gram(stacked)
+                stacked = []
+        if stacked:
+            scatter_DD += _gram(stacked)
         return scatter_DD / max(1, self.freedom)
 
     @property
@@ -244,3 +247,8 @@ def _compressed(rows_RD: Doubles, *, most_rows: int) -> Doubles:
     if len(rows_RD) <= max(most_rows, rows_RD.shape[1]):
         return rows_RD
     return np.asarray(qr(rows_RD, mode="r", check_finite=False)[0][: rows_RD.shape[1]])
+
+
+def _gram(stacked: Sequence[Doubles]) -> Doubles:
+    rows_ND = np.concatenate(stacked)
+    return np.asarray(rows_ND.T @ rows_ND)

@@ -88,7 +88,7 @@ class Followed:
 
     def _joined(self, task_id: str, read: Callable[[], Task]) -> _Watch:
         watch = self._watches.get(task_id)
-        if watch is None or watch.failure is not None:
+        if watch is None or watch.failure is not None or watch.finished:
             watch = self._watches[task_id] = _Watch(read)
             watch.looking = asyncio.create_task(self._look(watch))
         watch.followers += 1

@@ -32,12 +32,12 @@ from model.snapshot import Snapshot, SnapshotClass, SnapshotError
 from model.spec import BackboneSpec
 from service.exporting import file_name
 from service.settings import Settings
+from stream.alone import alone_with_store
 from stream.blobs import Blobs
 from stream.errors import InvalidContent, NotFound, Unavailable
 from stream.labels import clean_label
 from stream.ledger import Lease, Ledger
 from stream.manifest import Manifest, Part, part_key, store_version
-from stream.retention import alone_with_store
 from stream.sources.archive import BROKEN, is_damage
 from stream.versions import Version, VersionClass, VersionDraft
 

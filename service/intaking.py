@@ -38,7 +38,8 @@ def take_in(parts: Assembly, lesson: Lesson, attempt: Attempt) -> Task:
 
     Raises:
         Problem, InvalidContent, UnsupportedType, TooLarge: the content is wrong; nothing was stored.
-        Conflict, NotFound, QuotaFull, StorageFull, Unavailable: nothing of it is in a task.
+        Conflict, NotFound, QuotaFull, StorageFull: nothing of it is in a task.
+        Unavailable: nothing of it is, or all of it: the same request again, under its key, is answered as the first.
     """
     limits = parts.settings.limits
     lesson.form.refuse_others(FIELDS)
@@ -143,7 +144,7 @@ def read_source(lesson: Lesson, name: str, reader: Apart) -> Iterator[SourceItem
     if len(found) > 1:
         raise wrong(name, "one file is expected")
     path = as_file(found[0], lesson.place)
-    return reader.read(cast(Kind, name), path)
+    return reader.read(cast(Kind, name), path, lesson.sender.key)
 
 
 def as_file(part: Part, place: Path) -> Path:

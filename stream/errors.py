@@ -97,7 +97,10 @@ class StorageFull(StreamError):
 
 
 class Unavailable(StreamError):
-    """The database or the blob store does not answer; nothing was changed, and the call may be tried again."""
+    """The database or the blob store does not answer, and the call may be tried again.
+
+    Nothing was changed, but where the connection broke during a commit: then nothing or all of it.
+    """
 
     def __init__(self, detail: str, *, retry_after_s: int = 1) -> None:
         self.detail = detail

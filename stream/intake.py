@@ -167,7 +167,8 @@ class Staging:
 
         Raises:
             InvalidContent, UnsupportedType, TooLarge: with all that is wrong; nothing was stored.
-            NotFound, Conflict, QuotaFull, StorageFull, Unavailable: nothing of the batch is in the task.
+            NotFound, Conflict, QuotaFull, StorageFull: nothing of the batch is in the task.
+            Unavailable: nothing of it is, or all of it, where the database could not say that it took it.
         """
         drafts = self._drafts()
         contents = self._contents(drafts)

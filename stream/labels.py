@@ -20,9 +20,9 @@ JOINING = frozenset(
 PICTURE, TEXT = "\ufe0f", "\ufe0e"
 """The variation selectors that make a symbol look like a picture or a letter."""
 
-KEYCAP = "\u20e3"
-
-SYMBOLS = frozenset({"So", "Sk", "Sm", "Po", "Pd"})
+KEYCAP, KEYS = "\u20e3", frozenset("0123456789#*")
+VARIED = frozenset("\u203c\u2049\u2139\u2194\u25fb\u25fc\u25fd\u25fe\u2934\u2935\u3030\u303d")
+"""What the two make look otherwise, beside symbols of category So (emoji-variation-sequences.txt)."""
 
 BLANKS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
@@ -63,13 +63,17 @@ def _hidden(before: str, character: str, after: str) -> bool:
     if character in JOINERS:
         return not _joins(before, after)
     if character in (PICTURE, TEXT):
-        return after != KEYCAP and before != "\u2139" and unicodedata.category(before) not in SYMBOLS
+        return not (_varies(before) or (before in KEYS and after == KEYCAP))
     return character in BLANKS or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
+def _varies(symbol: str) -> bool:
+    return symbol in VARIED or unicodedata.category(symbol) == "So"
+
+
 def _joins(before: str, after: str) -> bool:
-    if before in JOINERS or after in JOINERS:
-        return False
-    if any(unicodedata.name(one, "-").split()[0] in JOINING for one in (before, after)):
-        return True
-    return all(one == PICTURE or unicodedata.category(one) in ("So", "Sk") for one in (before, after))
+    """Whether a joiner between these two is seen: in a word of certain scripts, or in a picture made of several."""
+    kinds = [unicodedata.category(one) for one in (before, after)]
+    if all(kind[0] in "LM" for kind in kinds):
+        return any(unicodedata.name(one, "-").split()[0] in JOINING for one in (before, after))
+    return all(one == PICTURE or kind in ("So", "Sk") for one, kind in zip((before, after), kinds, strict=True))

@@ -1,21 +1,17 @@
 """What may go, goes: versions that nothing needs, images that were learned from, blobs that nothing names."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from stream.alone import alone_with_store
 from stream.blobs import BlobInfo, Blobs
 from stream.failpoints import reach
 from stream.ledger import Lease, Ledger
 
 SHARED = ("parts/", "manifests/")
 IMAGES, CHECKPOINTS = "tasks/", "checkpoints/"
-
-STORE = "store"
-STORE_TTL_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +37,18 @@ class Swept:
     size_bytes: int
 
 
-def sweep(ledger: Ledger, blobs: Blobs, lease: Lease, policy: Policy, *, now: datetime | None = None) -> Swept:
+def sweep(
+    ledger: Ledger,
+    blobs: Blobs,
+    lease: Lease,
+    policy: Policy,
+    *,
+    now: datetime | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Swept:
     """One round, by whoever holds the learner's lease; what a crash leaves undone is done by the next.
+
+    `check` is called between blobs and may raise to stop.
 
     The ledger lets go first and the bytes go afterwards, so that nothing ever names bytes that are gone.
 
@@ -57,48 +63,39 @@ def sweep(ledger: Ledger, blobs: Blobs, lease: Lease, policy: Policy, *, now: da
         blobs.delete(key)
     oldest = (now or datetime.now(UTC)) - timedelta(seconds=policy.grace_s)
     with alone_with_store(ledger, lease.owner, lease.host) as alone:
-        parts = [] if alone is None else clear_unnamed(ledger, blobs, lease, alone, oldest)
+        parts = [] if alone is None else clear_unnamed(ledger, blobs, lease, alone, oldest, check=check)
     gone = [*parts, *_clear_unnamed_of_tasks(ledger, blobs, oldest)]
     return Swept(tuple(versions), len(images), len(images) + len(gone), sum(blob.size_bytes for blob in gone))
 
 
-@contextmanager
-def alone_with_store(ledger: Ledger, owner: str, host: str) -> Iterator[Lease | None]:
-    """The lease of whoever deletes parts and manifests that nothing names, or stores some beside the learner before a
-    version names them; None where another has it.
-    """
-    alone = ledger.acquire_lease(STORE, owner, host, STORE_TTL_S)
-    try:
-        yield alone
-    finally:
-        if alone is not None:
-            ledger.release_lease(alone)
-
-
 def clear_unnamed(
-    ledger: Ledger, blobs: Blobs, lease: Lease, alone: Lease, oldest: datetime | None = None
+    ledger: Ledger,
+    blobs: Blobs,
+    lease: Lease,
+    alone: Lease,
+    oldest: datetime | None = None,
+    *,
+    check: Callable[[], None] = lambda: None,
 ) -> list[BlobInfo]:
     """Delete parts and manifests that nothing names, and that are older than `oldest` if it is given.
 
     What names a blob is read after the blobs were listed; the learner, whose lease is shown, stores nothing meanwhile,
-    and nobody else does while the store is held `alone`.
+    and nobody else does while the store is held `alone`. `check` is called between blobs and may raise to stop.
 
     Raises:
-        LeaseLost: another learner is at work; what it stores stays.
+        LeaseLost: another is at work; what he stores stays.
     """
     for prefix in SHARED:
         blobs.clear_half_written(prefix, oldest or datetime.now(UTC))
     old = [blob for prefix in SHARED for blob in blobs.list(prefix) if oldest is None or blob.modified_at < oldest]
     needed = ledger.references().shared_keys
     gone = []
-    renewed = time.monotonic()
     for blob in old:
         if blob.key in needed:
             continue
-        ledger.check_lease(lease)
-        if time.monotonic() - renewed > STORE_TTL_S / 4:
-            ledger.renew_lease(alone, {})
-            renewed = time.monotonic()
+        check()
+        for held in (lease, alone):
+            ledger.check_lease(held)
         if oldest is None:
             blobs.delete(blob.key)
         elif not delete_if_still_old(blobs, blob.key, oldest):
@@ -107,11 +104,17 @@ def clear_unnamed(
     return gone
 
 
-def clear_checkpoints(ledger: Ledger, blobs: Blobs) -> None:
-    """Delete every checkpoint that no task goes on from, however young; for the learner, who alone writes them."""
+def clear_checkpoints(ledger: Ledger, blobs: Blobs, lease: Lease) -> None:
+    """Delete every checkpoint that no task goes on from, however young; for the learner, who alone writes them.
+
+    Raises:
+        LeaseLost: another learner is at work; what it stores stays.
+    """
+    found = list(blobs.list(CHECKPOINTS))
     needed = ledger.references().checkpoints
-    for blob in list(blobs.list(CHECKPOINTS)):
+    for blob in found:
         if blob.key not in needed:
+            ledger.check_lease(lease)
             blobs.delete(blob.key)
 
 

@@ -120,16 +120,17 @@ def _new_file(path: str | None) -> Iterator[Callable[[str], None]]:
     except OSError as error:
         raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--to") from None
     try:
-        with os.fdopen(descriptor, "w") as stream:
 
-            def write(line: str) -> None:
-                print(line, file=stream, flush=True)
-                os.fsync(stream.fileno())
+        def write(line: str) -> None:
+            os.write(descriptor, f"{line}\n".encode())
+            os.fsync(descriptor)
 
-            yield write
+        yield write
     except BaseException:
         Path(path).unlink()
         raise
+    finally:
+        os.close(descriptor)
 
 
 @keys.command("list")

@@ -15,8 +15,9 @@ from service.learner.plan import LearnPlan, make_plan
 from service.learner.publishing import Publisher
 from service.learner.reporter import Reporter
 from service.learner.workshop import Workshop
+from stream.alone import alone_with_store
 from stream.failpoints import reach
-from stream.retention import alone_with_store, clear_checkpoints, clear_unnamed
+from stream.retention import clear_checkpoints, clear_unnamed
 from stream.tasks import Phase, Task
 from stream.versions import Version, VersionState
 
@@ -108,7 +109,7 @@ class ForgetRun:
         for key in self._ledger.purged_images(self._label):
             self._workshop.check()
             self._blobs.delete(key)
-        clear_checkpoints(self._ledger, self._blobs)
+        clear_checkpoints(self._ledger, self._blobs, self._workshop.heartbeat.lease)
         self._clear_store()
         shutil.rmtree(self._workshop.cache / "features", ignore_errors=True)
 
@@ -118,7 +119,7 @@ class ForgetRun:
         while True:
             with alone_with_store(self._ledger, lease.owner, lease.host) as alone:
                 if alone is not None:
-                    clear_unnamed(self._ledger, self._blobs, lease, alone)
+                    clear_unnamed(self._ledger, self._blobs, lease, alone, check=self._workshop.check)
                     return
             self._workshop.check()
             self._workshop.stop.wait(ALONE_WAIT_S)

@@ -147,15 +147,22 @@ class LearnerProcess:
             if self._stop.wait(UNAVAILABLE_WAIT_S) or heartbeat.lost.is_set():
                 return None
 
+    def _check(self) -> None:
+        """Between two blobs of a sweep. Raises Interrupted where the process is asked to stop."""
+        if self._stop.is_set():
+            raise Interrupted
+
     def _sweep_when_due(self, lease: Lease) -> None:
         if time.monotonic() < self._next_sweep:
             return
         kept = self._settings.retention
         self._next_sweep = time.monotonic() + kept.sweep_minutes * 60
         try:
-            sweep(self._ledger, self._blobs, lease, kept.policy())
+            sweep(self._ledger, self._blobs, lease, kept.policy(), check=self._check)
         except LeaseLost:
             raise
+        except Interrupted:
+            return
         except (StreamError, OSError) as error:
             log.warning("the sweep was put off: %s", error)
         except Exception:

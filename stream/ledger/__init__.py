@@ -2,11 +2,23 @@
 
 from stream.ledger.database import Clock
 from stream.ledger.intake import Quota
-from stream.ledger.leases import Lease, LeaseView
+from stream.ledger.leases import STORE, Lease, LeaseView
 from stream.ledger.ledger import Ledger
 from stream.ledger.pages import Page
 from stream.ledger.publishing import Wanted
 from stream.ledger.removing import References
 from stream.ledger.requests import Replay, Ticket
 
-__all__ = ["Clock", "Lease", "LeaseView", "Ledger", "Page", "Quota", "References", "Replay", "Ticket", "Wanted"]
+__all__ = [
+    "STORE",
+    "Clock",
+    "Lease",
+    "LeaseView",
+    "Ledger",
+    "Page",
+    "Quota",
+    "References",
+    "Replay",
+    "Ticket",
+    "Wanted",
+]

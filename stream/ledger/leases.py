@@ -30,10 +30,13 @@ INSTANCE_MARK = ":"
 
 FORGET_AFTER = timedelta(days=1)
 
-CLOCK_MAY_GO_BACK = timedelta(minutes=1)
-"""A lease that runs out later than it could, by more than this, was renewed before the clock was put back.
+STORE = "store"
+"""Of whoever has the blob store to himself for a moment (`stream/alone.py`); it is no sign of a host at work."""
 
-Its holder, if it lives, renews it by the new clock, and is fenced off otherwise.
+CLOCK_MAY_GO_BACK = timedelta(minutes=1)
+"""A lease of this very host that runs out later than it could, by more than this, is of before its clock was put back.
+
+Its holder is gone, or is fenced off. Other hosts' clocks may be ahead.
 """
 
 
@@ -84,7 +87,7 @@ class Leases:
                 _refuse_other_hosts(connection, host, now)
             _forget_the_dead(connection, now)
             row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-            if row is not None and row.owner not in ("", owner) and _alive(row, now):
+            if row is not None and row.owner != owner and _alive(row, now) and not _of_another_time(row, host, now):
                 return None
             token = 1 if row is None else row.token + 1
             values: dict[str, Any] = {
@@ -188,16 +191,20 @@ def check_held(connection: Connection, lease: Lease) -> None:
 def owner_alive(connection: Connection, owner: str, now: datetime) -> bool:
     """Whether a lease called so, or held by an owner called so, has not run out."""
     named = (leases.c.name == owner) | (leases.c.owner == owner)
-    return any(_alive(row, now) for row in connection.execute(select(leases).where(named, leases.c.owner != "")))
+    return any(_alive(row, now) for row in connection.execute(select(leases).where(named)))
 
 
 def _alive(row: Row[Any], now: datetime) -> bool:
+    return bool(row.owner != "" and row.expires_at > now)
+
+
+def _of_another_time(row: Row[Any], host: str, now: datetime) -> bool:
     latest = now + timedelta(seconds=row.ttl_s) + CLOCK_MAY_GO_BACK
-    return bool(row.owner != "" and now < row.expires_at <= latest)
+    return bool(row.host == host and row.expires_at > latest)
 
 
 def _refuse_other_hosts(connection: Connection, host: str, now: datetime) -> None:
-    query = select(leases).where(leases.c.host != host, leases.c.owner != "").order_by(leases.c.name)
+    query = select(leases).where(leases.c.host != host, leases.c.name != STORE).order_by(leases.c.name)
     other = next((row for row in connection.execute(query) if _alive(row, now)), None)
     if other is not None:
         raise Conflict(

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,9 @@ KEPT_H = 72.0
 
 MAX_KEY_CHARACTERS = 255
 RETRY_AFTER_S = 1
+
+MOST_NOT_RETURNED, RETURNED_AT_ONCE = 10_000, 100
+"""Keys that wait for a database that does not answer; what is beyond goes with the service's lease."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Requests:
         self._database = database
         self._kept = kept
         self._lock = threading.Lock()
-        self._not_returned: list[_Given] = []
+        self._not_returned: deque[_Given] = deque(maxlen=MOST_NOT_RETURNED)
 
     def begin(self, ticket: Ticket, owner: str) -> Replay | None:
         """None: go on, the key is yours. A Replay: it was answered before.
@@ -99,12 +103,12 @@ class Requests:
         """
         with self._lock:
             self._not_returned.append(_Given(ticket))
-        with contextlib.suppress(StreamError):
-            self.return_keys()
+        with contextlib.suppress(StreamError), self._write():
+            pass
 
     def return_keys(self) -> None:
         """Give back what could not be given back when its request ended. Raises Unavailable, StorageFull."""
-        if self._not_returned:
+        while self._not_returned:
             with self._write():
                 pass
 
@@ -115,13 +119,15 @@ class Requests:
         try:
             with self._database.write() as connection:
                 with self._lock:
-                    taken, self._not_returned = self._not_returned, []
+                    taken = [
+                        self._not_returned.popleft() for _ in range(min(RETURNED_AT_ONCE, len(self._not_returned)))
+                    ]
                 for given in taken:
                     connection.execute(delete(requests).where(given.row))
                 yield connection
         except BaseException:
             with self._lock:
-                self._not_returned += taken
+                self._not_returned.extendleft(reversed(taken))
             raise
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from math import ceil
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
 
-from stream.errors import FieldError, InvalidContent, TooLarge
+from stream.errors import FieldError, InvalidContent, QuotaFull, TooLarge
 from stream.sources.archive import read_archive
 from stream.sources.item import SourceItem, SourceLimits, Tally
 from stream.sources.parquet import read_parquet
@@ -42,6 +43,11 @@ NICER = 5
 """Who predicts goes first."""
 
 LINE_BYTES = 1 << 20
+MOST_CHARACTERS = 1000
+"""Of what is said of an error: it may quote names of any length."""
+
+WAIT_S = 10.0
+RETRY_AFTER_S = 5
 TRACEBACK = 1
 """How Python ends where nobody catches an error."""
 
@@ -49,23 +55,39 @@ MB = 1 << 20
 
 
 class Apart:
-    """Reads sources in child processes, each for one source, `most` at once. Safe from several threads.
+    """Reads sources in child processes, each for one source, `most` at once, of one sender half as many. Safe from
+    several threads.
 
     `seconds` of the processor may go by from item to item, and `MOST_ITEMS_S` times as many in all.
     """
 
     def __init__(self, limits: SourceLimits, seconds: float, environment: Mapping[str, str], most: int) -> None:
         self.limits, self.seconds, self.environment = limits, seconds, environment
-        self._places = threading.Semaphore(most)
+        self._most = most
+        self._busy: Counter[str] = Counter()
+        self._changed = threading.Condition()
 
-    def read(self, kind: Kind, path: Path) -> Iterator[SourceItem]:
+    def read(self, kind: Kind, path: Path, sender: str) -> Iterator[SourceItem]:
         """The items of the source.
 
         Raises:
             InvalidContent, TooLarge: as the reader does, or where it takes more memory or time than is allowed.
+            QuotaFull: others are at it, the sender's own or everyone's, and go on being.
         """
-        with self._places:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._has_place(sender), WAIT_S):
+                raise QuotaFull("too many archives and tables are being taken apart", retry_after_s=RETRY_AFTER_S)
+            self._busy[sender] += 1
+        try:
             yield from self._read(kind, path)
+        finally:
+            with self._changed:
+                self._busy[sender] -= 1
+                self._busy += Counter()
+                self._changed.notify_all()
+
+    def _has_place(self, sender: str) -> bool:
+        return self._busy.total() < self._most and self._busy[sender] < max(1, self._most // 2)
 
     def _read(self, kind: Kind, path: Path) -> Iterator[SourceItem]:
         most_mb = BASE_MB + COPIES * self.limits.file_bytes // MB
@@ -83,6 +105,8 @@ class Apart:
             try:
                 if (yield from _items(child.stdout, tally)):
                     return
+                # Whatever it still writes, nobody reads: it ends of that, if of nothing else.
+                child.stdout.close()
                 died = child.wait()
             finally:
                 child.kill()
@@ -155,7 +179,8 @@ def _tell(items: Iterator[SourceItem], seconds: float, out: BinaryIO) -> None:
 
 
 def _end(kind: str, error: InvalidContent | TooLarge) -> dict[str, Any]:
-    return {"kind": kind, "message": str(error), "errors": [asdict(one) for one in error.errors]}
+    errors = [{name: text[:MOST_CHARACTERS] for name, text in asdict(one).items()} for one in error.errors]
+    return {"kind": kind, "message": str(error)[:MOST_CHARACTERS], "errors": errors}
 
 
 def _mapped_bytes() -> int:

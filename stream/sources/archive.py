@@ -153,14 +153,12 @@ def _tar_members(path: Path, tally: Tally) -> Iterator[SourceItem]:
                     # The next header would be looked for before this one, again and again.
                     raise tarfile.ReadError("a file of less than no bytes")
                 name = _checked(member.name)
-                if member.isdir():
+                if member.isdir() or is_hidden(name):
                     continue
-                if not is_hidden(name) and (not member.isreg() or member.issparse()):
+                if not member.isreg() or member.issparse():
                     raise InvalidContent.of(str(name), "this is not a plain file")
                 if member.size > tally.limits.file_bytes:
                     raise TooLarge(f"{name} has more than {tally.limits.file_bytes} bytes")
-                if is_hidden(name):
-                    continue
                 content = archive.extractfile(member)
                 yield _item(name, content.read() if content else b"", tally)
             _check_end(bounded, archive.offset)

@@ -13,6 +13,9 @@ FIELD = "parquet"
 ROWS_AT_ONCE = 1
 """A dictionary holds a value once and gives it to any number of rows: copied out together they could be of any size."""
 
+BUFFER_BYTES = 1 << 20
+"""Otherwise a column of all rows of a group, which may be all there are, lies in memory before the first is read."""
+
 MOST_LABEL_BYTES, MOST_PATH_BYTES = 4 * MAX_CHARACTERS, 4096
 
 BROKEN = (OSError, ValueError, TypeError, OverflowError, KeyError)
@@ -31,13 +34,15 @@ def read_parquet(path: Path, limits: SourceLimits | None = None) -> Iterator[Sou
 
     tally = Tally((limits or SourceLimits()).within(path.stat().st_size))
     try:
-        with parquet.ParquetFile(path) as table:
+        with parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as table:
             label_column = _check(table.schema_arrow, table.metadata, tally.limits)
             row = 0
             for batch in table.iter_batches(ROWS_AT_ONCE, columns=["image", label_column]):
                 for image, label in zip(batch.column(0), batch.column(1), strict=True):
                     yield _item(row, image.as_py(), label.as_py(), tally)
                     row += 1
+    except MemoryError as error:
+        raise InvalidContent.of(FIELD, "it takes more memory to read than is allowed") from error
     except (arrow.ArrowException, *BROKEN) as error:
         raise InvalidContent.of(FIELD, f"this is not a Parquet file, or it is damaged: {error}") from error
 

@@ -92,6 +92,23 @@ def test_a_task_that_cannot_be_read_ends_the_stream_of_everyone_who_follows_it(t
     assert [type(error) for error in asyncio.run(followed())] == [Unavailable, Unavailable]
 
 
+def test_a_task_that_is_tried_again_is_followed_anew(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody who followed it to its first end has not taken that yet."""
+    monkeypatch.setattr("service.events.POLL_S", 0.001)
+    states = [replace(task, state=TaskState.FAILED)]
+
+    async def follow() -> list[str]:
+        them = Followed()
+        slow = them.events("one", lambda: states[-1], lambda: True, lambda: False)
+        told = [await anext(slow)]
+        states.append(replace(task, state=TaskState.DONE))
+        told += [one async for one in them.events("one", lambda: states[-1], lambda: True, lambda: False)]
+        await slow.aclose()
+        return [json.loads(one.split("\n")[1].removeprefix("data: "))["state"] for one in told]
+
+    assert asyncio.run(follow()) == ["failed", "done"]
+
+
 def test_however_many_follow_looking_takes_no_more_than_its_share(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten tasks that take a while to read, each with three followers, and one that takes none: it is told at once."""
     monkeypatch.setattr("service.events.POLL_S", 0.001)

@@ -17,9 +17,9 @@ from model.snapshot import Snapshot
 from service.exporting import archive_of
 from service.importing import WrongArchive, import_version
 from service.zipping import stream_zip
+from stream.alone import alone_with_store
 from stream.errors import Unavailable
 from stream.manifest import Manifest, Part, load_manifest, load_parts
-from stream.retention import alone_with_store
 from stream.verification import verify
 from stream.versions import Version
 from tests.digits import labelled

@@ -1,10 +1,12 @@
 """One sweep removes what nothing needs, and nothing else."""
 
 import hashlib
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stream.alone import TTL_S, alone_with_store
 from stream.blobs import Blobs
 from stream.errors import LeaseLost
 from stream.ledger import Lease, Ledger
@@ -17,7 +19,7 @@ from stream.manifest import (
     part_key,
     store_version,
 )
-from stream.retention import STORE_TTL_S, Policy, Swept, alone_with_store, clear_unnamed, sweep
+from stream.retention import Policy, Swept, clear_unnamed, sweep
 from stream.tasks import ItemDraft, NewTask, Task, image_key, new_task_id
 from stream.versions import VersionClass, VersionDraft, VersionKind
 from tests.stream.conftest import Clock
@@ -283,12 +285,44 @@ def test_who_lost_the_store_names_nothing_that_he_stored(ledger: Ledger, blobs: 
     with alone_with_store(ledger, "import-1", lease.host) as alone:
         assert alone is not None
         store_version(blobs, manifest, parts)
-        clock.forward(seconds=STORE_TTL_S + 1)
+        clock.forward(seconds=TTL_S + 1)
         lease = learner(ledger, "learner-2")
         assert sweep(ledger, blobs, lease, POLICY, now=TOMORROW).blobs == 3
         with pytest.raises(LeaseLost):
             ledger.add_root(draft, alone)
     assert not ledger.versions().items
+
+
+def test_the_store_is_kept_while_it_is_needed_and_free_afterwards(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.alone.RENEW_EVERY_S", 0.01)
+    with alone_with_store(ledger, "import-1", "here") as alone:
+        assert alone is not None
+        before = ledger.leases("store")[0].renewed_at
+        ledger.renew_lease(alone, {"at": "work"})
+        while ledger.leases("store")[0].info:
+            time.sleep(0.01)
+        assert ledger.leases("store")[0].renewed_at >= before
+    assert not ledger.leases("store")[0].alive
+
+
+def test_a_sweep_that_is_told_to_stop_stops_between_two_blobs(ledger: Ledger, blobs: Blobs) -> None:
+    lease = learner(ledger)
+    manifest, _, parts = imported(blobs)
+    store_version(blobs, manifest, parts)
+    looked: list[int] = []
+
+    def check() -> None:
+        looked.append(len(looked))
+        if len(looked) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        sweep(ledger, blobs, lease, POLICY, now=TOMORROW, check=check)
+    assert stored(blobs, manifest).count(False) == 1
+    with alone_with_store(ledger, "import-1", lease.host) as alone:
+        assert alone is not None
 
 
 def test_who_lost_the_learners_lease_deletes_nothing_that_another_learner_stores(

@@ -200,6 +200,15 @@ def folders_in_zip(count: int, *, large: bool) -> bytes:
 CAT = "cat/a.png"
 
 
+def renamed(length: int) -> bytes:
+    """A zip of a file whose two names differ, and are as long as a name can be once they are written out."""
+    written = bytearray(zipped(("c/" + "x" * length, b"x")))
+    for name in (b"\x83", b"\x82"):
+        place = written.index(b"c/xxx") + 2
+        written[place : place + length] = name * length
+    return bytes(written)
+
+
 def hidden(size: int) -> bytes:
     """A tar of a file that nobody asks for, and a picture."""
     file = io.BytesIO()
@@ -294,6 +303,7 @@ ARCHIVES: dict[str, tuple[int, str | None, Maker]] = {
     "a tar of 60,000 folders": (413, None, lambda: folders_in_tar(60_000)),
     "a zip of 60,000 folders": (413, None, lambda: folders_in_zip(60_000, large=False)),
     "a zip of 400,000 folders": (413, None, lambda: folders_in_zip(400_000, large=True)),
+    "a zip whose names differ and are very long": (422, "archive", lambda: renamed(65_000)),
     "a tar whose header is 64 KB of digits": (413, None, lambda: of_digits(DIGITS)),
     "a tar of a sparse file, cut short": (422, "archive", sparse_cut_short),
     "a zip of a file without a name": (
