@@ -90,12 +90,13 @@ class Auditor:
         Raises StreamError, and keeps it for the next time.
         """
         with self._lock:
+            due = list(self._refused)
             if all_of_it or self._clock() - self._hour.began >= HOUR_S:
-                due, self._hour = set(self._refused), _Hour(self._clock())
+                self._hour = _Hour(self._clock())
             else:
-                due = set(self._refused) & self._hour.unwritten
+                due = [kind for kind in due if kind in self._hour.unwritten]
             refused = {kind: self._refused.pop(kind) for kind in due}
-            self._hour.unwritten -= due
+            self._hour.unwritten.difference_update(due)
         if not refused:
             return
         try:
@@ -105,7 +106,7 @@ class Auditor:
         except BaseException:
             with self._lock:
                 self._refused.update(refused)
-                self._hour.unwritten |= due
+                self._hour.unwritten.update(due)
             raise
 
 
