@@ -93,13 +93,13 @@ def create(
     expires_at = None if expires is None else datetime.now(UTC) + span(expires)
     with _new_file(file) as write:
         key, token = ledger.create_key(NewKey(name, Scope(scope), expires_at, rate, images_per_day))
-        _note(ledger, "everclass keys create", key)
         try:
             write(token)
         except OSError as error:
-            ledger.revoke_key(key.id)
-            _note(ledger, "everclass keys revoke", key)
+            _note(ledger, "everclass keys create", key)
+            _note(ledger, "everclass keys revoke", ledger.revoke_key(key.id))
             raise ValueError(f"{file} cannot be written, and the key is revoked: {error.strerror}") from error
+    _note(ledger, "everclass keys create", key)
     if as_json:
         show_json(_shown(key) if file else {**_shown(key), "key": token})
         return

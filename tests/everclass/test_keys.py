@@ -1,6 +1,8 @@
 """`everclass keys` on a database, without a server."""
 
+import errno
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,6 +49,21 @@ def test_a_key_may_go_into_a_file_of_its_owner_and_nowhere_else(tmp_path: Path) 
     told = json.loads(run(tmp_path, "create", "--scope", "learn", "--name", "b", "--to", f"{file}2", "--json").stdout)
     assert "key" not in told
     assert [key["name"] for key in json.loads(run(tmp_path, "list", "--json").stdout)["items"]] == ["ci", "b"]
+
+
+def test_a_key_that_its_file_did_not_take_is_of_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, "list")
+    file = tmp_path / "ci.key"
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    made = run(tmp_path, "create", "--scope", "learn", "--name", "ci", "--to", str(file))
+    assert (made.exit_code != 0, file.exists()) == (True, False)
+    assert "cannot be written, and the key is revoked: No space left on device" in made.stderr
+    [key] = json.loads(run(tmp_path, "list", "--json").stdout)["items"]
+    assert (key["name"], key["state"]) == ("ci", "revoked")
 
 
 def test_keys_are_listed_with_their_state_and_quotas(tmp_path: Path) -> None:
