@@ -53,7 +53,7 @@ Cursor = Annotated[str, AfterValidator(checked_cursor), Field(json_schema_extra=
 
 
 class Paging(Nothing):
-    """Which part of a list; `next` of the last answer is the cursor."""
+    """Which part of a list; `next` of the last answer is the cursor. Pages of long items hold fewer than `limit`."""
 
     cursor: Cursor | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100

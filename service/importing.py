@@ -63,7 +63,7 @@ def import_version(ledger: Ledger, blobs: Blobs, settings: Settings, path: Path,
 
     Raises:
         WrongArchive: whatever is wrong with it.
-        StorageFull, Unavailable: there is no new version.
+        StorageFull, Unavailable, LeaseLost: there is no new version.
     """
     snapshot = _checked(_snapshot(path, settings.limits.expanded_mb << 20), settings)
     key, graph = _graph(ledger, blobs, snapshot.spec)

@@ -75,7 +75,7 @@ class Sender:
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """Something that was done or refused. `seq` counts the log, `times` how often it happened alike within seconds.
+    """Something that was done or refused. `seq` counts the log, `times` how often it happened alike.
 
     `key` and `name` are null where no known key was shown; `route` is the path's template, `object` what it was about.
     """

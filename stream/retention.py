@@ -48,9 +48,8 @@ def sweep(
 ) -> Swept:
     """One round, by whoever holds the learner's lease; what a crash leaves undone is done by the next.
 
-    `check` is called between blobs and may raise to stop.
-
-    The ledger lets go first and the bytes go afterwards, so that nothing ever names bytes that are gone.
+    The ledger lets go first and the bytes go afterwards, so that nothing ever names bytes that are gone. `check` is
+    called all along and may raise to stop.
 
     Raises:
         LeaseLost: another learner sweeps now.
@@ -60,11 +59,12 @@ def sweep(
     images = ledger.sweep_images(lease, policy.task_days)
     reach("sweep.marked")
     for key in images:
+        check()
         blobs.delete(key)
     oldest = (now or datetime.now(UTC)) - timedelta(seconds=policy.grace_s)
     with alone_with_store(ledger, lease.owner, lease.host) as alone:
         parts = [] if alone is None else clear_unnamed(ledger, blobs, lease, alone, oldest, check=check)
-    gone = [*parts, *_clear_unnamed_of_tasks(ledger, blobs, oldest)]
+    gone = [*parts, *_clear_unnamed_of_tasks(ledger, blobs, oldest, check)]
     return Swept(tuple(versions), len(images), len(images) + len(gone), sum(blob.size_bytes for blob in gone))
 
 
@@ -118,7 +118,9 @@ def clear_checkpoints(ledger: Ledger, blobs: Blobs, lease: Lease) -> None:
             blobs.delete(blob.key)
 
 
-def _clear_unnamed_of_tasks(ledger: Ledger, blobs: Blobs, oldest: datetime) -> list[BlobInfo]:
+def _clear_unnamed_of_tasks(
+    ledger: Ledger, blobs: Blobs, oldest: datetime, check: Callable[[], None]
+) -> list[BlobInfo]:
     """Images, of tasks that take none any more, and checkpoints that nothing names."""
     for prefix in (IMAGES, CHECKPOINTS):
         blobs.clear_half_written(prefix, oldest)
@@ -127,6 +129,7 @@ def _clear_unnamed_of_tasks(ledger: Ledger, blobs: Blobs, oldest: datetime) -> l
     gone = []
     for prefix in (IMAGES, CHECKPOINTS):
         for task_id, some in groupby(blobs.list(prefix), key=lambda blob: blob.key.split("/")[1]):
+            check()
             old = [blob for blob in some if blob.modified_at < oldest]
             if not old or task_id in still_open:
                 continue

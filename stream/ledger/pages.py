@@ -12,8 +12,10 @@ from stream.ledger.words import LARGEST_NUMBER
 Value = TypeVar("Value")
 
 MAX_LIMIT = 1000
-MOST_LABELS = 50_000
-"""A page ends early once its items name more labels: versions of ten thousand classes would fill gigabytes."""
+MOST_LINES = 50_000
+"""A page ends early once its items have more lines, one a class or a task that they name: versions of ten thousand
+classes would fill gigabytes.
+"""
 LOOKED_AT_ONCE = 20
 
 
@@ -31,9 +33,9 @@ def page_of_rows(
     order: ColumnElement[int],
     cursor: str | None,
     limit: int,
-    labels_of: Callable[[Row[Any]], int] = lambda row: 0,
+    lines_of: Callable[[Row[Any]], int] = lambda row: 0,
 ) -> tuple[Sequence[Row[Any]], str | None]:
-    """The rows below `cursor` in falling order of `order`, and the next cursor; `labels_of` counts what a row names.
+    """The rows below `cursor` in falling order of `order`, and the next cursor; `lines_of` counts what a row names.
 
     Raises:
         InvalidContent: the cursor is none that we gave out, or the limit is not in 1–1,000.
@@ -45,11 +47,11 @@ def page_of_rows(
     query = query.add_columns(order.label("cursor")).order_by(order.desc()).limit(limit + 1)
     query = query.execution_options(yield_per=LOOKED_AT_ONCE)
     rows: list[Row[Any]] = []
-    labels = 0
+    lines = 0
     with connection.execute(query) as found:
         for row in found:
-            labels += labels_of(row)
-            if len(rows) == limit or (rows and labels > MOST_LABELS):
+            lines += lines_of(row)
+            if len(rows) == limit or (rows and lines > MOST_LINES):
                 return rows, str(rows[-1].cursor)
             rows.append(row)
     return rows, None

@@ -52,12 +52,7 @@ class Reading:
         """Versions, newest first. Raises InvalidContent for a strange cursor or limit."""
         with self._database.read() as connection:
             rows, following = page_of_rows(
-                connection,
-                select(versions),
-                versions.c.version,
-                cursor,
-                limit,
-                lambda row: len(row.classes) + len(row.accuracy_per_task),
+                connection, select(versions), versions.c.version, cursor, limit, _lines_of_version
             )
             return Page(tuple(version_value(row) for row in rows), following)
 
@@ -128,6 +123,6 @@ def _held_out_of(connection: Connection, task_id: str) -> list[tuple[str, Item]]
     return [(task_id, item_value(row)) for row in connection.execute(query.order_by(items.c.position))]
 
 
-def _names_and_accuracies(row: Row[Any]) -> int:
+def _lines_of_version(row: Row[Any]) -> int:
     """How long a version is on the wire: a line for each class, and for each task that judged it."""
     return len(row.classes) + len(row.accuracy_per_task)

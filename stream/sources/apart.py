@@ -83,7 +83,8 @@ class Apart:
         finally:
             with self._changed:
                 self._busy[sender] -= 1
-                self._busy += Counter()
+                if not self._busy[sender]:
+                    del self._busy[sender]
                 self._changed.notify_all()
 
     def _has_place(self, sender: str) -> bool:
