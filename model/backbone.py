@@ -68,18 +68,28 @@ class PixelBackbone(nn.Module):
 
     def state(self) -> dict[str, Tensor]:
         """Every weight by name, parameters and buffers, copied to the CPU."""
-        kept = ((name, value) for name, value in self.state_dict().items() if is_weight(name))
-        return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in kept}
+        weights = self._weights().items()
+        return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in weights}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights that `state` wrote; raises `WeightsError` naming what does not fit."""
-        check_names({name: value for name, value in self.state_dict().items() if is_weight(name)}, state)
+        check_names(self._weights(), state)
         self.load_state_dict(dict(state), strict=False)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.state_dict().items() if is_weight(name)}
 
 
 def build(spec: BackboneSpec) -> PixelBackbone:
     """The architecture with random weights, in evaluation mode; raises `WeightsError` for a name unknown to timm."""
     return PixelBackbone(spec).eval()
+
+
+def check_fits(spec: BackboneSpec, state: Mapping[str, Tensor]) -> None:
+    """Raise `WeightsError` unless `state` is weights of the architecture; costs no memory, however large that is."""
+    with torch.device("meta"):
+        outline = PixelBackbone(spec)
+    check_names(outline._weights(), state)
 
 
 def known_settings(name: str) -> Any:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.agreement import REFERENCE, Choice
-from model.backbone import build, extract_features
+from model.backbone import build, check_fits, extract_features
 from model.export import export_graph, graph_key
 from model.methods import UnknownMethod, method_named
 from model.runtime import RuntimeKind, machine_type
@@ -248,6 +248,8 @@ def _check_fits(snapshot: Snapshot) -> None:
     if not timm.is_model(spec.name) or not 16 <= spec.image_size <= LARGEST_IMAGE:
         raise WrongArchive(f"{spec.name!r} at {spec.image_size} pixels is no backbone that there is")
     try:
+        # A name alone can stand for seven thousand million weights.
+        check_fits(spec, snapshot.backbone)
         network = build(spec)
         network.load(snapshot.backbone)
     except Exception as error:

@@ -1,5 +1,6 @@
 """A backbone is timm's own network, from pixels, without its classifier."""
 
+import resource
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import timm
 import torch
 from torch import nn
 
-from model.backbone import FRESH_NORM_EPSILON, PixelBackbone, WeightsError, build, extract_features
+from model.backbone import FRESH_NORM_EPSILON, PixelBackbone, WeightsError, build, check_fits, extract_features
 from model.spec import BackboneSpec
 from tests.model.conftest import small_spec
 
@@ -142,3 +143,12 @@ def test_other_image_sizes_than_the_weights_own_are_built() -> None:
     }
     assert sides == {32: 1 + 2 * 2, 96: 1 + 6 * 6}
     assert timm.get_pretrained_cfg("test_vit").input_size[-1] not in sides
+
+
+def test_whether_weights_fit_is_seen_without_the_memory_that_the_network_takes(spec: BackboneSpec) -> None:
+    check_fits(spec, build(spec).state())
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    giant = replace(small_spec("test_vit"), name="vit_gigantic_patch14_224", image_size=224)
+    with pytest.raises(WeightsError, match="do not fit the backbone"):
+        check_fits(giant, build(spec).state())
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 1 << 20

@@ -149,6 +149,10 @@ HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "a head that is not finite": (lambda files: replaced(files, "head", to_nan), "not finite"),
     "weights that are not finite": (lambda files: replaced(files, "backbone", to_nan), "not finite"),
     "weights of another network": (lambda files: spec(files, name="test_efficientnet"), "not those of"),
+    "a name of a network that no memory holds": (
+        lambda files: spec(files, name="vit_7b_patch16_dinov3", image_size=256),
+        "not those of",
+    ),
     "a backbone from elsewhere": (lambda files: spec(files, name="hf-hub:someone/something"), "no backbone"),
     "a size that no memory holds": (lambda files: spec(files, image_size=10**6), "no backbone"),
     "a method that there is not": (lambda files: changed(files, method="magic"), "no method"),
