@@ -27,7 +27,7 @@ from model.learning import (
     start,
 )
 from model.method import Apart, Classifier, Method, TaskEnd, slot
-from model.preprocess import evaluation_view
+from model.preprocess import View, evaluation_view, middle_view
 from model.snapshot import Snapshot
 from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
 from model.tuning_state import TuningState
@@ -138,7 +138,7 @@ def tune_task(
     told.on_phase("features")
     old_ND = features_of(network, images, plan)
     if not needs_tuning(block, method):
-        return Tuned(network, PairedFeatures(old_ND, old_ND), block, placed)
+        return Tuned(network, PairedFeatures(old_ND, old_ND, _second(network, images, method, plan)), block, placed)
     if method.restarts:
         base = restarted(base, root or base, plan.seed)
         network = network_of(base, method, device)
@@ -157,7 +157,7 @@ def tune_task(
     moved = settled(network, started, state, method)
     kept = remembered(TaskEnd(network, state.head, placed, started.start), method)
     told.on_phase("features")
-    pair = PairedFeatures(old_ND, features_of(network, images, plan))
+    pair = PairedFeatures(old_ND, features_of(network, images, plan), _second(network, images, method, plan))
     return Tuned(network, pair, block, placed, moved, state.head, kept)
 
 
@@ -166,8 +166,11 @@ def finished(
 ) -> Snapshot:
     """The second half: statistics, what parts keep, and the head over all classes.
 
-    `base` may be of another method than `tuned`, if the two differ in aligner and drift alone.
+    `base` may be of another method than `tuned`, if the two differ in aligner and drift alone, or `tuned` has second
+    views that this one does not ask for.
     """
+    if not method.two_views:
+        tuned = replace(tuned, features=replace(tuned.features, second_ND=None))
     if tuned.moved is None or tuned.head is None:
         return _on_standing_backbone(base, tuned, method, plan, task, device)
     return final(
@@ -184,9 +187,9 @@ def finished(
     )
 
 
-def features_of(network: PixelBackbone, images: Images, plan: TuningPlan) -> Floats:
-    """`features_ND` of the evaluation views."""
-    views = (evaluation_view(images.pixels(index), network.spec) for index in range(len(images)))
+def features_of(network: PixelBackbone, images: Images, plan: TuningPlan, view: View = evaluation_view) -> Floats:
+    """`features_ND` of the evaluation views, or of others."""
+    views = (view(images.pixels(index), network.spec) for index in range(len(images)))
     return extract_features(network, views, batch_size=FEATURE_BATCH, precision=plan.precision)
 
 
@@ -214,11 +217,22 @@ def _drawn_again(base: Snapshot, seed: int) -> Head:
     return starting_head(nothing, lay_out(nothing, base.labels), [seed, RESTART])
 
 
+def _second(network: PixelBackbone, images: Images, method: Method, plan: TuningPlan) -> Floats | None:
+    return features_of(network, images, plan, middle_view) if method.two_views else None
+
+
 def _on_standing_backbone(
     base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, task: str, device: str
 ) -> Snapshot:
     snapshot = provisional(
-        base, tuned.features.old_ND, tuned.block, task=task, method=method, seed=plan.seed, device=device
+        base,
+        tuned.features.old_ND,
+        tuned.block,
+        task=task,
+        method=method,
+        seed=plan.seed,
+        device=device,
+        second_ND=tuned.features.second_ND,
     )
     kept = remembered(standing_end(tuned.network, snapshot, base, tuned.block, tuned.placed, method, plan), method)
     return replace(snapshot, kept={**snapshot.kept, **kept})

@@ -46,16 +46,16 @@ def provisional(
     method: Method,
     seed: int,
     device: str = "cpu",
+    second_ND: Floats | None = None,
 ) -> Snapshot:
     """A version on the base's backbone that knows the block's classes, and can be learned on from.
 
-    `features_ND` are the block's training images through that backbone. Un-aligned rows of new classes are those of the
+    `features_ND` are the block's training images through that backbone, `second_ND` their second views where the method
+    has such and there was time for them. Un-aligned rows of new classes are those of the
     linear discriminant over all classes, brought to the length of the others. The serving head is aligned over all
     classes; after the first task, or where the method has no aligner, it is that discriminant.
     """
-    seen_ND = _head_space(features_ND, base.unaligned.feature_dim)
-    new = ClassStatistics.from_features(seen_ND, block.image_columns_N, block.class_count)
-    statistics = base.statistics.merged(new)
+    statistics = base.statistics.merged(_seen(features_ND, second_ND, block, base.unaligned.feature_dim))
     discriminant = _usual_length(base).applied(linear_discriminant(statistics))
     unaligned = _grown(base.unaligned, block.class_count).with_rows(
         block.new_columns, discriminant.rows(block.new_columns)
@@ -178,10 +178,13 @@ def remembered(end: TaskEnd, method: Method) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class PairedFeatures:
-    """The block's training images through the base's backbone and through the new one, row by row."""
+    """The block's training images through the base's backbone and through the new one, row by row; `second_ND` are
+    their second views through the new one, where the method has such.
+    """
 
     old_ND: Floats
     new_ND: Floats
+    second_ND: Floats | None = None
 
 
 def final(
@@ -204,7 +207,7 @@ def final(
     classes, but not after the first task, nor where the method has no aligner.
     """
     seen = PairedFeatures(*(_head_space(one, head.feature_dim) for one in (features.old_ND, features.new_ND)))
-    new = ClassStatistics.from_features(seen.new_ND, block.image_columns_N, block.class_count)
+    new = _seen(features.new_ND, features.second_ND, block, head.feature_dim)
     old = carried(base.statistics, seen, block.known_columns, method.drift, block.image_columns_N)
     statistics = old.merged(new)
     rows = block.columns_B if method.scope == "block" else np.arange(block.class_count)
@@ -277,6 +280,12 @@ def aligned(
 def _head_space(features_ND: Floats, dimension: int) -> Floats:
     """The features that heads and statistics are of; what a tuner puts beside them is the aligner's alone."""
     return features_ND[:, :dimension]
+
+
+def _seen(features_ND: Floats, second_ND: Floats | None, block: Block, dimension: int) -> ClassStatistics:
+    """The statistics of the block's images, in one view or two."""
+    views = [_head_space(one, dimension) for one in (features_ND, second_ND) if one is not None]
+    return ClassStatistics.from_features(views[0], block.image_columns_N, block.class_count, *views[1:])
 
 
 def _of_slot(snapshot: Snapshot, name: Slot) -> dict[str, Tensor]:

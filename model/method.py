@@ -206,7 +206,8 @@ class Method:
 
     `scope` says whose rows stage 1 trains and which classes its objective tells apart: `block`, the task's alone;
     `rows`, all rows train but the objective sees the task's; `seen`, all classes seen. `restarts` begins each task from
-    the pre-trained weights. `joint` learns all tasks as one.
+    the pre-trained weights. `joint` learns all tasks as one. `two_views` makes statistics of each image's evaluation
+    view and of its mirrored middle, instead of the first alone.
     """
 
     tuner: Tuner
@@ -220,6 +221,7 @@ class Method:
     scope: Literal["block", "rows", "seen"] = "block"
     restarts: bool = False
     joint: bool = False
+    two_views: bool = False
 
     def learns(self, task: int) -> bool:
         """Whether anything that stage 1 of task number `task` changes is read: weights, or the head that it trains."""

@@ -108,15 +108,16 @@ MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "ca_shrink": lambda method: replace(method, aligner=PLUS_ALIGNER),
     "warm": lambda method: replace(method, aligner=WARM_ALIGNER),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
+    "views": lambda method: replace(method, two_views=True),
     "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=EvenAveraging()),
     "cofima": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=FisherAveraging()),
     "m2000": lambda method: _projected(method, 2_000),
 }
 """What `+` adds to a method: alignment of its heads (`ca_plain`: without logit normalisation; `ca_shrink`: as SLCA++
 has it; `warm`: begun from the linear discriminant, after the first task too, each class borrowing of the pooled
-covariance by how few its images are for the dimension), statistics carried along, weights averaged over tasks, half and
-half (`averaging`) or by how much each task's loss depends on them (`cofima`), at three times the backbone's rate, and
-2,000 random projections instead of 10,000."""
+covariance by how few its images are for the dimension), statistics carried along (`drift`) and made of two views of
+each image (`views`), weights averaged over tasks, half and half (`averaging`) or by how much each task's loss depends
+on them (`cofima`), at three times the backbone's rate, and 2,000 random projections instead of 10,000."""
 
 AVERAGING_SCALE = 3.0
 """Half of each step is taken back, so that the whole backbone may take larger ones (chosen on validation images)."""

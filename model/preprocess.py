@@ -1,5 +1,7 @@
 """How a picture of any size becomes the square that a backbone takes. Learner and server both come through here."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -7,6 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.spec import BackboneSpec, Interpolation
+
+View = Callable[[NDArray[np.uint8], BackboneSpec], NDArray[np.uint8]]
+"""What of a picture, H×W×3, a backbone sees: a square of the spec's size."""
 
 RESAMPLING: Final[dict[Interpolation, Image.Resampling]] = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -27,6 +32,15 @@ def evaluation_view(pixels_HWC: NDArray[np.uint8], spec: BackboneSpec) -> NDArra
     square = (spec.image_size, spec.image_size)
     image = Image.fromarray(pixels_HWC).resize(square, RESAMPLING[spec.interpolation], box=(left, top, right, bottom))
     return np.array(image, dtype=np.uint8)
+
+
+MIDDLE: Final = 7 / 8
+"""Part of each side of the evaluation view that `middle_view` shows."""
+
+
+def middle_view(pixels_HWC: NDArray[np.uint8], spec: BackboneSpec) -> NDArray[np.uint8]:
+    """The middle of the evaluation view, mirrored: how else the same picture could have been taken."""
+    return evaluation_view(pixels_HWC[:, ::-1], replace(spec, crop_fraction=spec.crop_fraction * MIDDLE))
 
 
 def shrink(pixels_HWC: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:

@@ -5,6 +5,9 @@ factor of exactly n − 1 rows while n ≤ D, and of D rows beyond. Everything m
 parts, as long as all parts lie in one feature space: the rows are those of Welford's update, √(k/(k+1))·(x − mean of
 the k before), and merging two parts adds the one row √(n_a·n_b/n)·(mean_b − mean_a) (Chan, Golub and LeVeque 1979).
 
+An image may be seen in several views. It still counts once: each of its V views weighs 1/V, in the mean and in the
+covariance, whose factor then has up to V·n − 1 rows. A single image has no covariance, however it was seen.
+
 Statistics that were carried into another space (`model/drift.py`) also say how far their means may be off there. The
 covariance is that of the images; what is known of where a new image of the class lies is wider by that error.
 """
@@ -45,10 +48,16 @@ class ClassStatistics:
         return StatisticsAccumulator(dimension, class_count).finish()
 
     @classmethod
-    def from_features(cls, features_ND: NDArray[np.floating], columns_N: Ints, class_count: int) -> "ClassStatistics":
-        """The statistics of these features, whose classes are `columns_N`."""
+    def from_features(
+        cls,
+        features_ND: NDArray[np.floating],
+        columns_N: Ints,
+        class_count: int,
+        *other_views_ND: NDArray[np.floating],
+    ) -> "ClassStatistics":
+        """The statistics of these features, whose classes are `columns_N`, and of other views of the same images."""
         accumulator = StatisticsAccumulator(features_ND.shape[1], class_count)
-        accumulator.add(features_ND, columns_N)
+        accumulator.add(features_ND, columns_N, *other_views_ND)
         return accumulator.finish()
 
     @property
@@ -172,14 +181,19 @@ class StatisticsAccumulator:
         self._dimension = dimension
         self._classes = [_Moments(dimension) for _ in range(class_count)]
 
-    def add(self, features_ND: NDArray[np.floating], columns_N: Ints) -> None:
-        """Adds one part. Raises ValueError where features are not finite or of another length."""
-        if features_ND.ndim != 2 or features_ND.shape[1] != self._dimension or len(features_ND) != len(columns_N):
-            raise ValueError(f"features of shape {features_ND.shape} for {len(columns_N)} images of {self._dimension}")
-        if not np.isfinite(features_ND).all():
-            raise ValueError("a feature is not a finite number")
+    def add(self, features_ND: NDArray[np.floating], columns_N: Ints, *other_views_ND: NDArray[np.floating]) -> None:
+        """Adds one part, and other views of its images. Raises ValueError where features are not finite or of another
+        shape.
+        """
+        views = (features_ND, *other_views_ND)
+        for view_ND in views:
+            if view_ND.shape != (len(columns_N), self._dimension):
+                raise ValueError(f"features of shape {view_ND.shape} for {len(columns_N)} images of {self._dimension}")
+            if not np.isfinite(view_ND).all():
+                raise ValueError("a feature is not a finite number")
         for column in np.unique(columns_N):
-            self._classes[column].add(features_ND[columns_N == column].astype(np.float64))
+            of_class_N = columns_N == column
+            self._classes[column].add(np.stack([view_ND[of_class_N] for view_ND in views]).astype(np.float64))
 
     def merge(self, statistics: ClassStatistics) -> None:
         """Adds what other statistics hold, column by column."""
@@ -213,8 +227,11 @@ class _Moments:
         self.drift_error = 0.0
         self._scatter_RD: Doubles = np.zeros((0, dimension))
 
-    def add(self, features_ND: Doubles) -> None:
-        self.merge(len(features_ND), features_ND.mean(axis=0), _welford_rows(features_ND))
+    def add(self, features_VND: Doubles) -> None:
+        views, images = features_VND.shape[:2]
+        features_ND = features_VND.reshape(views * images, -1)
+        scatter_RD = _welford_rows(features_ND) / np.sqrt(views) if images > 1 else features_ND[:0]
+        self.merge(images, features_ND.mean(axis=0), scatter_RD)
 
     def merge(self, count: int, mean_D: Doubles, scatter_RD: Doubles, drift_error: float = 0.0) -> None:
         if count == 0:

@@ -59,7 +59,7 @@ def stem(method: Method) -> tuple[Method, bool]:
     """The method without what comes after stage 1, and whether it needs stage 1 where no weight moves: those with equal
     stems share it.
     """
-    return replace(method, aligner=None, drift=None), method.learns(LATER)
+    return replace(method, aligner=None, drift=None, two_views=False), method.learns(LATER)
 
 
 class Chain:
@@ -77,7 +77,8 @@ class Chain:
     ) -> None:
         self._methods = {name: training.adjusted(method) for name, method in methods.items()}
         self._lead = next(iter(self._methods))
-        self._stem = self._methods[self._lead]
+        two_views = any(method.two_views for method in self._methods.values())
+        self._stem = replace(self._methods[self._lead], two_views=two_views)
         self._course = course.as_one() if self._stem.joint else course
         self._training, self._folder, self._listener = training, folder, listener
         self._extras = extras or Extras()

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.backbone import build, extract_features
+from model.preprocess import View, evaluation_view
 from model.spec import BackboneSpec
 from service.learner.heldout import HeldOutImage
 from service.learner.pictures import Pictures
@@ -33,13 +34,17 @@ class Looking:
         return Pictures(self._blobs, pairs, max_pixels=self._max_pixels)
 
     def features(
-        self, weights: Mapping[str, Tensor], images: Sequence[HeldOutImage], on_share: Callable[[float], None]
+        self,
+        weights: Mapping[str, Tensor],
+        images: Sequence[HeldOutImage],
+        on_share: Callable[[float], None],
+        view: View = evaluation_view,
     ) -> Features:
         """`features_ND` through a backbone of these weights; `on_share` is told how much is done, in 0–1."""
         self._backbone.load(weights)
         return extract_features(
             self._backbone,
-            self.pictures(images).views(self._backbone.spec),
+            self.pictures(images).views(self._backbone.spec, view),
             batch_size=self._batch,
             on_batch=lambda done: on_share(done / len(images)),
         )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.images import decode
-from model.preprocess import evaluation_view, shrink
+from model.preprocess import View, evaluation_view, shrink
 from model.spec import BackboneSpec
 from stream.blobs import Blobs
 from stream.tasks import Item
@@ -38,9 +38,9 @@ class Pictures:
         task_id, item = self._items[index]
         return decode(self._blobs.get(f"tasks/{task_id}/{item.sha256}"), max_pixels=self._max_pixels)
 
-    def views(self, spec: BackboneSpec) -> Iterator[Pixels]:
-        """Each image as the server would show it to the backbone, one after the other."""
-        return (evaluation_view(self.decoded(index), spec) for index in range(len(self)))
+    def views(self, spec: BackboneSpec, view: View = evaluation_view) -> Iterator[Pixels]:
+        """Each image as the server would show it to the backbone, or in another view, one after the other."""
+        return (view(self.decoded(index), spec) for index in range(len(self)))
 
 
 class TrainingPictures:

@@ -15,6 +15,7 @@ from model.backbone import PixelBackbone
 from model.block import Block, lay_out
 from model.learning import PairedFeatures, Started
 from model.method import TaskEnd
+from model.preprocess import middle_view
 from model.snapshot import Snapshot
 from model.tuning import tune
 from model.tuning_state import TuningState
@@ -68,12 +69,13 @@ class TaskRun:
         """
         self._report.enter(Phase.FEATURES)
         lesson = self._lesson
-        old_ND = self._features(lesson.base.snapshot.backbone, self._trained)
+        weights = lesson.base.snapshot.backbone
+        old_ND = self._features(weights, self._trained)
         if learning.needs_tuning(lesson.block, lesson.plan.composition):
             self._publish_provisional(old_ND)
             self._publish_final(old_ND)
         else:
-            self._publish_on_standing_backbone(old_ND, "final")
+            self._publish_on_standing_backbone(old_ND, "final", self._second(weights))
         self._ledger.finish(self._workshop.heartbeat.lease, self._task.id)
         reach("task.finished")
 
@@ -120,20 +122,30 @@ class TaskRun:
     def _features(self, weights: Weights, images: Sequence[HeldOutImage]) -> Features:
         return self._looking.features(weights, images, self._report.at)
 
+    def _second(self, weights: Weights) -> Features | None:
+        """Of the second views of the images to learn from, where the method asks for them."""
+        if not self._lesson.plan.composition.two_views:
+            return None
+        return self._looking.features(weights, self._trained, self._report.at, middle_view)
+
     def _publish_provisional(self, old_ND: Features) -> None:
         made = [self._ledger.version(number) for number in self._task.versions]
         if not any(version.kind == "provisional" and version.state == "ready" for version in made):
             self._publish_on_standing_backbone(old_ND, "provisional")
 
-    def _publish_on_standing_backbone(self, old_ND: Features, kind: VersionKind) -> None:
+    def _publish_on_standing_backbone(
+        self, old_ND: Features, kind: VersionKind, second_ND: Features | None = None
+    ) -> None:
         self._report.enter(Phase.PROVISIONAL)
-        snapshot = self._standing(old_ND)
+        snapshot = self._standing(old_ND, second_ND)
         if kind == "final":
             snapshot = self._with_memory(snapshot)
         self._publisher(snapshot).publish(snapshot, old_ND, kind)
 
-    def _standing(self, old_ND: Features) -> Snapshot:
-        """The block's classes on the base's backbone; the same whenever it is asked for."""
+    def _standing(self, old_ND: Features, second_ND: Features | None) -> Snapshot:
+        """The block's classes on the base's backbone; the same whenever it is asked for. A provisional version does not
+        wait for second views.
+        """
         lesson = self._lesson
         return learning.provisional(
             lesson.base.snapshot,
@@ -143,6 +155,7 @@ class TaskRun:
             method=lesson.plan.composition,
             seed=lesson.plan.seed,
             device=lesson.plan.device,
+            second_ND=second_ND,
         )
 
     def _with_memory(self, snapshot: Snapshot) -> Snapshot:
@@ -191,13 +204,13 @@ class TaskRun:
         self._report.enter(Phase.STATISTICS)
         moved = learning.settled(network, started, state, method)
         kept = learning.remembered(TaskEnd(network, state.head, images, started.start), method)
-        new_ND = self._features(moved.plain, self._trained)
+        new_ND, second_ND = self._features(moved.plain, self._trained), self._second(moved.plain)
         self._report.enter(Phase.ALIGNMENT)
         snapshot = learning.final(
             base,
             moved,
             state.head,
-            PairedFeatures(old_ND, new_ND),
+            PairedFeatures(old_ND, new_ND, second_ND),
             lesson.block,
             task=self._task.id,
             method=method,
@@ -205,16 +218,17 @@ class TaskRun:
             device=lesson.plan.device,
             kept=kept,
         )
-        comparison = self._compared(snapshot, old_ND)
+        if lesson.plan.move_backbone == "always":
+            self._publisher(snapshot).publish(snapshot, new_ND, "final")
+            return
+        standing = self._standing(old_ND, self._second(base.backbone))
+        comparison = self._compared(snapshot, standing)
         if comparison is not None and not comparison.pays:
-            snapshot, new_ND = self._with_memory(self._standing(old_ND)), old_ND
+            snapshot, new_ND = self._with_memory(standing), old_ND
         self._publisher(snapshot).publish(snapshot, new_ND, "final", comparison)
 
-    def _compared(self, moved: Snapshot, old_ND: Features) -> BackboneComparison | None:
-        """The moved backbone beside the standing one; None where it always moves, or nothing is held out."""
-        if self._lesson.plan.move_backbone == "always":
-            return None
-        standing = self._standing(old_ND)
+    def _compared(self, moved: Snapshot, standing: Snapshot) -> BackboneComparison | None:
+        """The moved backbone beside the standing one; None where nothing is held out."""
         return compare_backbones(
             self._publisher(moved).answers(moved).correct_N(), self._publisher(standing).answers(standing).correct_N()
         )

@@ -11,7 +11,7 @@ ALIGNED = tuple(f"{name}+ca" for name, method in METHODS.items() if method.align
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", [*METHODS, "slca+drift+warm", "slca+drift+averaging", "slca+cofima"])
+@pytest.mark.parametrize("name", [*METHODS, "slca+drift+warm+views", "slca+drift+averaging", "slca+cofima"])
 def test_every_method(name: str, check: Callable[[str], None]) -> None:
     check(name)
 

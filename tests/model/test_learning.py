@@ -105,6 +105,20 @@ def test_a_provisional_version_knows_the_new_classes_at_once_and_forgets_none(tw
     assert two_tasks.accuracy(range(5), version) > 0.8
 
 
+def test_second_views_tell_more_of_a_class_whose_images_count_once(two_tasks: Learner) -> None:
+    pictures, labels = made(range(5, 8), 12)
+    block, plain = two_tasks.provisional(pictures, labels)
+    features_ND = two_tasks.features(pictures, two_tasks.version.backbone)
+    second_ND = two_tasks.features([one[:, ::-1] for one in pictures], two_tasks.version.backbone)
+    seen = provisional(
+        two_tasks.version, features_ND, block, task="t", method=SLCA, seed=1, second_ND=second_ND
+    ).statistics
+    np.testing.assert_array_equal(seen.count_C, plain.statistics.count_C)
+    mean_D = (features_ND[:12].mean(axis=0) + second_ND[:12].mean(axis=0)) / 2
+    np.testing.assert_allclose(seen.mean_CD[5], mean_D, rtol=1e-4, atol=1e-5)
+    assert [len(seen.factors[c]) for c in (4, 5)] == [11, 23]
+
+
 def test_a_provisional_version_keeps_the_un_aligned_rows_of_its_base(two_tasks: Learner) -> None:
     block, version = two_tasks.provisional(*made([2, 6], 12))
     before = two_tasks.version.unaligned

@@ -52,6 +52,35 @@ def test_one_image_has_a_mean_and_no_covariance() -> None:
     assert not statistics.covariance(0).any()
 
 
+@pytest.mark.parametrize("count", [2, 5, 40])
+def test_each_view_of_an_image_weighs_its_part_and_the_image_counts_once(count: int) -> None:
+    first_ND, second_ND = features(count), features(count, 1)
+    statistics = ClassStatistics.from_features(first_ND, np.zeros(count, np.int64), 1, second_ND)
+    both_ND = np.concatenate([first_ND, second_ND]).astype(np.float64)
+    assert statistics.count_C.tolist() == [count]
+    np.testing.assert_allclose(statistics.mean_CD[0], both_ND.mean(axis=0), rtol=1e-5)
+    centred_ND = both_ND - both_ND.mean(axis=0)
+    expected_DD = centred_ND.T @ centred_ND / 2 / (count - 1)
+    np.testing.assert_allclose(statistics.covariance(0), expected_DD, rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_view_twice_says_nothing_new() -> None:
+    plain = of_one_class(7)
+    twice = ClassStatistics.from_features(features(7), np.zeros(7, np.int64), 1, features(7))
+    np.testing.assert_allclose(twice.covariance(0), plain.covariance(0), rtol=1e-5, atol=1e-5)
+
+
+def test_one_image_has_no_covariance_however_it_was_seen() -> None:
+    statistics = ClassStatistics.from_features(features(1), np.zeros(1, np.int64), 1, features(1, 1))
+    np.testing.assert_allclose(statistics.mean_CD[0], (features(1) + features(1, 1))[0] / 2, rtol=1e-6)
+    assert statistics.factors[0].shape == (0, D)
+
+
+def test_views_of_other_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="for 7 images"):
+        ClassStatistics.from_features(features(7), np.zeros(7, np.int64), 1, features(6))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 25), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_parts_in_any_order_make_the_whole(sizes: list[int], random) -> None:  # type: ignore[no-untyped-def]

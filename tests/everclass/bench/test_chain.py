@@ -35,7 +35,7 @@ def figures(result: Result) -> dict[str, object]:
 
 
 def test_methods_that_share_stage_1_get_the_figures_that_each_gets_alone(tmp_path: Path) -> None:
-    names = ["slca", "sl", "slca+drift", "sl+lda"]
+    names = ["slca", "sl", "slca+drift", "sl+lda", "slca+warm+views"]
     assert len({stem(method_named(name)) for name in names}) == 1
     together = run(names, tmp_path / "together")
     for name in names:

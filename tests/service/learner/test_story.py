@@ -63,8 +63,12 @@ def test_each_task_makes_a_provisional_and_a_final_version_on_the_one_before(wor
 
 @pytest.mark.parametrize("rate", [1e-12, 1e-2])
 def test_the_backbone_moves_only_where_more_images_are_answered(tmp_path: Path, seed: Path, rate: float) -> None:
-    """One rate moves nothing; whether the other gains anything is for the held-out half to say."""
-    world = World.new(tmp_path, seed, learn__move_backbone="if_better", learn__backbone_lr=rate, learn__held_out=0.5)
+    """One rate moves nothing; whether the other gains anything is for the held-out half to say.
+
+    Without second views the standing backbone answers as the provisional version does.
+    """
+    options = {"learn__move_backbone": "if_better", "learn__backbone_lr": rate, "learn__held_out": 0.5}
+    world = World.new(tmp_path, seed, method="slca+drift+warm", **options)
     _, (provisional, final) = world.learn(labelled(0, 1, 2, 3, 4, 5, 6, 7, count=16))
     judged = final.gate["backbone"]
     moved, standing = judged["accuracy_moved"], judged["accuracy_standing"]
@@ -100,6 +104,18 @@ def test_the_first_final_is_not_aligned_and_later_ones_keep_un_aligned_heads(tmp
     world.close()
     moved = [name for name, tensor in after.backbone.items() if not np.array_equal(tensor, before.backbone[name])]
     assert moved
+
+
+@pytest.mark.parametrize(("rule", "labels"), [("always", (0, 1)), ("if_better", (0, 1)), ("always", (0,))])
+def test_final_statistics_are_of_two_views_and_nobody_waits_for_the_second(
+    tmp_path: Path, seed: Path, rule: str, labels: tuple[int, ...]
+) -> None:
+    world = World.new(tmp_path, seed, learn__move_backbone=rule, learn__held_out=0.25)
+    _, versions = world.learn(labelled(*labels, count=16))
+    ranks = {one.kind: {len(factor_RD) for factor_RD in snapshot(world, one).statistics.factors} for one in versions}
+    assert ranks == {"provisional": {11}, "final": {23}} if len(labels) > 1 else {"final": {23}}
+    assert [one.images for one in versions[-1].classes] == [12] * len(labels)
+    world.close()
 
 
 def test_one_class_makes_one_final_version_on_the_backbone_as_it_is(world: World) -> None:
