@@ -5,14 +5,13 @@ Every recipe is one box, one resize, one flip, one factor; the reference's recip
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from math import exp, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.preprocess import RESAMPLING, View, evaluation_view, middle_view
+from model.preprocess import RESAMPLING, evaluation_view
 from model.spec import BackboneSpec
 
 Pixels = NDArray[np.uint8]
@@ -55,11 +54,6 @@ def training_view(pixels_HWC: Pixels, spec: BackboneSpec, rng: np.random.Generat
         factor = rng.uniform(1 - recipe.brightness, 1 + recipe.brightness)
         view_HWC = np.clip(view_HWC * factor, 0, 255).astype(np.uint8)
     return view_HWC
-
-
-def second_view(name: str) -> View:
-    """The other view of an image that statistics are made of: the middle, mirrored where this recipe mirrors too."""
-    return partial(middle_view, mirrored=name != "none" and AUGMENTATIONS[name].flip)
 
 
 def square_crop(height: int, width: int, rng: np.random.Generator) -> Box:

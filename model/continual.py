@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.augmentation import second_view
 from model.backbone import PixelBackbone, extract_features
 from model.block import Block, lay_out, starting_head
 from model.head import Head
@@ -28,7 +27,7 @@ from model.learning import (
     start,
 )
 from model.method import Apart, Classifier, Method, TaskEnd, slot
-from model.preprocess import View, evaluation_view
+from model.preprocess import View, evaluation_view, middle_view
 from model.snapshot import Snapshot
 from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
 from model.tuning_state import TuningState
@@ -219,7 +218,7 @@ def _drawn_again(base: Snapshot, seed: int) -> Head:
 
 
 def _second(network: PixelBackbone, images: Images, method: Method, plan: TuningPlan) -> Floats | None:
-    return features_of(network, images, plan, second_view(plan.augmentation)) if method.two_views else None
+    return features_of(network, images, plan, middle_view) if method.two_views else None
 
 
 def _on_standing_backbone(

@@ -207,7 +207,7 @@ class Method:
     `scope` says whose rows stage 1 trains and which classes its objective tells apart: `block`, the task's alone;
     `rows`, all rows train but the objective sees the task's; `seen`, all classes seen. `restarts` begins each task from
     the pre-trained weights. `joint` learns all tasks as one. `two_views` makes statistics of each image's evaluation
-    view and of its middle, mirrored where training mirrors, instead of the first alone.
+    view and of its middle, instead of the first alone.
     """
 
     tuner: Tuner

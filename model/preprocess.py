@@ -38,10 +38,12 @@ MIDDLE: Final = 7 / 8
 """Part of each side of the evaluation view that `middle_view` shows."""
 
 
-def middle_view(pixels_HWC: NDArray[np.uint8], spec: BackboneSpec, *, mirrored: bool) -> NDArray[np.uint8]:
-    """The middle of the evaluation view, perhaps mirrored: how else the same picture could have been taken."""
-    turned_HWC = pixels_HWC[:, ::-1] if mirrored else pixels_HWC
-    return evaluation_view(turned_HWC, replace(spec, crop_fraction=spec.crop_fraction * MIDDLE))
+def middle_view(pixels_HWC: NDArray[np.uint8], spec: BackboneSpec) -> NDArray[np.uint8]:
+    """The middle of the evaluation view: the same picture as if taken from nearer by.
+
+    It is not mirrored, which gained as much where that is harmless, and where it is not would make a class of two.
+    """
+    return evaluation_view(pixels_HWC, replace(spec, crop_fraction=spec.crop_fraction * MIDDLE))
 
 
 def shrink(pixels_HWC: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:

@@ -11,11 +11,11 @@ from functools import cached_property
 from torch import Tensor
 
 from model import learning
-from model.augmentation import second_view
 from model.backbone import PixelBackbone
 from model.block import Block, lay_out
 from model.learning import PairedFeatures, Started
 from model.method import TaskEnd
+from model.preprocess import middle_view
 from model.snapshot import Snapshot
 from model.tuning import tune
 from model.tuning_state import TuningState
@@ -124,10 +124,9 @@ class TaskRun:
 
     def _second(self, weights: Weights) -> Features | None:
         """Of the second views of the images to learn from, where the method asks for them."""
-        plan = self._lesson.plan
-        if not plan.composition.two_views:
+        if not self._lesson.plan.composition.two_views:
             return None
-        return self._looking.features(weights, self._trained, self._report.at, second_view(plan.augmentation))
+        return self._looking.features(weights, self._trained, self._report.at, middle_view)
 
     def _publish_provisional(self, old_ND: Features) -> None:
         made = [self._ledger.version(number) for number in self._task.versions]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.augmentation import AUGMENTATIONS, free_crop, second_view, square_crop, stretched_crop, training_view
-from model.preprocess import evaluation_view, middle_view
+from model.augmentation import AUGMENTATIONS, free_crop, square_crop, stretched_crop, training_view
+from model.preprocess import evaluation_view
 from model.spec import BackboneSpec
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
@@ -71,12 +71,6 @@ def test_only_flipping_recipes_mirror() -> None:
         ]
         falling = sum(row[0] > row[-1] for row in rising)
         assert (8 < falling < 32) if mirrors else falling == 0
-
-
-@pytest.mark.parametrize(("name", "mirrored"), [("crop_flip", True), ("cub", True), ("crop", False), ("none", False)])
-def test_a_second_view_is_mirrored_where_training_mirrors(name: str, mirrored: bool) -> None:
-    image = picture(40, 40)
-    np.testing.assert_array_equal(second_view(name)(image, SPEC), middle_view(image, SPEC, mirrored=mirrored))
 
 
 def test_brightness_moves_a_grey_picture_within_its_bounds() -> None:
