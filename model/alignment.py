@@ -31,6 +31,7 @@ LARGEST_FIRST_STEP = 1.0
 class AlignmentPlan:
     """The settings of stage 2; the defaults are the paper's, but for two cases which it does not know.
 
+    An epoch draws `samples_per_class`, or so few that no more than `samples_in_all` come of all classes together.
     Classes of few images borrow covariance. And a head whose logits are small beside its features, as after a short
     stage 1, is first scaled up until `largest_first_step` holds: the normalised loss does not see the scale, but its
     gradient grows as the scale shrinks, and the first steps would throw the head away. SLCA++ has
@@ -39,6 +40,7 @@ class AlignmentPlan:
 
     epochs: int = paper.ALIGNMENT_EPOCHS
     samples_per_class: int = paper.SAMPLES_PER_CLASS
+    samples_in_all: int | None = None
     batch: int = paper.ALIGNMENT_BATCH
     lr: float = paper.ALIGNMENT_RATE
     momentum: float = paper.MOMENTUM
@@ -50,6 +52,12 @@ class AlignmentPlan:
     ridge: float = paper.RIDGE
     largest_first_step: float | None = LARGEST_FIRST_STEP
     few_images: FewImages | None = FEW_IMAGES
+
+    def drawn(self, classes: int) -> int:
+        """How many features of each class an epoch draws."""
+        if self.samples_in_all is None:
+            return self.samples_per_class
+        return max(1, min(self.samples_per_class, self.samples_in_all // classes))
 
 
 def align(
@@ -79,7 +87,7 @@ def align(
     trainer = _HeadTrainer(head, order_C if plan.logit_norm else None, plan, device)
     for epoch in range(plan.epochs):
         trainer.lr = plan.lr * (1 + cos(pi * epoch / plan.epochs)) / 2
-        for features_ND, columns_N in sampler.epoch(plan.samples_per_class, LARGEST_DRAW_BYTES):
+        for features_ND, columns_N in sampler.epoch(plan.drawn(len(order_C)), LARGEST_DRAW_BYTES):
             if plan.sample_scale is not None:
                 plan.sample_scale.shrink(features_ND, columns_N, current - order_C, generator)
             order_N = torch.randperm(len(columns_N), generator=generator, device=device)

@@ -20,6 +20,10 @@ FRESH_NORM_EPSILON: Final = 1e-5
 """Of the LayerNorm that replaces the pre-trained one; timm's own is 1e-6 (SLCA code: `convs/vits.py`)."""
 
 
+LARGEST_TABLES_BYTES: Final = 1 << 30
+"""Of buffers that are no weights, in a network whose name and image size a stranger chose."""
+
+
 class WeightsError(ValueError):
     """Weights that do not fit the architecture, or that cannot be had; the text names what is wrong."""
 
@@ -86,10 +90,15 @@ def build(spec: BackboneSpec) -> PixelBackbone:
 
 
 def check_fits(spec: BackboneSpec, state: Mapping[str, Tensor]) -> None:
-    """Raise `WeightsError` unless `state` is weights of the architecture; costs no memory, however large that is."""
+    """Raise `WeightsError` unless `state` is weights of the architecture, and what it keeps beside them (tables of
+    positions, which grow with the image) is of bearable size; costs no memory, however large all that is.
+    """
     with torch.device("meta"):
         outline = PixelBackbone(spec)
     check_names(outline._weights(), state)
+    tables = sum(buffer.numel() * buffer.element_size() for buffer in outline.buffers())
+    if tables > LARGEST_TABLES_BYTES:
+        raise WeightsError(f"{spec.name} at {spec.image_size} pixels needs {tables >> 20} MiB beside its weights")
 
 
 def known_settings(name: str) -> Any:

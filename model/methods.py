@@ -36,8 +36,13 @@ from model.tuners import (
     SubSpaceTuner,
 )
 
+SAMPLES_IN_ALL = 102_400
+"""Features that an epoch of the default's alignment draws at most: the paper's 256 of each up to 400 classes."""
+
 WARM_ALIGNER = GaussianAligner(
-    AlignmentPlan(few_images=FEW_FOR_THE_DIMENSION), on_first_task=True, start="discriminant"
+    AlignmentPlan(samples_in_all=SAMPLES_IN_ALL, few_images=FEW_FOR_THE_DIMENSION),
+    on_first_task=True,
+    start="discriminant",
 )
 PLUS_ALIGNER = GaussianAligner(AlignmentPlan(mean_decay=False, sample_scale=SampleScale()))
 PLUS_LEARNER = Method(

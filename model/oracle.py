@@ -19,9 +19,17 @@ ORACLE_RIDGE: Final = 1e-5
 
 
 def oracle_classifier(
-    snapshot: Snapshot, method: Method, features_ND: Floats, columns_N: Ints, *, seed: int, device: str = "cpu"
+    snapshot: Snapshot,
+    method: Method,
+    features_ND: Floats,
+    columns_N: Ints,
+    *,
+    seed: int,
+    device: str = "cpu",
+    second_ND: Floats | None = None,
 ) -> Classifier | None:
-    """What the method's aligner makes of statistics of the present features of all classes' training images.
+    """What the method's aligner makes of statistics of the present features of all classes' training images, and of
+    their second views where the method has such.
 
     The gap to the method's own classifier measures drift. None where its answers do not come from class statistics; the
     head as it is where the aligner leaves the first task alone.
@@ -29,7 +37,8 @@ def oracle_classifier(
     aligner = method.aligner
     if aligner is None or "statistics" not in aligner.reads:
         return None
-    statistics = ClassStatistics.from_features(features_ND, columns_N, len(snapshot.classes))
+    others = [second_ND] if method.two_views and second_ND is not None else []
+    statistics = ClassStatistics.from_features(features_ND, columns_N, len(snapshot.classes), *others)
     task = AlignmentTask(
         snapshot.unaligned,
         statistics,

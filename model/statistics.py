@@ -6,7 +6,8 @@ parts, as long as all parts lie in one feature space: the rows are those of Welf
 the k before), and merging two parts adds the one row √(n_a·n_b/n)·(mean_b − mean_a) (Chan, Golub and LeVeque 1979).
 
 An image may be seen in several views. It still counts once: each of its V views weighs 1/V, in the mean and in the
-covariance, whose factor then has up to V·n − 1 rows. A single image has no covariance, however it was seen.
+covariance. Of the V·n − 1 rows that these make, the n − 1 directions of greatest variance are kept, lengthened so that
+the variance of all directions together stays; a single image has no covariance, however it was seen.
 
 Statistics that were carried into another space (`model/drift.py`) also say how far their means may be off there. The
 covariance is that of the images; what is known of where a new image of the class lies is wider by that error.
@@ -230,7 +231,9 @@ class _Moments:
     def add(self, features_VND: Doubles) -> None:
         views, images = features_VND.shape[:2]
         features_ND = features_VND.reshape(views * images, -1)
-        scatter_RD = _welford_rows(features_ND) / np.sqrt(views) if images > 1 else features_ND[:0]
+        scatter_RD = _welford_rows(features_ND)
+        if views > 1:
+            scatter_RD = _principal(scatter_RD / np.sqrt(views), images - 1)
         self.merge(images, features_ND.mean(axis=0), scatter_RD)
 
     def merge(self, count: int, mean_D: Doubles, scatter_RD: Doubles, drift_error: float = 0.0) -> None:
@@ -264,6 +267,18 @@ def _compressed(rows_RD: Doubles, *, most_rows: int) -> Doubles:
     if len(rows_RD) <= max(most_rows, rows_RD.shape[1]):
         return rows_RD
     return np.asarray(qr(rows_RD, mode="r", check_finite=False)[0][: rows_RD.shape[1]])
+
+
+def _principal(rows_RD: Doubles, most_rows: int) -> Doubles:
+    """The `most_rows` directions of greatest variance, each with its share of what is left out."""
+    rows_RD = _compressed(rows_RD, most_rows=rows_RD.shape[1])
+    if len(rows_RD) <= most_rows:
+        return rows_RD
+    _, deviation_R, directions_RD = np.linalg.svd(rows_RD, full_matrices=False)
+    variance_R = deviation_R**2
+    kept = variance_R[:most_rows].sum()
+    lengthened = np.sqrt(variance_R.sum() / kept) if kept > 0 else 1.0
+    return np.asarray(lengthened * deviation_R[:most_rows, None] * directions_RD[:most_rows])
 
 
 def _gram(stacked: Sequence[Doubles]) -> Doubles:

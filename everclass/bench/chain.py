@@ -164,7 +164,8 @@ class Chain:
     ) -> None:
         """The probe is the representation's, so that all methods of the chain share it."""
         plan, lead = self._training.plan(self._course.seed, number), snapshots[self._lead]
-        hindsight = Hindsight.after(number, self._course, network, lead, test, plan)
+        two_views = self._stem.two_views
+        hindsight = Hindsight.after(number, self._course, network, lead, test, plan, two_views=two_views)
         probe = hindsight.probe(lead) if "probe" in self._extras.measures else None
         for name, method in self._methods.items():
             if probe is not None:
@@ -175,6 +176,7 @@ class Chain:
     def _keep(self, number: int, tuned: Tuned, snapshot: Snapshot, test: TestFeatures, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         columns = {label: column for column, label in enumerate(snapshot.labels)}
+        second_ND = tuned.features.second_ND
         np.savez(
             folder / f"{self._lead}-seed{self._course.seed}-task{number}.npz",
             old_ND=tuned.features.old_ND,
@@ -185,6 +187,7 @@ class Chain:
             test_columns_N=np.array([columns[label] for labels in test.labels for label in labels]),
             weight_CD=snapshot.unaligned.weight_CD,
             bias_C=snapshot.unaligned.bias_C,
+            second_ND=tuned.features.new_ND[:0] if second_ND is None else second_ND,
         )
 
     def _features(self, number: int, network: PixelBackbone) -> TestFeatures:

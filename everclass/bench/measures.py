@@ -17,6 +17,7 @@ from model.backbone import PixelBackbone
 from model.continual import features_of
 from model.method import Classifier, Method
 from model.oracle import oracle_classifier
+from model.preprocess import View, evaluation_view, middle_view
 from model.probe import linear_probe
 from model.snapshot import Snapshot
 from model.tuning import TuningPlan
@@ -30,13 +31,17 @@ MEASURES: Sequence[Measure] = get_args(Measure)
 
 @dataclass(frozen=True, eq=False)
 class Hindsight:
-    """All training images of the tasks so far through the present network, and the test images to judge by."""
+    """All training images of the tasks so far through the present network, and the test images to judge by.
+
+    `second_ND` are the images' second views, where any method has such.
+    """
 
     features_ND: Floats
     columns_N: Ints
     test: TestFeatures
     seed: int
     device: str
+    second_ND: Floats | None = None
 
     @classmethod
     def after(
@@ -47,14 +52,20 @@ class Hindsight:
         snapshot: Snapshot,
         test: TestFeatures,
         plan: TuningPlan,
+        *,
+        two_views: bool = False,
     ) -> "Hindsight":
         """After task `number` (from 0) of the course; `snapshot` names the classes by column."""
         lessons = course.lessons[: number + 1]
         column = {label: c for c, label in enumerate(snapshot.labels)}
         labels = [label for lesson in lessons for label in course.labels(lesson.train)]
-        features = [features_of(network, lesson.train, plan) for lesson in lessons]
         columns_N = np.array([column[label] for label in labels], dtype=np.int64)
-        return cls(np.concatenate(features), columns_N, test, plan.seed, str(network.device))
+
+        def seen(view: View) -> Floats:
+            return np.concatenate([features_of(network, lesson.train, plan, view) for lesson in lessons])
+
+        second_ND = seen(middle_view) if two_views else None
+        return cls(seen(evaluation_view), columns_N, test, plan.seed, str(network.device), second_ND)
 
     def probe(self, snapshot: Snapshot) -> float:
         """Accuracy of a linear classifier that learned all classes at once on this representation."""
@@ -65,7 +76,13 @@ class Hindsight:
     def oracle(self, snapshot: Snapshot, method: Method) -> float | None:
         """Accuracy of the method if its class statistics were of the present space; None where it answers by none."""
         classifier = oracle_classifier(
-            snapshot, method, self.features_ND, self.columns_N, seed=self.seed, device=self.device
+            snapshot,
+            method,
+            self.features_ND,
+            self.columns_N,
+            seed=self.seed,
+            device=self.device,
+            second_ND=self.second_ND,
         )
         return None if classifier is None else self._accuracy(classifier, snapshot)
 

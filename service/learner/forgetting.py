@@ -83,7 +83,7 @@ class ForgetRun:
             base=base,
             seed=plan.seed,
             trained=[],
-            features_of=lambda images: looking.features(snapshot.backbone, images, self._report.at),
+            features_of=lambda images: looking.features(snapshot.backbone, images, self._report.at)[0],
             pictures_of=looking.pictures,
         ).publish(snapshot, nothing_ND, "final")
 

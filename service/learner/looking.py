@@ -38,13 +38,14 @@ class Looking:
         weights: Mapping[str, Tensor],
         images: Sequence[HeldOutImage],
         on_share: Callable[[float], None],
-        view: View = evaluation_view,
-    ) -> Features:
-        """`features_ND` through a backbone of these weights; `on_share` is told how much is done, in 0–1."""
+        views: Sequence[View] = (evaluation_view,),
+    ) -> list[Features]:
+        """`features_ND` in each view through a backbone of these weights; `on_share` is told what part is done."""
         self._backbone.load(weights)
-        return extract_features(
+        features_ND = extract_features(
             self._backbone,
-            self.pictures(images).views(self._backbone.spec, view),
+            self.pictures(images).views(self._backbone.spec, views),
             batch_size=self._batch,
-            on_batch=lambda done: on_share(done / len(images)),
+            on_batch=lambda done: on_share(done / (len(images) * len(views))),
         )
+        return [features_ND[number :: len(views)] for number in range(len(views))]

@@ -38,9 +38,11 @@ class Pictures:
         task_id, item = self._items[index]
         return decode(self._blobs.get(f"tasks/{task_id}/{item.sha256}"), max_pixels=self._max_pixels)
 
-    def views(self, spec: BackboneSpec, view: View = evaluation_view) -> Iterator[Pixels]:
-        """Each image as the server would show it to the backbone, or in another view, one after the other."""
-        return (view(self.decoded(index), spec) for index in range(len(self)))
+    def views(self, spec: BackboneSpec, views: Sequence[View] = (evaluation_view,)) -> Iterator[Pixels]:
+        """Each image in these views, one image after the other; decoded once for all of them."""
+        for index in range(len(self)):
+            pixels = self.decoded(index)
+            yield from (view(pixels, spec) for view in views)
 
 
 class TrainingPictures:

@@ -15,7 +15,7 @@ from model.backbone import PixelBackbone
 from model.block import Block, lay_out
 from model.learning import PairedFeatures, Started
 from model.method import TaskEnd
-from model.preprocess import middle_view
+from model.preprocess import evaluation_view, middle_view
 from model.snapshot import Snapshot
 from model.tuning import tune
 from model.tuning_state import TuningState
@@ -36,6 +36,9 @@ from stream.versions import VersionKind
 
 Weights = Mapping[str, Tensor]
 
+NEW_SHARE = 2 / 3
+"""Of the statistics' phase, where second views through the standing backbone come after both through the new one."""
+
 
 class NothingToLearn(Exception):
     """Every image of the task is held out."""
@@ -49,6 +52,14 @@ class Lesson:
     plan: LearnPlan
     trained: tuple[Item, ...]
     block: Block
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The images to learn from through one backbone, and their second views where the method has such."""
+
+    first_ND: Features
+    second_ND: Features | None = None
 
 
 class TaskRun:
@@ -70,12 +81,13 @@ class TaskRun:
         self._report.enter(Phase.FEATURES)
         lesson = self._lesson
         weights = lesson.base.snapshot.backbone
-        old_ND = self._features(weights, self._trained)
         if learning.needs_tuning(lesson.block, lesson.plan.composition):
+            # A provisional version does not wait for second views.
+            old_ND = self._features(weights, self._trained)
             self._publish_provisional(old_ND)
             self._publish_final(old_ND)
         else:
-            self._publish_on_standing_backbone(old_ND, "final", self._second(weights))
+            self._publish_on_standing_backbone(self._seen(weights), "final")
         self._ledger.finish(self._workshop.heartbeat.lease, self._task.id)
         reach("task.finished")
 
@@ -120,42 +132,51 @@ class TaskRun:
         return [HeldOutImage(self._task.id, item) for item in self._lesson.trained]
 
     def _features(self, weights: Weights, images: Sequence[HeldOutImage]) -> Features:
-        return self._looking.features(weights, images, self._report.at)
+        return self._looking.features(weights, images, self._report.at)[0]
 
-    def _second(self, weights: Weights) -> Features | None:
-        """Of the second views of the images to learn from, where the method asks for them."""
+    def _seen(self, weights: Weights, until: float = 1.0) -> Seen:
+        """The images to learn from; the phase is done up to `until` afterwards."""
+        views = (evaluation_view, middle_view) if self._lesson.plan.composition.two_views else (evaluation_view,)
+        return Seen(
+            *self._looking.features(weights, self._trained, lambda share: self._report.at(share * until), views)
+        )
+
+    def _seen_again(self, old_ND: Features, since: float) -> Seen:
+        """The base's features with the second views that the provisional version did not wait for; the phase is done up
+        to `since` before.
+        """
         if not self._lesson.plan.composition.two_views:
-            return None
-        return self._looking.features(weights, self._trained, self._report.at, middle_view)
+            return Seen(old_ND)
+        weights = self._lesson.base.snapshot.backbone
+        second = self._looking.features(
+            weights, self._trained, lambda share: self._report.at(since + (1 - since) * share), [middle_view]
+        )
+        return Seen(old_ND, *second)
 
     def _publish_provisional(self, old_ND: Features) -> None:
         made = [self._ledger.version(number) for number in self._task.versions]
         if not any(version.kind == "provisional" and version.state == "ready" for version in made):
-            self._publish_on_standing_backbone(old_ND, "provisional")
+            self._publish_on_standing_backbone(Seen(old_ND), "provisional")
 
-    def _publish_on_standing_backbone(
-        self, old_ND: Features, kind: VersionKind, second_ND: Features | None = None
-    ) -> None:
+    def _publish_on_standing_backbone(self, seen: Seen, kind: VersionKind) -> None:
         self._report.enter(Phase.PROVISIONAL)
-        snapshot = self._standing(old_ND, second_ND)
+        snapshot = self._standing(seen)
         if kind == "final":
             snapshot = self._with_memory(snapshot)
-        self._publisher(snapshot).publish(snapshot, old_ND, kind)
+        self._publisher(snapshot).publish(snapshot, seen.first_ND, kind)
 
-    def _standing(self, old_ND: Features, second_ND: Features | None) -> Snapshot:
-        """The block's classes on the base's backbone; the same whenever it is asked for. A provisional version does not
-        wait for second views.
-        """
+    def _standing(self, seen: Seen) -> Snapshot:
+        """The block's classes on the base's backbone; the same whenever it is asked for."""
         lesson = self._lesson
         return learning.provisional(
             lesson.base.snapshot,
-            old_ND,
+            seen.first_ND,
             lesson.block,
             task=self._task.id,
             method=lesson.plan.composition,
             seed=lesson.plan.seed,
             device=lesson.plan.device,
-            second_ND=second_ND,
+            second_ND=seen.second_ND,
         )
 
     def _with_memory(self, snapshot: Snapshot) -> Snapshot:
@@ -204,13 +225,15 @@ class TaskRun:
         self._report.enter(Phase.STATISTICS)
         moved = learning.settled(network, started, state, method)
         kept = learning.remembered(TaskEnd(network, state.head, images, started.start), method)
-        new_ND, second_ND = self._features(moved.plain, self._trained), self._second(moved.plain)
+        seen, standing = self._seen(moved.plain, until=NEW_SHARE if self._is_compared else 1.0), None
+        if self._is_compared:
+            standing = self._seen_again(old_ND, since=NEW_SHARE)
         self._report.enter(Phase.ALIGNMENT)
         snapshot = learning.final(
             base,
             moved,
             state.head,
-            PairedFeatures(old_ND, new_ND, second_ND),
+            PairedFeatures(old_ND, seen.first_ND, seen.second_ND),
             lesson.block,
             task=self._task.id,
             method=method,
@@ -218,17 +241,23 @@ class TaskRun:
             device=lesson.plan.device,
             kept=kept,
         )
+        comparison = None
+        if standing is not None:
+            on_standing = self._standing(standing)
+            comparison = self._compared(snapshot, on_standing)
+            if comparison is not None and not comparison.pays:
+                snapshot, seen = self._with_memory(on_standing), standing
+        self._publisher(snapshot).publish(snapshot, seen.first_ND, "final", comparison)
+
+    @cached_property
+    def _is_compared(self) -> bool:
+        """Whether the moved backbone is held against the standing one: not where it always moves, or nothing judges."""
+        lesson = self._lesson
         if lesson.plan.move_backbone == "always":
-            self._publisher(snapshot).publish(snapshot, new_ND, "final")
-            return
-        standing = self._standing(old_ND, self._second(base.backbone))
-        comparison = self._compared(snapshot, standing)
-        if comparison is not None and not comparison.pays:
-            snapshot, new_ND = self._with_memory(standing), old_ND
-        self._publisher(snapshot).publish(snapshot, new_ND, "final", comparison)
+            return False
+        return bool(held_out(self._ledger, lesson.base.version, self._task.id))
 
     def _compared(self, moved: Snapshot, standing: Snapshot) -> BackboneComparison | None:
-        """The moved backbone beside the standing one; None where nothing is held out."""
         return compare_backbones(
             self._publisher(moved).answers(moved).correct_N(), self._publisher(standing).answers(standing).correct_N()
         )

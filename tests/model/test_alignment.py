@@ -110,6 +110,14 @@ def test_every_switch_of_the_plan_matters() -> None:
         assert not np.array_equal(usual, other), change
 
 
+def test_of_many_classes_fewer_features_are_drawn() -> None:
+    plan = AlignmentPlan(samples_in_all=1_000)
+    assert [plan.drawn(classes) for classes in (1, 3, 4, 10, 5_000)] == [256, 256, 250, 100, 1]
+    few = align(some_head(), some_statistics(), BLOCKS_C, 3, replace(PLAN, samples_in_all=8 * len(BLOCKS_C)), seed=0)
+    eight = align(some_head(), some_statistics(), BLOCKS_C, 3, replace(PLAN, samples_per_class=8), seed=0)
+    np.testing.assert_array_equal(few.weight_CD, eight.weight_CD)
+
+
 def test_an_epoch_in_parts_draws_as_many_features_of_every_class(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     step = _HeadTrainer.step

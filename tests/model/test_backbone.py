@@ -151,4 +151,9 @@ def test_whether_weights_fit_is_seen_without_the_memory_that_the_network_takes(s
     giant = replace(small_spec("test_vit"), name="vit_gigantic_patch14_224", image_size=224)
     with pytest.raises(WeightsError, match="do not fit the backbone"):
         check_fits(giant, build(spec).state())
+    with torch.device("meta"):
+        large = build(replace(giant, name="vit_relpos_small_patch16_224", image_size=1024))
+    tables = {name: torch.empty(value.shape, device="meta") for name, value in large._weights().items()}
+    with pytest.raises(WeightsError, match="MiB beside its weights"):
+        check_fits(large.spec, tables)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 1 << 20

@@ -53,6 +53,17 @@ def test_alignment_on_fresh_statistics_has_a_ridge_of_its_own() -> None:
     assert not np.array_equal(first, plain)
 
 
+def test_second_views_are_for_methods_that_have_such() -> None:
+    snapshot, second_ND = version(1, 1, 1, 2, 2, 2), NOW_ND[:, ::-1].copy()
+    for name, differs in (("sl+ncm", False), ("sl+ncm+views", True)):
+        heads = [
+            oracle_classifier(snapshot, method_named(name), NOW_ND, COLUMNS_N, seed=1, second_ND=second)
+            for second in (None, second_ND)
+        ]
+        plain, seen = [head.weight_CD for head in heads if isinstance(head, Head)]
+        assert np.array_equal(plain, seen) != differs
+
+
 def test_there_is_no_oracle_where_no_statistics_are_read() -> None:
     snapshot = version(1, 1, 1, 2, 2, 2)
     for name in ("sl", "bic", "ranpac"):

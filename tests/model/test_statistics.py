@@ -61,13 +61,27 @@ def test_each_view_of_an_image_weighs_its_part_and_the_image_counts_once(count: 
     np.testing.assert_allclose(statistics.mean_CD[0], both_ND.mean(axis=0), rtol=1e-5)
     centred_ND = both_ND - both_ND.mean(axis=0)
     expected_DD = centred_ND.T @ centred_ND / 2 / (count - 1)
-    np.testing.assert_allclose(statistics.covariance(0), expected_DD, rtol=1e-4, atol=1e-4)
+    found_DD = statistics.covariance(0)
+    assert len(statistics.factors[0]) == min(count - 1, D)
+    np.testing.assert_allclose(np.trace(found_DD), np.trace(expected_DD), rtol=1e-5)
+    variance_D, direction_DD = np.linalg.eigh(expected_DD)
+    along_D = np.einsum("di,de,ei->i", direction_DD, found_DD, direction_DD)[::-1]
+    kept = min(count - 1, D)
+    lengthened = variance_D.sum() / variance_D[::-1][:kept].sum()
+    np.testing.assert_allclose(along_D[:kept], variance_D[::-1][:kept] * lengthened, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(along_D[kept:], 0, atol=1e-3)
 
 
 def test_the_same_view_twice_says_nothing_new() -> None:
     plain = of_one_class(7)
     twice = ClassStatistics.from_features(features(7), np.zeros(7, np.int64), 1, features(7))
     np.testing.assert_allclose(twice.covariance(0), plain.covariance(0), rtol=1e-5, atol=1e-5)
+
+
+def test_images_that_are_all_alike_have_no_variance_in_two_views() -> None:
+    alike_ND = np.repeat(features(1), 4, axis=0)
+    statistics = ClassStatistics.from_features(alike_ND, np.zeros(4, np.int64), 1, alike_ND)
+    np.testing.assert_allclose(statistics.covariance(0), 0, atol=1e-6)
 
 
 def test_one_image_has_no_covariance_however_it_was_seen() -> None:
