@@ -32,9 +32,9 @@ LATER = timedelta(seconds=30)
 """A life after a death begins so much later: no lease of the dead has to be waited for."""
 
 
-def world_of(folder: Path, *, later: timedelta = timedelta(0)) -> World:
-    """A world on the folder, its clock `later` than ours."""
-    world = World.new(folder.parent, None, data_dir=folder, **SETTINGS)
+def world_of(folder: Path, *, later: timedelta = timedelta(0), moves: str = "always") -> World:
+    """A world on the folder, its clock `later` than ours; `moves` says when the backbone does."""
+    world = World.new(folder.parent, None, data_dir=folder, learn__move_backbone=moves, **SETTINGS)
     world.ledger.close()
     world.ledger = Ledger.open(world.settings.database, clock=_clock(later))
     world.intake.ledger = world.ledger
@@ -46,9 +46,9 @@ def live(folder: Path, orders: str, *, first: bool = True) -> int:
     return run(_live, folder, orders, first)
 
 
-def learn(folder: Path, orders: str, *, first: bool = True) -> int:
-    """As `live`, without serving."""
-    return run(_learn, folder, orders, first)
+def learn(folder: Path, orders: str, *, first: bool = True, moves: str = "always") -> int:
+    """As `live`, without serving; `moves` says when the backbone does."""
+    return run(_learn, folder, orders, first, moves)
 
 
 def learn_until_stopped(folder: Path, orders: str) -> int:
@@ -86,9 +86,9 @@ def _live(folder: Path, orders: str, first: bool) -> None:
     diary.note("reached", armed.reached)
 
 
-def _learn(folder: Path, orders: str, first: bool) -> None:
+def _learn(folder: Path, orders: str, first: bool, moves: str) -> None:
     failpoints.arm(orders)
-    world = world_of(folder, later=timedelta(0) if first else LATER)
+    world = world_of(folder, later=timedelta(0) if first else LATER, moves=moves)
     if first:
         diary_of(folder).note("accepted", world.send(IMAGES).id)
     world.learn_all()

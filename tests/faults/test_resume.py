@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.versions import Version
 from tests.faults.children import IMAGES, diary_of, learn, learn_until_stopped
 from tests.faults.invariants import every, final_parts, opened
 from tests.taught import Taught
@@ -37,6 +38,22 @@ def undisturbed(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> lis
     return final_parts(folder, LABELS)
 
 
+@pytest.fixture(scope="module")
+def compared(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The parts where the moved backbone was held against the standing one."""
+    folder = taught.copied(tmp_path_factory.mktemp("compared") / "data")
+    assert learn(folder, "", moves="if_better") == 0
+    (final,) = [version for version in versions(folder) if version.kind == "final" and set(version.labels) >= LABELS]
+    assert final.gate["backbone"]["images"] > 0
+    return final_parts(folder, LABELS)
+
+
+def versions(folder: Path) -> list[Version]:
+    """All versions of the folder."""
+    with opened(folder) as (ledger, _):
+        return list(every(ledger.versions))
+
+
 def resumed(folder: Path) -> list[dict[str, str]]:
     """What the task comes to in a life after."""
     assert learn(folder, "", first=False) == 0
@@ -49,6 +66,16 @@ def test_killed_in_a_phase(folder: Path, undisturbed: list[dict[str, str]], phas
     with opened(folder) as (ledger, _):
         assert phase.startswith(every(ledger.tasks)[0].phase)
     assert resumed(folder) == undisturbed
+
+
+@pytest.mark.parametrize("phase", FIRST_RUN[-4:])
+def test_killed_in_a_phase_where_the_backbone_may_stand(
+    folder: Path, compared: list[dict[str, str]], phase: str
+) -> None:
+    orders = f"phase.entered:{1 + FIRST_RUN.index(phase)}"
+    assert learn(folder, orders, moves="if_better") == KILLED
+    assert learn(folder, "", first=False, moves="if_better") == 0
+    assert final_parts(folder, LABELS) == compared
 
 
 @pytest.mark.parametrize("epoch", range(1, EPOCHS + 1))

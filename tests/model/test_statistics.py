@@ -191,8 +191,10 @@ def test_features_that_are_not_numbers_or_of_another_shape_are_refused(bad: np.n
         StatisticsAccumulator(D, 1).add(bad, np.zeros(2, np.int64))
 
 
-def test_fifty_images_take_a_tenth_of_a_full_covariance() -> None:
-    statistics = ClassStatistics.from_features(features(50, dimension=768), np.zeros(50, np.int64), 1)
+@pytest.mark.parametrize("views", [1, 2])
+def test_fifty_images_take_a_tenth_of_a_full_covariance(views: int) -> None:
+    first_ND, *others_ND = [features(50, seed, dimension=768) for seed in range(views)]
+    statistics = ClassStatistics.from_features(first_ND, np.zeros(50, np.int64), 1, *others_ND)
     assert 10 * statistics.factors[0].nbytes <= 768 * 768 * 4
 
 
