@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -55,6 +56,11 @@ LAYOUTS: Final = (
 """Tried in order; the last one takes every file."""
 
 
+CHECKPOINT_SUFFIXES: Final = (".pth", ".pt", ".tar")
+NETWORKS: Final = ("teacher", "state_dict", "model")
+"""Where a checkpoint keeps a network beside what else it holds; the first that there is."""
+
+
 def default_spec(name: str, *, image_size: int | None = None, norm: Norm = "pretrained") -> BackboneSpec:
     """A timm backbone as its weights want to be fed, by timm's own table; raises `WeightsError` for an unknown name."""
     settings = known_settings(name)
@@ -73,9 +79,9 @@ def default_spec(name: str, *, image_size: int | None = None, norm: Norm = "pret
 def load_pretrained(spec: BackboneSpec, weights: Path | None = None, *, cache_dir: Path | None = None) -> State:
     """Everything that `build(spec).load` wants, from `weights`, else the embedded file, else timm's hub.
 
-    The classifier is dropped and the position embedding resampled to the spec's image size. `cache_dir` keeps the
-    embedded file as safetensors. Raises `WeightsError` naming the tensors that do not fit, or what to do where none can
-    be had.
+    `weights` is safetensors or, going by its suffix, a checkpoint. The classifier is dropped and the position embedding
+    resampled to the spec's image size. `cache_dir` keeps the embedded file as safetensors. Raises `WeightsError` naming
+    the tensors that do not fit, or what to do where none can be had.
     """
     backbone = build(spec)
     if weights is None and spec.name != EMBEDDED_BACKBONE:
@@ -109,12 +115,30 @@ def _resampled(found: State, backbone: PixelBackbone) -> State:
 
 
 def _read(path: Path) -> State:
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        state = _checkpoint(path)
+    else:
+        try:
+            state = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
     layout = next(layout for layout in LAYOUTS if layout.matches(state))
     return layout.translate(state)
+
+
+def _checkpoint(path: Path) -> State:
+    """The tensors of a checkpoint as MoCo v3 and DINO publish theirs; of several networks the one to go on with."""
+    try:
+        # Tensors, plain values and DINO's options are all that is made of the file; nothing in it is called.
+        with torch.serialization.safe_globals([Namespace]):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{path} cannot be read as a checkpoint: {error}") from error
+    while isinstance(found, dict) and (inner := [name for name in NETWORKS if isinstance(found.get(name), dict)]):
+        found = found[inner[0]]
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path} cannot be read as a checkpoint: it holds no tensors by name")
+    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _without_classifier(state: State, spec: BackboneSpec) -> State:

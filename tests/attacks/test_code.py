@@ -32,7 +32,7 @@ TALKING: dict[str, frozenset[str]] = {
 """What opens connections, and the only files that may: the client, the supervisor's own probe, the blob store."""
 
 PTH = "model/pretrained.py"
-"""The one file that reads a `.pth`, the embedded default's, with `weights_only=True`."""
+"""The one file that reads `.pth`, the embedded default's and what the operator names, with `weights_only=True`."""
 
 
 def findings(source: str, name: str) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """Weights from a file, from the embedded package, from the hub's cache; and what is said where they do not fit."""
 
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -75,6 +77,81 @@ def test_other_layouts_are_translated(whole: Path, prefix: str) -> None:
     expected = load_pretrained(small_spec("test_vit"), whole)
     state = load_pretrained(small_spec("test_vit"), rewritten(whole, prefix))
     assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
+def prefixed(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in state.items() if not name.startswith("head.")}
+
+
+def moco_v3(state: dict[str, torch.Tensor]) -> dict[str, object]:
+    """As `vit-b-300ep.pth.tar`: two encoders with heads of three layers, a predictor, the optimiser's state."""
+    others = {name: torch.rand(3, 4) for name in ("head.0.weight", "head.1.running_mean", "head.6.weight")}
+    momentum = {name: torch.rand_like(value) for name, value in state.items()}
+    networks = prefixed("module.base_encoder.", state) | {
+        f"module.base_encoder.{name}": value for name, value in others.items()
+    }
+    networks |= prefixed("module.momentum_encoder.", momentum) | {"module.predictor.0.weight": torch.rand(4, 4)}
+    optimizer = {"state": {0: {"step": 3, "exp_avg": torch.rand(2)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]}
+    return {"epoch": 300, "arch": "vit_base", "state_dict": networks, "optimizer": optimizer, "scaler": {"scale": 1.0}}
+
+
+def dino(state: dict[str, torch.Tensor]) -> dict[str, object]:
+    """As `dino_vitbase16_pretrain_full_checkpoint.pth`: student and teacher with heads, and the options of the run."""
+    student = {name: torch.rand_like(value) for name, value in state.items()}
+    head = {"head.mlp.0.weight": torch.rand(4, 4), "head.last_layer.weight_g": torch.rand(4, 1)}
+    return {
+        "student": prefixed("module.backbone.", student),
+        "teacher": prefixed("backbone.", state) | head,
+        "epoch": 400,
+        "args": Namespace(arch="vit_base", patch_size=16, lr=5e-4),
+        "dino_loss": {"center": torch.zeros(1, 4)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("vit-b-300ep.pth.tar", moco_v3),
+        ("dino_vitbase16_pretrain_full_checkpoint.pth", dino),
+        ("dino_vitbase16_pretrain.pth", lambda state: prefixed("", state)),
+        ("some.pt", lambda state: {"model": state}),
+    ],
+)
+def test_published_checkpoints_are_read(
+    name: str, form: Callable[[dict[str, torch.Tensor]], object], whole: Path
+) -> None:
+    torch.save(form(load_file(whole)), whole.with_name(name))
+    expected = load_pretrained(small_spec("test_vit"), whole)
+    state = load_pretrained(small_spec("test_vit"), whole.with_name(name))
+    assert all(torch.equal(state[one], value) for one, value in expected.items())
+
+
+class Program:
+    """What a pickle would run when it is read."""
+
+    def __init__(self, trace: Path) -> None:
+        self._trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self._trace,)
+
+
+def test_a_checkpoint_that_is_a_program_is_refused_and_does_not_run(whole: Path) -> None:
+    path, trace = whole.with_name("evil.pth"), whole.with_name("it ran")
+    torch.save({"state_dict": load_file(whole), "more": Program(trace)}, path)
+    with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
+        load_pretrained(small_spec("test_vit"), path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04pickled", bytes(100)])
+def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
+        load_pretrained(small_spec("test_vit"), tmp_path / "weights.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="no tensors by name"):
+        load_pretrained(small_spec("test_vit"), tmp_path / "list.pth")
 
 
 def test_a_backbone_of_ours_loads_again(tmp_path: Path) -> None:
