@@ -1,7 +1,7 @@
 """What is varied on kept features: the experiments of method.md 7 that need no stage 1 of their own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -64,13 +64,14 @@ def _with_factors(statistics: ClassStatistics, change: Callable[[np.ndarray], np
 @dataclass(frozen=True)
 class Setting:
     """An aligner (None: the head as stage 1 left it), how statistics follow the backbone, in which form they are
-    stored, and of how many images of each class (None: all).
+    stored, of how many images of each class (None: all), and whether of second views too.
     """
 
     aligner: Aligner | None = field(default_factory=GaussianAligner)
     drift: RidgeDrift | None = None
     stored: Stored = whole
     images: int | None = None
+    two_views: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,13 @@ def paper(**changes: object) -> Setting:
 
 
 def ours(images: int | None = None, **changes: object) -> Setting:
-    """The server's default with other settings of stage 2."""
+    """The server's default, but of one view, with other settings of stage 2."""
     plan = AlignmentPlan(**{"few_images": FEW_FOR_THE_DIMENSION, **changes})  # type: ignore[arg-type]
     return Setting(GaussianAligner(plan, on_first_task=True, start="discriminant"), RidgeDrift(), images=images)
+
+
+def _views(name: str, setting: Setting) -> dict[str, Setting]:
+    return {f"{name}, one view": setting, f"{name}, two views": replace(setting, two_views=True)}
 
 
 def _both(name: str, aligner: Aligner | None) -> dict[str, Setting]:
@@ -150,6 +155,13 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         "in which form are covariances stored?",
         {f"SLCA, {name}": Setting(stored=form) for name, form in FORMS.items()}
         | {f"ours, {name}": Setting(ours().aligner, RidgeDrift(), form) for name, form in FORMS.items()},
+    ),
+    "views": Experiment(
+        "statistics of one view of each image, or of its middle too?",
+        _views("the default", ours())
+        | _views("linear discriminant, carried", Setting(ClosedFormAligner("lda"), RidgeDrift()))
+        | _views("nearest mean, carried", Setting(ClosedFormAligner("nearest_mean"), RidgeDrift()))
+        | _views("SLCA", paper()),
     ),
     "borrowing": Experiment(
         "how much of the pooled covariance does each class borrow?",

@@ -68,7 +68,10 @@ def _new(kept: Kept, columns_N: NDArray[np.int64], classes: int, setting: Settin
         mine_N = columns_N == column
         rank_N[mine_N] = np.arange(mine_N.sum())
     chosen_N = rank_N < (setting.images or len(rank_N))
-    return ClassStatistics.from_features(kept["new_ND"][chosen_N], columns_N[chosen_N], classes)
+    if setting.two_views and not len(kept["second_ND"]):
+        raise click.ClickException("these features hold no second views: keep some of a method with +views")
+    others = [kept["second_ND"][chosen_N]] if setting.two_views else []
+    return ClassStatistics.from_features(kept["new_ND"][chosen_N], columns_N[chosen_N], classes, *others)
 
 
 def runs(folder: Path) -> Iterator[Run]:

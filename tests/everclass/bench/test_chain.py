@@ -71,11 +71,14 @@ def test_images_of_classes_to_come_are_told_from_known_ones(tmp_path: Path) -> N
     assert all(value is not None and value > 0.5 for value in aurocs[:-1])
 
 
-def test_features_are_kept_for_experiments_that_learn_nothing_again(tmp_path: Path) -> None:
-    result = run(["sl"], tmp_path, extras=Extras(features=tmp_path / "features"))["sl"]
-    kept = np.load(tmp_path / "features" / "sl-seed1993-task3.npz")
+@pytest.mark.parametrize("name", ["sl", "sl+views"])
+def test_features_are_kept_for_experiments_that_learn_nothing_again(tmp_path: Path, name: str) -> None:
+    result = run([name], tmp_path, extras=Extras(features=tmp_path / "features"))[name]
+    kept = np.load(tmp_path / "features" / f"{name}-seed1993-task3.npz")
     logits_NC = kept["test_ND"] @ kept["weight_CD"].T + kept["bias_C"]
     assert (logits_NC.argmax(axis=1) == kept["test_columns_N"]).mean() == pytest.approx(result.last_acc)
+    assert kept["old_ND"].shape == kept["new_ND"].shape
+    assert len(kept["second_ND"]) == (len(kept["new_ND"]) if name == "sl+views" else 0)
 
 
 def test_measures_change_nothing_of_what_they_measure(tmp_path: Path) -> None:
