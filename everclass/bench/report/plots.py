@@ -93,11 +93,15 @@ def _seconds(groups: Groups, title: str) -> Figure:
 
 
 def _memory(groups: Groups, title: str) -> Figure:
-    highest = {name: float(np.mean([one.method_peak_bytes for one in group])) / 2**30 for name, group in groups.items()}
-    figure, axes = _new(title, 8, 0.32 * len(highest) + 1.5)
-    axes.barh(list(highest), list(highest.values()), color="#4f81bd")
+    """A mark for each phase: peaks do not add up."""
+    peaks = {name: _mean_by_phase([one.peak_bytes for one in group]) for name, group in groups.items()}
+    figure, axes = _new(title, 8, 0.32 * len(peaks) + 1.5)
+    for phase in dict.fromkeys(phase for phases in peaks.values() for phase in phases):
+        values = [phases.get(phase, np.nan) / 2**30 for phases in peaks.values()]
+        axes.plot(values, list(peaks), "o", markersize=5, label=phase)
     axes.set(xlabel="GiB")
     axes.invert_yaxis()
+    axes.legend(fontsize=7)
     return figure
 
 

@@ -51,15 +51,16 @@ def side_by_side(table: Sequence[Row]) -> Cells:
 def as_csv(results: Sequence[Result]) -> str:
     """One line for each run, rates in 0–1."""
     plain = ("method", "protocol", "seed", "last_acc", "inc_acc", "task_mean", "forgetting", "backward_transfer")
+    sizes = ("kept_bytes", "statistics_bytes")
+    curves = ("curve", "calibration_error", "novelty_auroc", "probe", "oracle")
     phases = sorted({phase for result in results for phase in result.seconds})
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         [
             *plain,
-            "curve",
-            "probe",
-            "oracle",
+            *sizes,
+            *curves,
             *(f"{phase}_s" for phase in phases),
             *(f"{phase}_peak_bytes" for phase in phases),
         ]
@@ -67,8 +68,8 @@ def as_csv(results: Sequence[Result]) -> str:
     for result in results:
         writer.writerow(
             [
-                *(getattr(result, name) for name in plain),
-                *(_curve(values) for values in (result.curve, result.probe, result.oracle)),
+                *(getattr(result, name) for name in (*plain, *sizes)),
+                *(_curve(getattr(result, name)) for name in curves),
                 *(result.seconds.get(phase) for phase in phases),
                 *(result.peak_bytes.get(phase) for phase in phases),
             ]

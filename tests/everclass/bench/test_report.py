@@ -126,6 +126,8 @@ def test_the_table_for_programs_has_a_line_for_each_run(tmp_path: Path) -> None:
     assert lines[0]["curve"] == "0.8000 0.6000" and lines[0]["training_s"] == "10.0"
     assert lines[0]["probe"] == "0.9000 0.8000" and lines[0]["oracle"] == "- -" and lines[1]["probe"] == ""
     assert lines[3]["inc_acc"] == ""
+    assert lines[0]["kept_bytes"] == str(RESULTS[0].kept_bytes)
+    assert len(lines[0]["calibration_error"].split()) == len(RESULTS[0].calibration_error)
 
 
 def test_the_table_for_people_has_a_row_for_each_method(tmp_path: Path) -> None:
