@@ -96,13 +96,23 @@ def _in_headers(archive: bytes, local: int, central: int, value: bytes) -> bytes
     return bytes(changed)
 
 
-def overlapping(members: int) -> bytes:
+def overlapping(members: int, size: int = 30 * MB) -> bytes:
     """A zip many of whose members are the same packed bytes: small, and huge when unpacked."""
-    single = zipped(("cat/000000.png", bytes(30 * MB)))
+    single = zipped(("cat/000000.png", bytes(size)))
     start, end = single.find(b"PK\x01\x02"), single.find(b"PK\x05\x06")
     directory = single[start:end] * members
     tail = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, members, members, len(directory), start, 0)
     return single[:start] + directory + tail
+
+
+def overlaps_are_refused() -> bool:
+    """Whether Python's own zipfile sees that members overlap: from 3.11.8 on, and where that was carried back."""
+    with zipfile.ZipFile(io.BytesIO(overlapping(2, 100))) as archive:
+        try:
+            archive.open(archive.infolist()[0]).close()
+        except zipfile.BadZipFile:
+            return True
+    return False
 
 
 def header_of(size: bytes, name: str = "cat/a.png", kind: bytes = tarfile.REGTYPE) -> bytes:
@@ -238,7 +248,10 @@ def sparse_cut_short() -> bytes:
 
 ARCHIVES: dict[str, tuple[int, str | None, Maker]] = {
     "a zip bomb of one file": (413, None, lambda: zipped((CAT, bytes(MUCH)))),
-    "a zip bomb of overlapping files": (413, None, lambda: overlapping(1000)),
+    "a zip bomb of overlapping files": (
+        *((422, "archive") if overlaps_are_refused() else (413, None)),
+        lambda: overlapping(1000),
+    ),
     "a zip in a zip in a zip": (415, "cat/inner.zip", nested),
     "a tar in gzip of 64 MB of zeros": (413, None, lambda: of_zeros(gzip.compress)),
     "a tar in xz of 64 MB of zeros": (413, None, lambda: of_zeros(lambda data: lzma.compress(data, preset=0))),

@@ -1,6 +1,7 @@
 """A ledger, blobs and a learner in this process, without HTTP: what the learner does, seen from its own side."""
 
 import shutil
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from service.settings import Settings, load_settings
 from stream.blobs import Blobs, open_blobs
 from stream.intake import Intake
 from stream.ledger import Ledger
+from stream.retention import sweep
 from stream.tasks import NewTask, Promote, RequestedBase, Task
 from stream.versions import Version
 from tests import tiny_weights
@@ -72,8 +74,12 @@ class World:
         self._run_until(lambda: self.ledger.graph(graph_key(root_spec(self.settings))) is not None)
 
     def learn_all(self) -> None:
-        """Run a learner until no task is queued or being learned."""
+        """Run a learner until no task is queued or being learned; then sweep, which its end may have cut short."""
         self._run_until(lambda: not self.unfinished())
+        lease = self.ledger.acquire_lease("learner", "world", socket.gethostname(), 60)
+        assert lease is not None
+        sweep(self.ledger, self.blobs, lease, self.settings.retention.policy())
+        self.ledger.release_lease(lease)
 
     def _run_until(self, done: Callable[[], bool]) -> None:
         stop = threading.Event()
