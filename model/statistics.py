@@ -7,7 +7,8 @@ the k before), and merging two parts adds the one row √(n_a·n_b/n)·(mean_b �
 
 An image may be seen in several views. It still counts once: each of its V views weighs 1/V, in the mean and in the
 covariance. Of the V·n − 1 rows that these make, the n − 1 directions of greatest variance are kept, lengthened so that
-the variance of all directions together stays; a single image has no covariance, however it was seen.
+the variance of all directions together stays; a single image has no covariance, however it was seen. Of parts that were
+seen so, means and counts still merge exactly; covariances differ by what each part left out.
 
 Statistics that were carried into another space (`model/drift.py`) also say how far their means may be off there. The
 covariance is that of the images; what is known of where a new image of the class lies is wider by that error.

@@ -164,7 +164,7 @@ class Chain:
     ) -> None:
         """The probe is the representation's, so that all methods of the chain share it."""
         plan, lead = self._training.plan(self._course.seed, number), snapshots[self._lead]
-        two_views = self._stem.two_views
+        two_views = self._stem.two_views and "oracle" in self._extras.measures
         hindsight = Hindsight.after(number, self._course, network, lead, test, plan, two_views=two_views)
         probe = hindsight.probe(lead) if "probe" in self._extras.measures else None
         for name, method in self._methods.items():

@@ -19,7 +19,7 @@ from tests.taught import Taught
 
 LABELS = {label for _, label in IMAGES}
 KILLED = -signal.SIGKILL
-OFTEN = ("file.", "folder.", "commit.", "lease.")
+OFTEN = ("file.", "folder.", "commit.", "lease.", "sweep.")
 """Points that are reached many times, and not in every life equally often: a sweep that is told to stop does less.
 
 There the process is killed at the first and at the middle one."""

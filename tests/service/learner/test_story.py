@@ -11,12 +11,14 @@ from model.backbone import build, extract_features
 from model.images import decode
 from model.preprocess import evaluation_view, middle_view
 from model.snapshot import Snapshot
-from service.learner import process
+from service.learner import process, reporter
 from service.learner.bases import new_root
 from service.learner.publishing import seen_through
 from stream.blobs import FolderBlobs
 from stream.errors import Unavailable
+from stream.ledger import Lease
 from stream.manifest import load_manifest, load_parts, part_key
+from stream.tasks import Phase
 from stream.versions import Version
 from tests import tiny_weights
 from tests.digits import labelled
@@ -135,6 +137,28 @@ def test_final_statistics_are_of_two_views_and_nobody_waits_for_the_second(
         seen_D = mean_of_both_views(final, [data for data, of in trained if of == str(label)])
         np.testing.assert_allclose(seen_CD[column], seen_D, rtol=1e-3, atol=1e-3)
     assert [one.images for one in versions[-1].classes] == [12] * len(labels)
+    world.close()
+
+
+@pytest.mark.parametrize(("held_out", "batches"), [(0.25, 3 + 2), (0, 4)])
+def test_progress_moves_on_in_every_pass_and_no_rival_is_made_that_nothing_judges(
+    tmp_path: Path, seed: Path, monkeypatch: pytest.MonkeyPatch, held_out: float, batches: int
+) -> None:
+    """24 of 32 images in two views are 48, in batches of 16, and 24 through the standing backbone; or 64 and no more."""
+    monkeypatch.setattr(reporter, "REPORT_EVERY_S", 0.0)
+    world = World.new(tmp_path, seed, learn__move_backbone="if_better", learn__held_out=held_out)
+    report, told = world.ledger.report, []
+
+    def noted(lease: Lease, task: str, phase: Phase, progress: float, *more: object) -> None:
+        told.append((phase, progress))
+        report(lease, task, phase, progress, *more)
+
+    monkeypatch.setattr(world.ledger, "report", noted)
+    _, (_, final) = world.learn(labelled(0, 1, count=16))
+    steps = [progress for phase, progress in told if phase == Phase.STATISTICS]
+    assert len(steps) == 1 + batches and np.all(np.diff(steps) > 0)
+    assert steps[-1] == pytest.approx(reporter.SHARES[Phase.STATISTICS][1])
+    assert (final.gate["backbone"] is None) == (held_out == 0)
     world.close()
 
 
