@@ -144,7 +144,7 @@ def test_final_statistics_are_of_two_views_and_nobody_waits_for_the_second(
 def test_progress_moves_on_in_every_pass_and_no_rival_is_made_that_nothing_judges(
     tmp_path: Path, seed: Path, monkeypatch: pytest.MonkeyPatch, held_out: float, batches: int
 ) -> None:
-    """24 of 32 images in two views are 48, in batches of 16, and 24 through the standing backbone; or 64 and no more."""
+    """24 of 32 images in two views are 48, in batches of 16, and 24 on the standing backbone; or 64 and no more."""
     monkeypatch.setattr(reporter, "REPORT_EVERY_S", 0.0)
     world = World.new(tmp_path, seed, learn__move_backbone="if_better", learn__held_out=held_out)
     report, told = world.ledger.report, []
