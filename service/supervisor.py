@@ -186,7 +186,9 @@ def service_command(settings: Settings) -> list[str]:
 
 
 def is_live(host: str, port: int, *, tls: bool = False) -> bool:
-    """Whether the service answers there; whose certificate it has is not asked, since it is our own."""
+    """Whether the service answers there; whose certificate it has is not asked, since it is our own. Somebody else may
+    have taken the port meanwhile and speak anything.
+    """
     if tls:
         anyones = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         anyones.check_hostname, anyones.verify_mode = False, ssl.CERT_NONE
@@ -198,7 +200,7 @@ def is_live(host: str, port: int, *, tls: bool = False) -> bool:
     try:
         connection.request("GET", "/livez", headers={"Host": "localhost"})
         return connection.getresponse().status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()

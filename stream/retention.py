@@ -121,7 +121,9 @@ def clear_checkpoints(ledger: Ledger, blobs: Blobs, lease: Lease) -> None:
 def _clear_unnamed_of_tasks(
     ledger: Ledger, blobs: Blobs, oldest: datetime, check: Callable[[], None]
 ) -> list[BlobInfo]:
-    """Images, of tasks that take none any more, and checkpoints that nothing names."""
+    """Images, of tasks that take none any more, and checkpoints that nothing names: old ones, and whatever its age what
+    the ledger let go of, where a sweep was cut short before the bytes went.
+    """
     for prefix in (IMAGES, CHECKPOINTS):
         blobs.clear_half_written(prefix, oldest)
     checkpoints = ledger.references().checkpoints
@@ -130,11 +132,19 @@ def _clear_unnamed_of_tasks(
     for prefix in (IMAGES, CHECKPOINTS):
         for task_id, some in groupby(blobs.list(prefix), key=lambda blob: blob.key.split("/")[1]):
             check()
-            old = [blob for blob in some if blob.modified_at < oldest]
-            if not old or task_id in still_open:
+            found = list(some)
+            if task_id in still_open:
                 continue
             needed = ledger.image_keys(task_id) | checkpoints
-            gone += [blob for blob in old if blob.key not in needed and delete_if_still_old(blobs, blob.key, oldest)]
+            let_go = ledger.image_keys(task_id, purged=True) - needed
+            for blob in found:
+                if blob.key in let_go:
+                    blobs.delete(blob.key)
+                elif (
+                    blob.key in needed or blob.modified_at >= oldest or not delete_if_still_old(blobs, blob.key, oldest)
+                ):
+                    continue
+                gone.append(blob)
     return gone
 
 

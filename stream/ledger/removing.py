@@ -119,9 +119,11 @@ class Removing:
             query = select(tasks.c.id).where(tasks.c.state == TaskState.OPEN)
             return frozenset(connection.execute(query).scalars())
 
-    def image_keys(self, task_id: str) -> frozenset[str]:
-        """The keys of the task's images that are still needed; none for a task that does not exist."""
-        query = select(items.c.sha256).where(items.c.task == task_id, items.c.purged.is_(False))
+    def image_keys(self, task_id: str, *, purged: bool = False) -> frozenset[str]:
+        """The keys of the task's images that are still needed, or of those that were let go of; none for a task that
+        does not exist.
+        """
+        query = select(items.c.sha256).where(items.c.task == task_id, items.c.purged.is_(purged))
         with self._database.read() as connection:
             return frozenset(image_key(task_id, sha256) for sha256 in connection.execute(query).scalars())
 

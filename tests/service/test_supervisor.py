@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -145,3 +147,19 @@ def test_the_service_is_bentoml_on_this_very_package() -> None:
     assert command[1:5] == ["-m", "bentoml", "serve", "service.bento:Everclass"]
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert not is_live("127.0.0.1", free_port())
+
+
+def test_who_speaks_something_else_at_the_port_is_not_our_service() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"\xff\x00 what?\r\n")
+
+        with ThreadPoolExecutor(1) as speaking:
+            speaking.submit(answer)
+            assert not is_live("127.0.0.1", other.getsockname()[1])

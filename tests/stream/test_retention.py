@@ -180,6 +180,25 @@ def test_images_that_a_crash_left_behind_are_swept(ledger: Ledger, blobs: Blobs)
     assert everything(blobs) == set()
 
 
+def test_a_sweep_that_was_told_to_stop_is_finished_by_the_next_whatever_the_age(
+    ledger: Ledger, blobs: Blobs, clock: Clock
+) -> None:
+    task = upload(ledger, blobs, "cat", "dog")
+    young = upload(ledger, blobs, "cow")
+    ledger.cancel(task.id, by="ann")
+    clock.forward(days=31)
+    ledger.cancel(young.id, by="ann")
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        sweep(ledger, blobs, learner(ledger), POLICY, check=stop)
+    assert len(everything(blobs)) == 3
+    sweep(ledger, blobs, learner(ledger), POLICY)
+    assert everything(blobs) == set(ledger.image_keys(young.id)) != set()
+
+
 def test_an_exported_graph_stays(ledger: Ledger, blobs: Blobs) -> None:
     lease = learner(ledger)
     digest = hashlib.sha256(b"graph").hexdigest()
