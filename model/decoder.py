@@ -31,7 +31,9 @@ def main() -> None:
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Both go to every process of a server that is to stop, which first answers what it has begun.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     # Whoever asks may be killed at any moment: then there is nobody to answer, nor to complain to.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     while (line := sys.stdin.buffer.readline()).endswith(b"\n"):

@@ -64,7 +64,9 @@ class Children:
     """Decodes in child processes with limits of memory and time, up to `most`, started when they are first needed.
 
     `most_s` is the processor's time for one image. An image whose child dies is tried in a second one, since the child
-    may have been killed from outside; where that dies too, or its time is up, the image is broken for its client.
+    may have been killed from outside; where that dies too, or its time is up, the image is broken for its client. Who
+    stops the server may ask every process of it to end (SIGTERM): a child that did so before it could ignore that says
+    nothing about the image.
     """
 
     def __init__(self, most: int, max_pixels: int, most_s: float) -> None:
@@ -97,16 +99,19 @@ class Children:
 
     def _try(self, data: bytes, view: dict[str, Any] | None, expected: int) -> tuple[dict[str, Any], bytes] | None:
         """What a child answers; None where it died."""
-        child = self._take()
-        try:
-            answered = child.ask(data, view, expected)
-        except BaseException:
-            child.end()
-            raise
-        if answered is not None:
-            self._idle.append(child)
-            return answered
-        return TOO_SLOW if child.end() == -signal.SIGPROF else None
+        status = -signal.SIGTERM
+        while status == -signal.SIGTERM:
+            child = self._take()
+            try:
+                answered = child.ask(data, view, expected)
+            except BaseException:
+                child.end()
+                raise
+            if answered is not None:
+                self._idle.append(child)
+                return answered
+            status = child.end()
+        return TOO_SLOW if status == -signal.SIGPROF else None
 
     def _take(self) -> "Child":
         with suppress(IndexError):
