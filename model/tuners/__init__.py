@@ -7,6 +7,7 @@ from model.tuners.first_task import FirstTaskTuner
 from model.tuners.frozen import FrozenTuner
 from model.tuners.full import FullTuner
 from model.tuners.hybrid import HybridTuner
+from model.tuners.insertion import UnfitBackbone
 from model.tuners.lora import LoraTuner
 from model.tuners.partial import PartialTuner
 from model.tuners.prompt_pool import PromptPoolTuner
@@ -28,4 +29,5 @@ __all__ = [
     "PromptTuner",
     "ScaleShiftTuner",
     "SubSpaceTuner",
+    "UnfitBackbone",
 ]

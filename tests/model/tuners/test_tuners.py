@@ -19,6 +19,7 @@ from model.tuners import (
     ScaleShiftTuner,
 )
 from model.tuners.insertion import UnfitBackbone
+from model.tuners.lora import right_singular
 
 FOLDING: tuple[Tuner, ...] = (LoraTuner(), LoraTuner(merged=True), HybridTuner(), ScaleShiftTuner(), PartialTuner())
 BESIDE: tuple[Tuner, ...] = (
@@ -176,6 +177,17 @@ def test_a_low_rank_pair_begins_as_the_first_right_singular_vectors_and_goes_on(
     first = layer.lora_down_RI.detach().clone()
     tuner.begin(backbone, 2, 7)
     assert torch.equal(layer.lora_down_RI, first)
+
+
+@pytest.mark.parametrize(("shape", "rank"), [((30, 20), 20), ((20, 30), 20), ((20, 30), 2), ((30, 20), 2), ((2, 9), 2)])
+def test_right_singular_vectors_are_those_of_the_whole_decomposition(shape: tuple[int, int], rank: int) -> None:
+    rng = np.random.default_rng(0)
+    matrix_OI = rng.standard_normal((shape[0], rank)) @ rng.standard_normal((rank, shape[1]))
+    found_RI = right_singular(matrix_OI, 4)
+    assert np.allclose(found_RI @ found_RI.T, np.eye(len(found_RI)), atol=1e-9)
+    agreeing = min(4, rank)
+    whole_RI = np.linalg.svd(matrix_OI)[2][:agreeing]
+    assert np.allclose(np.abs((found_RI[:agreeing] * whole_RI).sum(axis=1)), 1, atol=1e-9)
 
 
 def test_the_update_has_the_rank_and_the_scale() -> None:
