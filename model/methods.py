@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from timm.models import VisionTransformer
-
 from model.aligners import (
     BiasCorrectionAligner,
     ClassGaussianAligner,
@@ -15,7 +13,6 @@ from model.aligners import (
 )
 from model.alignment import AlignmentPlan
 from model.averaging import EvenAveraging, FisherAveraging
-from model.backbone import PixelBackbone
 from model.drift import RidgeDrift
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method, Tuner
@@ -133,18 +130,6 @@ AVERAGING_SCALE = 3.0
 
 def _bolder(tuner: Tuner) -> Tuner:
     return replace(tuner, scale=AVERAGING_SCALE) if isinstance(tuner, FullTuner) else tuner
-
-
-DEFAULT = "slca+drift+warm+views"
-DEFAULT_OF_TRANSFORMERS = "slca+++drift+warm+views"
-"""What a server learns with unless it is told otherwise: the best that it can serve, by validation images (decisions
-0013, 0018 and 0019). Low-rank updates need the linear layers of a vision transformer.
-"""
-
-
-def default_method(backbone: PixelBackbone) -> str:
-    """The name of the method that a network gets unless somebody chooses another one."""
-    return DEFAULT_OF_TRANSFORMERS if isinstance(backbone.network, VisionTransformer) else DEFAULT
 
 
 class UnknownMethod(ValueError):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from model.backbone import build
-from model.methods import default_method
 from model.pretrained import default_spec, load_pretrained
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
@@ -56,8 +55,7 @@ def new_root(settings: Settings) -> Snapshot:
     """Pre-trained weights and no class yet."""
     spec = root_spec(settings)
     weights = load_pretrained(spec, settings.weights, cache_dir=settings.cache / "weights")
-    network = build(spec)
-    return Snapshot.root(spec, weights, network.feature_dim, settings.method or default_method(network))
+    return Snapshot.root(spec, weights, build(spec).feature_dim, settings.method)
 
 
 def root_spec(settings: Settings) -> BackboneSpec:
