@@ -99,8 +99,7 @@ class Children:
 
     def _try(self, data: bytes, view: dict[str, Any] | None, expected: int) -> tuple[dict[str, Any], bytes] | None:
         """What a child answers; None where it died."""
-        status = -signal.SIGTERM
-        while status == -signal.SIGTERM:
+        while True:
             child = self._take()
             try:
                 answered = child.ask(data, view, expected)
@@ -111,7 +110,8 @@ class Children:
                 self._idle.append(child)
                 return answered
             status = child.end()
-        return TOO_SLOW if status == -signal.SIGPROF else None
+            if status != -signal.SIGTERM:
+                return TOO_SLOW if status == -signal.SIGPROF else None
 
     def _take(self) -> "Child":
         with suppress(IndexError):

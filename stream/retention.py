@@ -132,19 +132,18 @@ def _clear_unnamed_of_tasks(
     for prefix in (IMAGES, CHECKPOINTS):
         for task_id, some in groupby(blobs.list(prefix), key=lambda blob: blob.key.split("/")[1]):
             check()
-            found = list(some)
             if task_id in still_open:
                 continue
             needed = ledger.image_keys(task_id) | checkpoints
-            let_go = ledger.image_keys(task_id, purged=True) - needed
-            for blob in found:
+            let_go = ledger.image_keys(task_id, purged=True)
+            for blob in some:
+                if blob.key in needed:
+                    continue
                 if blob.key in let_go:
                     blobs.delete(blob.key)
-                elif (
-                    blob.key in needed or blob.modified_at >= oldest or not delete_if_still_old(blobs, blob.key, oldest)
-                ):
-                    continue
-                gone.append(blob)
+                    gone.append(blob)
+                elif blob.modified_at < oldest and delete_if_still_old(blobs, blob.key, oldest):
+                    gone.append(blob)
     return gone
 
 

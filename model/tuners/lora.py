@@ -113,9 +113,7 @@ class LoraTuner:
 
 
 def right_singular(weight_OI: Doubles, count: int) -> Doubles:
-    """The first right singular vectors, up to count × I: of the Gram matrix of the shorter side, in a third of the time
-    of all of them.
-    """
+    """The first right singular vectors, up to count × I, without computing all: of the shorter side's Gram matrix."""
     outputs, inputs = weight_OI.shape
     tall = outputs >= inputs
     gram_KK = weight_OI.T @ weight_OI if tall else weight_OI @ weight_OI.T
