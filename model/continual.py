@@ -15,7 +15,6 @@ from model.backbone import PixelBackbone, extract_features
 from model.block import Block, lay_out, starting_head
 from model.head import Head
 from model.learning import (
-    PairedFeatures,
     final,
     needs_tuning,
     network_of,
@@ -27,7 +26,8 @@ from model.learning import (
     start,
 )
 from model.method import Apart, Classifier, Method, TaskEnd, slot
-from model.preprocess import View, evaluation_view, middle_view
+from model.preprocess import View, evaluation_view
+from model.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFeatures, Seen, Views
 from model.snapshot import Snapshot
 from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
 from model.tuning_state import TuningState
@@ -136,9 +136,10 @@ def tune_task(
     placed = Placed(images, positions(block, method))
     network = network_of(base, method, device)
     told.on_phase("features")
-    old_ND = features_of(network, images, plan)
-    if not needs_tuning(block, method):
-        return Tuned(network, PairedFeatures(old_ND, old_ND, _second(network, images, method, plan)), block, placed)
+    tunes = needs_tuning(block, method)
+    before = seen_by(network, images, plan, method.views & (OF_DRIFT if tunes else OF_STATISTICS))
+    if not tunes:
+        return Tuned(network, PairedFeatures(before, before), block, placed)
     if method.restarts:
         base = restarted(base, root or base, plan.seed)
         network = network_of(base, method, device)
@@ -157,7 +158,7 @@ def tune_task(
     moved = settled(network, started, state, method)
     kept = remembered(TaskEnd(network, state.head, placed, started.start), method)
     told.on_phase("features")
-    pair = PairedFeatures(old_ND, features_of(network, images, plan), _second(network, images, method, plan))
+    pair = PairedFeatures(before, seen_by(network, images, plan, method.views))
     return Tuned(network, pair, block, placed, moved, state.head, kept)
 
 
@@ -166,11 +167,13 @@ def finished(
 ) -> Snapshot:
     """The second half: statistics, what parts keep, and the head over all classes.
 
-    `base` may be of another method than `tuned`, if the two differ in aligner and drift alone, or `tuned` has second
-    views that this one does not ask for.
+    `base` may be of another method than `tuned`, if the two differ in aligner and drift alone, or `tuned` has views
+    that this one does not ask for.
     """
-    if not method.two_views:
-        tuned = replace(tuned, features=replace(tuned.features, second_ND=None))
+    features = tuned.features
+    tuned = replace(
+        tuned, features=PairedFeatures(features.before.only(method.views), features.after.only(method.views))
+    )
     if tuned.moved is None or tuned.head is None:
         return _on_standing_backbone(base, tuned, method, plan, task, device)
     return final(
@@ -191,6 +194,12 @@ def features_of(network: PixelBackbone, images: Images, plan: TuningPlan, view: 
     """`features_ND` of the evaluation views, or of others."""
     views = (view(images.pixels(index), network.spec) for index in range(len(images)))
     return extract_features(network, views, batch_size=FEATURE_BATCH, precision=plan.precision)
+
+
+def seen_by(network: PixelBackbone, images: Images, plan: TuningPlan, views: Views = frozenset()) -> Seen:
+    """The images in their evaluation views, and in these others."""
+    others = {name: features_of(network, images, plan, OTHER_VIEWS[name]) for name in sorted(views)}
+    return Seen(features_of(network, images, plan), others)
 
 
 def classifier_of(snapshot: Snapshot, method: Method) -> Classifier:
@@ -217,22 +226,17 @@ def _drawn_again(base: Snapshot, seed: int) -> Head:
     return starting_head(nothing, lay_out(nothing, base.labels), [seed, RESTART])
 
 
-def _second(network: PixelBackbone, images: Images, method: Method, plan: TuningPlan) -> Floats | None:
-    return features_of(network, images, plan, middle_view) if method.two_views else None
-
-
 def _on_standing_backbone(
     base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, task: str, device: str
 ) -> Snapshot:
     snapshot = provisional(
         base,
-        tuned.features.old_ND,
+        tuned.features.before,
         tuned.block,
         task=task,
         method=method,
         seed=plan.seed,
         device=device,
-        second_ND=tuned.features.second_ND,
     )
     kept = remembered(standing_end(tuned.network, snapshot, base, tuned.block, tuned.placed, method, plan), method)
     return replace(snapshot, kept={**snapshot.kept, **kept})

@@ -1,7 +1,7 @@
 """How a task becomes versions: the story of one step, without reading or writing anything.
 
 block = lay_out(base, labels)                          which classes, which columns
-provisional(base, features, block, …)                  seconds: the backbone as it is, new rows in closed form
+provisional(base, seen, block, …)                      seconds: the backbone as it is, new rows in closed form
 network = network_of(base, method)                     the base's weights, equipped by the tuner
 started = start(network, base, block, images, …)       the head to train, the stage, what a memory adds
 state = tune(network, started.images, …)               stage 1, the slow learner
@@ -25,6 +25,7 @@ from model.closed_form import RowScale, linear_discriminant
 from model.drift import RidgeDrift
 from model.head import Head
 from model.method import AlignmentTask, Apart, Drift, Method, Slot, TaskEnd, TaskStart, filed, slot
+from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot, SnapshotClass
 from model.stage import LabelledImages, Penalty, Stage, Tensors
 from model.statistics import ClassStatistics
@@ -39,23 +40,22 @@ NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 def provisional(
     base: Snapshot,
-    features_ND: Floats,
+    seen: Seen,
     block: Block,
     *,
     task: str,
     method: Method,
     seed: int,
     device: str = "cpu",
-    second_ND: Floats | None = None,
 ) -> Snapshot:
     """A version on the base's backbone that knows the block's classes, and can be learned on from.
 
-    `features_ND` are the block's training images through that backbone, `second_ND` their second views where the method
-    has such and there was time for them. Un-aligned rows of new classes are those of the
-    linear discriminant over all classes, brought to the length of the others. The serving head is aligned over all
-    classes; after the first task, or where the method has no aligner, it is that discriminant.
+    `seen` are the block's training images through that backbone, in the views for which there was time. Un-aligned rows
+    of new classes are those of the linear discriminant over all classes, brought to the length of the others. The
+    serving head is aligned over all classes; after the first task, or where the method has no aligner, it is that
+    discriminant.
     """
-    statistics = base.statistics.merged(_seen(features_ND, second_ND, block, base.unaligned.feature_dim))
+    statistics = base.statistics.merged(_statistics(seen, block, base.unaligned.feature_dim))
     discriminant = _usual_length(base).applied(linear_discriminant(statistics))
     unaligned = _grown(base.unaligned, block.class_count).with_rows(
         block.new_columns, discriminant.rows(block.new_columns)
@@ -68,7 +68,7 @@ def provisional(
         statistics=statistics,
         novelty=None,
     )
-    return aligned(snapshot, block.number, features_ND, block.image_columns_N, method, seed, device)
+    return aligned(snapshot, block.number, seen.features_ND, block.image_columns_N, method, seed, device)
 
 
 def network_of(snapshot: Snapshot, method: Method, device: str = "cpu") -> PixelBackbone:
@@ -139,8 +139,9 @@ def start(
     before = network.state()
     method.tuner.begin(network, block.number, plan.seed)
     penalties.append(method.tuner.penalty(network))
+    pace = method.pace(block.number)
     stage = Stage(
-        method.tuner.groups(network, block.number),
+        [replace(group, scale=group.scale * pace) for group in method.tuner.groups(network, block.number)],
         method.objective,
         block.columns_B if method.scope == "rows" else None,
         [penalty for penalty in penalties if penalty is not None],
@@ -176,17 +177,6 @@ def remembered(end: TaskEnd, method: Method) -> dict[str, Tensor]:
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class PairedFeatures:
-    """The block's training images through the base's backbone and through the new one, row by row; `second_ND` are
-    their second views through the new one, where the method has such.
-    """
-
-    old_ND: Floats
-    new_ND: Floats
-    second_ND: Floats | None = None
-
-
 def final(
     base: Snapshot,
     moved: Apart,
@@ -206,10 +196,9 @@ def final(
     whose new images are then merged in. The block's un-aligned rows are written back. The head is aligned over all
     classes, but not after the first task, nor where the method has no aligner.
     """
-    seen = PairedFeatures(*(_head_space(one, head.feature_dim) for one in (features.old_ND, features.new_ND)))
-    new = _seen(features.new_ND, features.second_ND, block, head.feature_dim)
-    old = carried(base.statistics, seen, block.known_columns, method.drift, block.image_columns_N)
-    statistics = old.merged(new)
+    pair = PairedFeatures(features.before.cut(head.feature_dim), features.after.cut(head.feature_dim))
+    old = carried(base.statistics, pair, block.known_columns, method.drift, block.image_columns_N)
+    statistics = old.merged(_statistics(features.after, block, head.feature_dim))
     rows = block.columns_B if method.scope == "block" else np.arange(block.class_count)
     unaligned = _grown(base.unaligned, block.class_count, head.feature_dim).with_rows(rows, head)
     snapshot = replace(
@@ -227,7 +216,7 @@ def final(
             **_of_slot(base, "aligner"),
         },
     )
-    return aligned(snapshot, block.number, features.new_ND, block.image_columns_N, method, seed, device)
+    return aligned(snapshot, block.number, features.after.features_ND, block.image_columns_N, method, seed, device)
 
 
 def carried(
@@ -238,10 +227,10 @@ def carried(
     `columns_N` are the columns of the paired images' classes.
     """
     if drift is not None:
-        return drift.fit(features.old_ND, features.new_ND, columns_N).carry(statistics)
+        return drift.fit(*features.of_drift(columns_N)).carry(statistics)
     if not len(known_columns):
         return statistics
-    moved = RidgeDrift().fit(features.old_ND, features.new_ND, columns_N).carry(statistics)
+    moved = RidgeDrift().fit(*features.of_drift(columns_N)).carry(statistics)
     chosen = np.isin(np.arange(statistics.class_count), known_columns)
     factors = tuple(moved.factors[c] if chosen[c] else statistics.factors[c] for c in range(statistics.class_count))
     return ClassStatistics(
@@ -277,15 +266,10 @@ def aligned(
     return replace(snapshot, aligned=made.head, kept=others | filed("aligner", made.kept))
 
 
-def _head_space(features_ND: Floats, dimension: int) -> Floats:
-    """The features that heads and statistics are of; what a tuner puts beside them is the aligner's alone."""
-    return features_ND[:, :dimension]
-
-
-def _seen(features_ND: Floats, second_ND: Floats | None, block: Block, dimension: int) -> ClassStatistics:
-    """The statistics of the block's images, in one view or two."""
-    views = [_head_space(one, dimension) for one in (features_ND, second_ND) if one is not None]
-    return ClassStatistics.from_features(views[0], block.image_columns_N, block.class_count, *views[1:])
+def _statistics(seen: Seen, block: Block, dimension: int) -> ClassStatistics:
+    """Of the block's images, in one view or two."""
+    first_ND, *others = seen.cut(dimension).of_statistics
+    return ClassStatistics.from_features(first_ND, block.image_columns_N, block.class_count, *others)
 
 
 def _of_slot(snapshot: Snapshot, name: Slot) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from model.backbone import PixelBackbone
 from model.block import Block
 from model.drift import DriftMap
 from model.head import Head
+from model.seen import Views
 from model.snapshot import Snapshot
 from model.stage import CrossEntropy, Group, LabelledImages, Objective, Optimisation, Penalty, Tensors
 from model.statistics import ClassStatistics
@@ -206,8 +207,9 @@ class Method:
 
     `scope` says whose rows stage 1 trains and which classes its objective tells apart: `block`, the task's alone;
     `rows`, all rows train but the objective sees the task's; `seen`, all classes seen. `restarts` begins each task from
-    the pre-trained weights. `joint` learns all tasks as one. `two_views` makes statistics of each image's evaluation
-    view and of its middle, instead of the first alone.
+    the pre-trained weights. `joint` learns all tasks as one. `views` are shown to the backbone beside each image's
+    evaluation view: what for, `model/seen.py` says. `later_pace` is what the backbone's rates are multiplied by after
+    the first task.
     """
 
     tuner: Tuner
@@ -221,12 +223,17 @@ class Method:
     scope: Literal["block", "rows", "seen"] = "block"
     restarts: bool = False
     joint: bool = False
-    two_views: bool = False
+    views: Views = frozenset()
+    later_pace: float = 1.0
 
     def learns(self, task: int) -> bool:
         """Whether anything that stage 1 of task number `task` changes is read: weights, or the head that it trains."""
         reads_head = self.aligner is None or "head" in self.aligner.reads
         return self.tuner.moves(task) or reads_head or self.memory is not None or self.regulariser is not None
+
+    def pace(self, task: int) -> float:
+        """What the backbone's rates are multiplied by in task number `task`."""
+        return 1.0 if task == 1 else self.later_pace
 
     def refusals(self, *, allow_images: bool = False) -> list[str]:
         """Why a server cannot offer this method; nothing where it can."""

@@ -13,11 +13,13 @@ from model.aligners import (
 )
 from model.alignment import AlignmentPlan
 from model.averaging import EvenAveraging, FisherAveraging
+from model.backbone import PixelBackbone
 from model.drift import RidgeDrift
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method, Tuner
 from model.regularisers import Consolidation, Distillation
 from model.sample_scale import SampleScale
+from model.seen import OF_DRIFT, OF_STATISTICS
 from model.shrinkage import FEW_FOR_THE_DIMENSION
 from model.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import (
@@ -35,6 +37,7 @@ from model.tuners import (
     ScaleShiftTuner,
     SubSpaceTuner,
 )
+from model.tuners.insertion import is_vision_transformer
 
 SAMPLES_IN_ALL = 102_400
 """Features that an epoch of the default's alignment draws at most: the paper's 256 of each up to 400 classes."""
@@ -113,7 +116,9 @@ MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "ca_shrink": lambda method: replace(method, aligner=PLUS_ALIGNER),
     "warm": lambda method: replace(method, aligner=WARM_ALIGNER),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
-    "views": lambda method: replace(method, two_views=True),
+    "slower": lambda method: replace(method, later_pace=LATER_PACE),
+    "views": lambda method: replace(method, views=method.views | OF_STATISTICS),
+    "turned": lambda method: replace(method, views=method.views | OF_DRIFT),
     "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=EvenAveraging()),
     "cofima": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=FisherAveraging()),
     "m2000": lambda method: _projected(method, 2_000),
@@ -121,8 +126,13 @@ MODIFIERS: dict[str, Callable[[Method], Method]] = {
 """What `+` adds to a method: alignment of its heads (`ca_plain`: without logit normalisation; `ca_shrink`: as SLCA++
 has it; `warm`: begun from the linear discriminant, after the first task too, each class borrowing of the pooled
 covariance by how few its images are for the dimension), statistics carried along (`drift`) and made of two views of
-each image (`views`), weights averaged over tasks, half and half (`averaging`) or by how much each task's loss depends
-on them (`cofima`), at three times the backbone's rate, and 2,000 random projections instead of 10,000."""
+each image (`views`), drift maps fitted on images turned upside down too (`turned`), half the backbone's rates after the
+first task (`slower`), weights averaged over tasks, half
+and half (`averaging`) or by how much each task's loss depends on them (`cofima`), at three times the backbone's rate,
+and 2,000 random projections instead of 10,000."""
+
+LATER_PACE = 0.5
+"""Of `+slower` (chosen on validation images)."""
 
 AVERAGING_SCALE = 3.0
 """Half of each step is taken back, so that the whole backbone may take larger ones (chosen on validation images)."""
@@ -130,6 +140,15 @@ AVERAGING_SCALE = 3.0
 
 def _bolder(tuner: Tuner) -> Tuner:
     return replace(tuner, scale=AVERAGING_SCALE) if isinstance(tuner, FullTuner) else tuner
+
+
+DEFAULT = "slca+drift+warm+views"
+DEFAULT_OF_TRANSFORMERS = "slca+++slower+drift+warm+views"
+
+
+def default_method(backbone: PixelBackbone) -> str:
+    """The name of the method that won where a server could use any on such a network (decision 0021)."""
+    return DEFAULT_OF_TRANSFORMERS if is_vision_transformer(backbone) else DEFAULT
 
 
 class UnknownMethod(ValueError):

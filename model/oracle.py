@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from model.aligners import GaussianAligner
 from model.method import Aligner, AlignmentTask, Classifier, Method
+from model.seen import Seen
 from model.snapshot import Snapshot
 from model.statistics import ClassStatistics
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 ORACLE_RIDGE: Final = 1e-5
@@ -21,15 +21,14 @@ ORACLE_RIDGE: Final = 1e-5
 def oracle_classifier(
     snapshot: Snapshot,
     method: Method,
-    features_ND: Floats,
+    seen: Seen,
     columns_N: Ints,
     *,
     seed: int,
     device: str = "cpu",
-    second_ND: Floats | None = None,
 ) -> Classifier | None:
-    """What the method's aligner makes of statistics of the present features of all classes' training images, and of
-    their second views where the method has such.
+    """What the method's aligner makes of statistics of all classes' training images as the present backbone sees them,
+    in the views that the method asks for.
 
     The gap to the method's own classifier measures drift. None where its answers do not come from class statistics; the
     head as it is where the aligner leaves the first task alone.
@@ -37,14 +36,14 @@ def oracle_classifier(
     aligner = method.aligner
     if aligner is None or "statistics" not in aligner.reads:
         return None
-    others = [second_ND] if method.two_views and second_ND is not None else []
-    statistics = ClassStatistics.from_features(features_ND, columns_N, len(snapshot.classes), *others)
+    first_ND, *others = seen.only(method.views).of_statistics
+    statistics = ClassStatistics.from_features(first_ND, columns_N, len(snapshot.classes), *others)
     task = AlignmentTask(
         snapshot.unaligned,
         statistics,
         snapshot.blocks_C,
         snapshot.next_block - 1,
-        features_ND,
+        first_ND,
         columns_N,
         snapshot.kept,
         seed,

@@ -46,6 +46,11 @@ def middle_view(pixels_HWC: NDArray[np.uint8], spec: BackboneSpec) -> NDArray[np
     return evaluation_view(pixels_HWC, replace(spec, crop_fraction=spec.crop_fraction * MIDDLE))
 
 
+def turned_view(pixels_HWC: NDArray[np.uint8], spec: BackboneSpec) -> NDArray[np.uint8]:
+    """The evaluation view upside down."""
+    return np.ascontiguousarray(evaluation_view(pixels_HWC, spec)[::-1, ::-1])
+
+
 def shrink(pixels_HWC: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     """The picture with a short side of at most `short_side` pixels, its shape kept; smaller ones as they are."""
     height, width = pixels_HWC.shape[:2]

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 def check_method_apart(settings: Settings) -> None:
     """As `check_method`, in a process that then ends: what knows the methods would stay, 400 MB of it.
 
-    The default method needs no check, nor the seconds that it takes.
+    The default, which goes by the backbone, needs no check, nor the seconds that it takes.
     """
-    if settings.method == Settings.model_fields["method"].default:
+    if settings.method is None:
         return
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
         apart.submit(check_method, settings).result()
@@ -26,6 +26,8 @@ def check_method(settings: Settings) -> None:
     """Raises WrongSettings, with the reason or the list, for a method that there is not or that is not offered."""
     from model.methods import UnknownMethod, method_named
 
+    if settings.method is None:
+        return
     try:
         method = method_named(settings.method)
     except UnknownMethod as error:

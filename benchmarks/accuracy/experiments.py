@@ -64,7 +64,8 @@ def _with_factors(statistics: ClassStatistics, change: Callable[[np.ndarray], np
 @dataclass(frozen=True)
 class Setting:
     """An aligner (None: the head as stage 1 left it), how statistics follow the backbone, in which form they are
-    stored, of how many images of each class (None: all), and whether of second views too.
+    stored, of how many images of each class (None: all), whether of second views too, and whether drift maps are fitted
+    on turned views too.
     """
 
     aligner: Aligner | None = field(default_factory=GaussianAligner)
@@ -72,6 +73,7 @@ class Setting:
     stored: Stored = whole
     images: int | None = None
     two_views: bool = False
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ def ours(images: int | None = None, **changes: object) -> Setting:
 
 def _views(name: str, setting: Setting) -> dict[str, Setting]:
     return {f"{name}, one view": setting, f"{name}, two views": replace(setting, two_views=True)}
+
+
+def _turned(name: str, setting: Setting) -> dict[str, Setting]:
+    return {name: setting, f"{name}, turned views too": replace(setting, turned=True)}
 
 
 def _both(name: str, aligner: Aligner | None) -> dict[str, Setting]:
@@ -162,6 +168,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         | _views("linear discriminant, carried", Setting(ClosedFormAligner("lda"), RidgeDrift()))
         | _views("nearest mean, carried", Setting(ClosedFormAligner("nearest_mean"), RidgeDrift()))
         | _views("SLCA", paper()),
+    ),
+    "turned": Experiment(
+        "drift maps fitted on evaluation views, or on the images upside down too?",
+        _turned("the default", replace(ours(), two_views=True))
+        | _turned("linear discriminant", Setting(ClosedFormAligner("lda"), RidgeDrift(), two_views=True)),
     ),
     "borrowing": Experiment(
         "how much of the pooled covariance does each class borrow?",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.accuracy.experiments import EXPERIMENTS, Setting
 from model.head import Head
 from model.method import AlignmentTask
+from model.seen import PairedFeatures, Seen
 from model.statistics import ClassStatistics
 
 Kept = dict[str, NDArray[np.float32]]
@@ -50,7 +51,7 @@ def judged(run: Run, setting: Setting) -> Curve:
     for number, kept in enumerate(run.tasks, start=1):
         columns_N, blocks_C = kept["columns_N"].astype(np.int64), kept["blocks_C"].astype(np.int64)
         if setting.drift is not None and number > 1:
-            statistics = setting.drift.fit(kept["old_ND"], kept["new_ND"], columns_N).carry(statistics)
+            statistics = setting.drift.fit(*_moved(kept, columns_N, setting)).carry(statistics)
         statistics = statistics.merged(setting.stored(_new(kept, columns_N, len(blocks_C), setting)))
         head = Head(kept["weight_CD"], kept["bias_C"])
         if setting.aligner is not None and (number > 1 or setting.aligner.on_first_task):
@@ -68,10 +69,25 @@ def _new(kept: Kept, columns_N: NDArray[np.int64], classes: int, setting: Settin
         mine_N = columns_N == column
         rank_N[mine_N] = np.arange(mine_N.sum())
     chosen_N = rank_N < (setting.images or len(rank_N))
-    if setting.two_views and not len(kept["second_ND"]):
-        raise click.ClickException("these features hold no second views: keep some of a method with +views")
-    others = [kept["second_ND"][chosen_N]] if setting.two_views else []
+    others = [_kept(kept, "middle_new_ND", "+views")[chosen_N]] if setting.two_views else []
     return ClassStatistics.from_features(kept["new_ND"][chosen_N], columns_N[chosen_N], classes, *others)
+
+
+def _moved(
+    kept: Kept, columns_N: NDArray[np.int64], setting: Setting
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """What a drift map is fitted on: the task's images before and after, and their classes."""
+    before, after = Seen(kept["old_ND"]), Seen(kept["new_ND"])
+    if setting.turned:
+        before = Seen(kept["old_ND"], {"turned": _kept(kept, "turned_old_ND", "+turned")})
+        after = Seen(kept["new_ND"], {"turned": _kept(kept, "turned_new_ND", "+turned")})
+    return PairedFeatures(before, after).of_drift(columns_N)
+
+
+def _kept(kept: Kept, name: str, modifier: str) -> NDArray[np.float32]:
+    if name not in kept:
+        raise click.ClickException(f"these features hold no {name}: keep those of a method with {modifier}")
+    return kept[name]
 
 
 def runs(folder: Path) -> Iterator[Run]:

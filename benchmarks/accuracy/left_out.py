@@ -19,9 +19,10 @@ from model.block import lay_out
 from model.closed_form import linear_discriminant
 from model.drift import RidgeDrift, RidgeMap
 from model.head import Head
-from model.learning import PairedFeatures, final
+from model.learning import final
 from model.method import AlignmentTask, Apart, Method
 from model.methods import METHODS
+from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
 from model.tuners import FullTuner
@@ -59,7 +60,7 @@ def judged(folder: Path, seed: int, method: Method) -> tuple[list[float], list[f
         each = len(kept["old_ND"]) // len(classes)
         block = lay_out(version, [str(one) for one in np.repeat(classes, each)])
         head = Head(kept["weight_CD"][-len(classes) :], kept["bias_C"][-len(classes) :])
-        pair = PairedFeatures(kept["old_ND"], kept["new_ND"])
+        pair = PairedFeatures(Seen(kept["old_ND"]), Seen(kept["new_ND"]))
         version = final(version, Apart({}), head, pair, block, task=str(number), method=method, seed=seed)
         truth_N = np.repeat(np.arange(version.statistics.class_count), len(kept["test_ND"]) // len(version.classes))
         from_discriminant = warm.align(
@@ -68,7 +69,7 @@ def judged(folder: Path, seed: int, method: Method) -> tuple[list[float], list[f
                 version.statistics,
                 version.blocks_C,
                 block.number,
-                pair.new_ND,
+                pair.after.features_ND,
                 block.image_columns_N,
                 {},
                 seed,

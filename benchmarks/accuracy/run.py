@@ -17,10 +17,11 @@ from model.block import Block, lay_out, starting_head
 from model.closed_form import linear_discriminant, nearest_mean
 from model.evaluation import AccuracyMatrix, accuracy_matrix
 from model.head import Head
-from model.learning import PairedFeatures, final, provisional
+from model.learning import final, provisional
 from model.method import Apart
 from model.methods import METHODS, method_named
 from model.preprocess import evaluation_view
+from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
 from model.tuning import TuningPlan, TuningProgress, tune
@@ -102,7 +103,7 @@ class SeedRun:
             head = starting_head(self._slca, block, plan.seed)
             state = tune(self._backbone, TaskImages(train, block.image_positions_N), head, plan, on_step=self._step)
         with self._timed("features"):
-            features = PairedFeatures(old_ND, self._features(train))
+            features = PairedFeatures(Seen(old_ND), Seen(self._features(train)))
         self._slca, self._carried = (
             self._final(name, base, state.backbone, state.head, features, block, number)
             for name, base in (("slca", self._slca), ("slca+drift", self._carried))
@@ -139,7 +140,7 @@ class SeedRun:
             ("discriminant before tuning", self._slca),
             ("discriminant before tuning, carried", self._carried),
         ):
-            version = provisional(base, old_ND, block, task=str(number), method=METHODS["sl"], seed=0)
+            version = provisional(base, Seen(old_ND), block, task=str(number), method=METHODS["sl"], seed=0)
             self._score(name, version.aligned, test, version.labels)
 
     def _judge(self, number: int, features: PairedFeatures) -> None:
@@ -177,8 +178,8 @@ class SeedRun:
         self._kept.mkdir(parents=True, exist_ok=True)
         np.savez(
             self._kept / f"seed{self._seed}-task{number}.npz",
-            old_ND=features.old_ND,
-            new_ND=features.new_ND,
+            old_ND=features.before.features_ND,
+            new_ND=features.after.features_ND,
             test_ND=np.concatenate(self._test),
             weight_CD=self._slca.unaligned.weight_CD,
             bias_C=self._slca.unaligned.bias_C,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def stem(method: Method) -> tuple[Method, bool]:
     """The method without what comes after stage 1, and whether it needs stage 1 where no weight moves: those with equal
     stems share it.
     """
-    return replace(method, aligner=None, drift=None, two_views=False), method.learns(LATER)
+    return replace(method, aligner=None, drift=None, views=frozenset()), method.learns(LATER)
 
 
 class Chain:
@@ -77,8 +78,8 @@ class Chain:
     ) -> None:
         self._methods = {name: training.adjusted(method) for name, method in methods.items()}
         self._lead = next(iter(self._methods))
-        two_views = any(method.two_views for method in self._methods.values())
-        self._stem = replace(self._methods[self._lead], two_views=two_views)
+        views = frozenset(name for method in self._methods.values() for name in method.views)
+        self._stem = replace(self._methods[self._lead], views=views)
         self._course = course.as_one() if self._stem.joint else course
         self._training, self._folder, self._listener = training, folder, listener
         self._extras = extras or Extras()
@@ -164,8 +165,8 @@ class Chain:
     ) -> None:
         """The probe is the representation's, so that all methods of the chain share it."""
         plan, lead = self._training.plan(self._course.seed, number), snapshots[self._lead]
-        two_views = self._stem.two_views and "oracle" in self._extras.measures
-        hindsight = Hindsight.after(number, self._course, network, lead, test, plan, two_views=two_views)
+        views = self._stem.views if "oracle" in self._extras.measures else frozenset()
+        hindsight = Hindsight.after(number, self._course, network, lead, test, plan, views)
         probe = hindsight.probe(lead) if "probe" in self._extras.measures else None
         for name, method in self._methods.items():
             if probe is not None:
@@ -176,18 +177,20 @@ class Chain:
     def _keep(self, number: int, tuned: Tuned, snapshot: Snapshot, test: TestFeatures, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         columns = {label: column for column, label in enumerate(snapshot.labels)}
-        second_ND = tuned.features.second_ND
+        before, after = tuned.features.before, tuned.features.after
+        others: dict[str, Any] = {f"{name}_old_ND": features_ND for name, features_ND in before.others.items()}
+        others |= {f"{name}_new_ND": features_ND for name, features_ND in after.others.items()}
         np.savez(
             folder / f"{self._lead}-seed{self._course.seed}-task{number}.npz",
-            old_ND=tuned.features.old_ND,
-            new_ND=tuned.features.new_ND,
+            old_ND=before.features_ND,
+            new_ND=after.features_ND,
             columns_N=tuned.block.image_columns_N,
             blocks_C=snapshot.blocks_C,
             test_ND=np.concatenate(test.seen),
             test_columns_N=np.array([columns[label] for labels in test.labels for label in labels]),
             weight_CD=snapshot.unaligned.weight_CD,
             bias_C=snapshot.unaligned.bias_C,
-            second_ND=tuned.features.new_ND[:0] if second_ND is None else second_ND,
+            **others,
         )
 
     def _features(self, number: int, network: PixelBackbone) -> TestFeatures:

@@ -11,18 +11,17 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from everclass.bench.course import Course
+from everclass.bench.course import Course, Joined
 from everclass.bench.scoring import TestFeatures
 from model.backbone import PixelBackbone
-from model.continual import features_of
+from model.continual import seen_by
 from model.method import Classifier, Method
 from model.oracle import oracle_classifier
-from model.preprocess import View, evaluation_view, middle_view
 from model.probe import linear_probe
+from model.seen import OF_STATISTICS, Seen, Views
 from model.snapshot import Snapshot
 from model.tuning import TuningPlan
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Measure = Literal["probe", "oracle"]
 
@@ -33,15 +32,14 @@ MEASURES: Sequence[Measure] = get_args(Measure)
 class Hindsight:
     """All training images of the tasks so far through the present network, and the test images to judge by.
 
-    `second_ND` are the images' second views, where any method has such.
+    In the views that any method makes statistics of.
     """
 
-    features_ND: Floats
+    seen: Seen
     columns_N: Ints
     test: TestFeatures
     seed: int
     device: str
-    second_ND: Floats | None = None
 
     @classmethod
     def after(
@@ -52,38 +50,26 @@ class Hindsight:
         snapshot: Snapshot,
         test: TestFeatures,
         plan: TuningPlan,
-        *,
-        two_views: bool = False,
+        views: Views = frozenset(),
     ) -> "Hindsight":
         """After task `number` (from 0) of the course; `snapshot` names the classes by column."""
         lessons = course.lessons[: number + 1]
         column = {label: c for c, label in enumerate(snapshot.labels)}
         labels = [label for lesson in lessons for label in course.labels(lesson.train)]
         columns_N = np.array([column[label] for label in labels], dtype=np.int64)
-
-        def seen(view: View) -> Floats:
-            return np.concatenate([features_of(network, lesson.train, plan, view) for lesson in lessons])
-
-        second_ND = seen(middle_view) if two_views else None
-        return cls(seen(evaluation_view), columns_N, test, plan.seed, str(network.device), second_ND)
+        images = Joined([lesson.train for lesson in lessons])
+        seen = seen_by(network, images, plan, views & OF_STATISTICS)
+        return cls(seen, columns_N, test, plan.seed, str(network.device))
 
     def probe(self, snapshot: Snapshot) -> float:
         """Accuracy of a linear classifier that learned all classes at once on this representation."""
         count = len(snapshot.classes)
-        head = linear_probe(self.features_ND, self.columns_N, count, seed=self.seed, device=self.device)
+        head = linear_probe(self.seen.features_ND, self.columns_N, count, seed=self.seed, device=self.device)
         return self._accuracy(head, snapshot)
 
     def oracle(self, snapshot: Snapshot, method: Method) -> float | None:
         """Accuracy of the method if its class statistics were of the present space; None where it answers by none."""
-        classifier = oracle_classifier(
-            snapshot,
-            method,
-            self.features_ND,
-            self.columns_N,
-            seed=self.seed,
-            device=self.device,
-            second_ND=self.second_ND,
-        )
+        classifier = oracle_classifier(snapshot, method, self.seen, self.columns_N, seed=self.seed, device=self.device)
         return None if classifier is None else self._accuracy(classifier, snapshot)
 
     def _accuracy(self, classifier: Classifier, snapshot: Snapshot) -> float:

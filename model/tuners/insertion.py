@@ -54,17 +54,22 @@ def only(backbone: PixelBackbone, moving: Mapping[str, nn.Parameter]) -> None:
         parameter.requires_grad_(True)
 
 
+def is_vision_transformer(backbone: PixelBackbone) -> bool:
+    """Whether the network has the blocks of timm's vision transformers: attention, then an MLP."""
+    found = list(getattr(backbone.network, "blocks", ()))
+    return bool(found) and all(
+        isinstance(getattr(block, "mlp", None), nn.Module) and hasattr(block, "attn") for block in found
+    )
+
+
 def blocks(backbone: PixelBackbone, tuner: str) -> list[tuple[str, nn.Module]]:
     """The blocks of a timm vision transformer by name; raises UnfitBackbone for another network."""
-    found = getattr(backbone.network, "blocks", None)
-    parts = [] if found is None else [(f"network.blocks.{number}", block) for number, block in enumerate(found)]
-    if not parts or not all(
-        isinstance(getattr(block, "mlp", None), nn.Module) and hasattr(block, "attn") for _, block in parts
-    ):
+    if not is_vision_transformer(backbone):
         raise UnfitBackbone(
             f"{tuner} needs the blocks of a vision transformer, which {backbone.spec.name} does not have"
         )
-    return parts
+    found: Any = backbone.network.blocks
+    return [(f"network.blocks.{number}", block) for number, block in enumerate(found)]
 
 
 def uniform(shape: tuple[int, ...], reach: float, seed: int, place: int) -> Tensor:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from model.backbone import build
+from model.methods import default_method
 from model.pretrained import default_spec, load_pretrained
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
@@ -55,7 +56,8 @@ def new_root(settings: Settings) -> Snapshot:
     """Pre-trained weights and no class yet."""
     spec = root_spec(settings)
     weights = load_pretrained(spec, settings.weights, cache_dir=settings.cache / "weights")
-    return Snapshot.root(spec, weights, build(spec).feature_dim, settings.method)
+    network = build(spec)
+    return Snapshot.root(spec, weights, network.feature_dim, settings.method or default_method(network))
 
 
 def root_spec(settings: Settings) -> BackboneSpec:

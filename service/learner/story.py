@@ -13,9 +13,10 @@ from torch import Tensor
 from model import learning
 from model.backbone import PixelBackbone
 from model.block import Block, lay_out
-from model.learning import PairedFeatures, Started
+from model.learning import Started
 from model.method import TaskEnd
-from model.preprocess import evaluation_view, middle_view
+from model.preprocess import evaluation_view
+from model.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFeatures, Seen, Views
 from model.snapshot import Snapshot
 from model.tuning import tune
 from model.tuning_state import TuningState
@@ -36,9 +37,6 @@ from stream.versions import VersionKind
 
 Weights = Mapping[str, Tensor]
 
-NEW_SHARE = 2 / 3
-"""Of the statistics' phase, where second views through the standing backbone come after both through the new one."""
-
 
 class NothingToLearn(Exception):
     """Every image of the task is held out."""
@@ -52,14 +50,6 @@ class Lesson:
     plan: LearnPlan
     trained: tuple[Item, ...]
     block: Block
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """The images to learn from through one backbone, and their second views where the method has such."""
-
-    first_ND: Features
-    second_ND: Features | None = None
 
 
 class TaskRun:
@@ -82,12 +72,12 @@ class TaskRun:
         lesson = self._lesson
         weights = lesson.base.snapshot.backbone
         if learning.needs_tuning(lesson.block, lesson.plan.composition):
-            # A provisional version does not wait for second views.
-            old_ND = self._features(weights, self._trained)
-            self._publish_provisional(old_ND)
-            self._publish_final(old_ND)
+            # A provisional version does not wait for other views.
+            seen = Seen(self._features(weights, self._trained))
+            self._publish_provisional(seen)
+            self._publish_final(seen)
         else:
-            self._publish_on_standing_backbone(self._seen(weights), "final")
+            self._publish_on_standing_backbone(self._all_seen(weights, self._views & OF_STATISTICS), "final")
         self._ledger.finish(self._workshop.heartbeat.lease, self._task.id)
         reach("task.finished")
 
@@ -134,49 +124,65 @@ class TaskRun:
     def _features(self, weights: Weights, images: Sequence[HeldOutImage]) -> Features:
         return self._looking.features(weights, images, self._report.at)[0]
 
-    def _seen(self, weights: Weights, until: float = 1.0) -> Seen:
-        """The images to learn from; the phase is done up to `until` afterwards."""
-        views = (evaluation_view, middle_view) if self._lesson.plan.composition.two_views else (evaluation_view,)
-        return Seen(
-            *self._looking.features(weights, self._trained, lambda share: self._report.at(share * until), views)
-        )
+    @property
+    def _views(self) -> Views:
+        return self._lesson.plan.composition.views
 
-    def _seen_again(self, old_ND: Features, since: float) -> Seen:
-        """The base's features with the second views that the provisional version did not wait for; the phase is done up
-        to `since` before.
+    def _all_seen(self, weights: Weights, views: Views, until: float = 1.0) -> Seen:
+        """The images to learn from in their evaluation views and these; the phase is done up to `until` afterwards."""
+        names = sorted(views)
+        shown = [evaluation_view, *(OTHER_VIEWS[name] for name in names)]
+        first_ND, *others = self._looking.features(
+            weights, self._trained, lambda share: self._report.at(share * until), shown
+        )
+        return Seen(first_ND, dict(zip(names, others, strict=True)))
+
+    def _seen_more(self, seen: Seen, views: Views, since: float) -> Seen:
+        """What the base saw, with views that the provisional version did not wait for; the phase is done up to `since`
+        before.
         """
-        if not self._lesson.plan.composition.two_views:
-            return Seen(old_ND)
-        weights = self._lesson.base.snapshot.backbone
-        second = self._looking.features(
-            weights, self._trained, lambda share: self._report.at(since + (1 - since) * share), [middle_view]
+        if not views:
+            return seen
+        names, weights = sorted(views), self._lesson.base.snapshot.backbone
+        others = self._looking.features(
+            weights,
+            self._trained,
+            lambda share: self._report.at(since + (1 - since) * share),
+            [OTHER_VIEWS[name] for name in names],
         )
-        return Seen(old_ND, *second)
+        return Seen(seen.features_ND, dict(zip(names, others, strict=True)))
 
-    def _publish_provisional(self, old_ND: Features) -> None:
+    def _pair(self, seen: Seen, moved: Weights) -> PairedFeatures:
+        """What the base saw and what the moved backbone sees, in all views that somebody will ask for."""
+        later = self._views & (OF_DRIFT | OF_STATISTICS if self._is_compared else OF_DRIFT)
+        through_new = 1 + len(self._views)
+        since = through_new / (through_new + len(later))
+        after = self._all_seen(moved, self._views, until=since)
+        return PairedFeatures(self._seen_more(seen, later, since), after)
+
+    def _publish_provisional(self, seen: Seen) -> None:
         made = [self._ledger.version(number) for number in self._task.versions]
         if not any(version.kind == "provisional" and version.state == "ready" for version in made):
-            self._publish_on_standing_backbone(Seen(old_ND), "provisional")
+            self._publish_on_standing_backbone(seen, "provisional")
 
     def _publish_on_standing_backbone(self, seen: Seen, kind: VersionKind) -> None:
         self._report.enter(Phase.PROVISIONAL)
         snapshot = self._standing(seen)
         if kind == "final":
             snapshot = self._with_memory(snapshot)
-        self._publisher(snapshot).publish(snapshot, seen.first_ND, kind)
+        self._publisher(snapshot).publish(snapshot, seen.features_ND, kind)
 
     def _standing(self, seen: Seen) -> Snapshot:
         """The block's classes on the base's backbone; the same whenever it is asked for."""
         lesson = self._lesson
         return learning.provisional(
             lesson.base.snapshot,
-            seen.first_ND,
+            seen,
             lesson.block,
             task=self._task.id,
             method=lesson.plan.composition,
             seed=lesson.plan.seed,
             device=lesson.plan.device,
-            second_ND=seen.second_ND,
         )
 
     def _with_memory(self, snapshot: Snapshot) -> Snapshot:
@@ -213,7 +219,7 @@ class TaskRun:
         progress.finish()
         return state
 
-    def _publish_final(self, old_ND: Features) -> None:
+    def _publish_final(self, seen: Seen) -> None:
         lesson = self._lesson
         method, base = lesson.plan.composition, lesson.base.snapshot
         self._report.enter(Phase.TRAINING)
@@ -225,15 +231,13 @@ class TaskRun:
         self._report.enter(Phase.STATISTICS)
         moved = learning.settled(network, started, state, method)
         kept = learning.remembered(TaskEnd(network, state.head, images, started.start), method)
-        seen, standing = self._seen(moved.plain, until=NEW_SHARE if self._is_compared else 1.0), None
-        if self._is_compared:
-            standing = self._seen_again(old_ND, since=NEW_SHARE)
+        pair = self._pair(seen, moved.plain)
         self._report.enter(Phase.ALIGNMENT)
         snapshot = learning.final(
             base,
             moved,
             state.head,
-            PairedFeatures(old_ND, seen.first_ND, seen.second_ND),
+            pair,
             lesson.block,
             task=self._task.id,
             method=method,
@@ -241,13 +245,13 @@ class TaskRun:
             device=lesson.plan.device,
             kept=kept,
         )
-        comparison = None
-        if standing is not None:
-            on_standing = self._standing(standing)
+        chosen, comparison = pair.after, None
+        if self._is_compared:
+            on_standing = self._standing(pair.before)
             comparison = self._compared(snapshot, on_standing)
             if comparison is not None and not comparison.pays:
-                snapshot, seen = self._with_memory(on_standing), standing
-        self._publisher(snapshot).publish(snapshot, seen.first_ND, "final", comparison)
+                snapshot, chosen = self._with_memory(on_standing), pair.before
+        self._publisher(snapshot).publish(snapshot, chosen.features_ND, "final", comparison)
 
     @cached_property
     def _is_compared(self) -> bool:

@@ -4,14 +4,17 @@ from collections.abc import Callable
 
 import pytest
 
-from model.methods import METHODS, method_named
+from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, METHODS, method_named
 from tests.model.check_method import CHECKS, check_goes_on, check_learns, check_restored
 
+COMPOSED = (DEFAULT, DEFAULT_OF_TRANSFORMERS, "slca+drift+turned+averaging", "slca+cofima")
 ALIGNED = tuple(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", [*METHODS, "slca+drift+warm+views", "slca+drift+averaging", "slca+cofima"])
+@pytest.mark.parametrize(
+    "name", [*METHODS, DEFAULT, DEFAULT_OF_TRANSFORMERS, "slca+drift+turned+averaging", "slca+cofima"]
+)
 def test_every_method(name: str, check: Callable[[str], None]) -> None:
     check(name)
 

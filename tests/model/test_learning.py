@@ -18,7 +18,6 @@ from model.confidence import HeldOut, calibrated
 from model.continual import restarted
 from model.drift import RidgeDrift
 from model.learning import (
-    PairedFeatures,
     Started,
     carried,
     final,
@@ -32,6 +31,7 @@ from model.learning import (
 from model.method import Method
 from model.methods import METHODS, method_named
 from model.preprocess import evaluation_view
+from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
 from model.statistics import ClassStatistics
@@ -63,17 +63,17 @@ class Learner:
     def provisional(self, pictures: list[np.ndarray], labels: list[str], task: str = "t") -> tuple[Block, Snapshot]:
         block = lay_out(self.version, labels)
         old_ND = self.features(pictures, self.version.backbone)
-        return block, provisional(self.version, old_ND, block, task=task, method=self.method, seed=1)
+        return block, provisional(self.version, Seen(old_ND), block, task=task, method=self.method, seed=1)
 
     def learn(self, pictures: list[np.ndarray], labels: list[str], task: str, seed: int = 1) -> Snapshot:
         base, block = self.version, lay_out(self.version, labels)
         old_ND = self.features(pictures, base.backbone)
         if not block.needs_tuning:
-            self.version = provisional(base, old_ND, block, task=task, method=self.method, seed=seed)
+            self.version = provisional(base, Seen(old_ND), block, task=task, method=self.method, seed=seed)
             return self.version
         started, state = self.tuned(pictures, block, seed)
         moved = settled(started.start.network, started, state, self.method)
-        pair = PairedFeatures(old_ND, self.features(pictures, moved.plain))
+        pair = PairedFeatures(Seen(old_ND), Seen(self.features(pictures, moved.plain)))
         self.version = final(base, moved, state.head, pair, block, task=task, method=self.method, seed=seed)
         return self.version
 
@@ -111,7 +111,7 @@ def test_second_views_tell_more_of_a_class_whose_images_count_once(two_tasks: Le
     features_ND = two_tasks.features(pictures, two_tasks.version.backbone)
     second_ND = two_tasks.features([one[:, ::-1] for one in pictures], two_tasks.version.backbone)
     seen = provisional(
-        two_tasks.version, features_ND, block, task="t", method=SLCA, seed=1, second_ND=second_ND
+        two_tasks.version, Seen(features_ND, {"middle": second_ND}), block, task="t", method=SLCA, seed=1
     ).statistics
     np.testing.assert_array_equal(seen.count_C, plain.statistics.count_C)
     mean_D = (features_ND[:12].mean(axis=0) + second_ND[:12].mean(axis=0)) / 2
@@ -189,6 +189,20 @@ def test_new_statistics_are_those_of_the_new_backbones_features(two_tasks: Learn
     )
 
 
+def test_the_backbone_slows_down_after_the_first_task() -> None:
+    learner = Learner(method_named("slca++"))
+    scales: list[list[float]] = []
+    for task in (1, 2):
+        pictures, labels = made([2 * task, 2 * task + 1], 4)
+        block, images = lay_out(learner.version, labels), Pictures(pictures, np.repeat([0, 1], 4))
+        for method in (learner.method, method_named("slca+++slower")):
+            network = network_of(learner.version, method)
+            begun = start(network, learner.version, block, images, method, PLAN)
+            scales.append([group.scale for group in begun.stage.groups])
+        learner.learn(pictures, labels, task=f"task-{task}")
+    assert scales == [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [0.5, 0.5]]
+
+
 def test_a_class_that_comes_again_keeps_its_column_and_counts_all_its_images(two_tasks: Learner) -> None:
     version = two_tasks.learn(*made([1, 6], 7, seed=9), task="again")
     again, fresh = version.classes[1], version.classes[5]
@@ -200,14 +214,15 @@ def test_a_class_that_comes_again_keeps_its_column_and_counts_all_its_images(two
 def some_pair() -> PairedFeatures:
     rng = np.random.default_rng(0)
     old_ND = rng.standard_normal((30, 6)).astype(np.float32)
-    return PairedFeatures(old_ND, (old_ND @ (np.eye(6) + 0.3 * rng.standard_normal((6, 6)))).astype(np.float32))
+    new_ND = (old_ND @ (np.eye(6) + 0.3 * rng.standard_normal((6, 6)))).astype(np.float32)
+    return PairedFeatures(Seen(old_ND), Seen(new_ND))
 
 
 def test_known_classes_are_carried_before_they_are_merged_and_others_only_on_request() -> None:
     features_ND = np.random.default_rng(1).standard_normal((20, 6)).astype(np.float32)
     statistics = ClassStatistics.from_features(features_ND, np.repeat([0, 1], 10), 2)
     columns_N = np.repeat([1, 2, 3], 10)
-    everywhere = RidgeDrift().fit(some_pair().old_ND, some_pair().new_ND, columns_N).carry(statistics)
+    everywhere = RidgeDrift().fit(*some_pair().of_drift(columns_N)).carry(statistics)
     chosen = carried(statistics, some_pair(), np.array([1]), None, columns_N)
     np.testing.assert_array_equal(chosen.mean_CD, [statistics.mean_CD[0], everywhere.mean_CD[1]])
     np.testing.assert_array_equal(chosen.factors[0], statistics.factors[0])

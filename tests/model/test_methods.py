@@ -64,6 +64,13 @@ def test_modifiers_add_to_any_method() -> None:
             method_named(name)
 
 
+def test_views_and_pace_are_part_of_a_name() -> None:
+    assert method_named("slca+turned+views").views == {"middle", "turned"}
+    slower = method_named("slca+slower")
+    assert [slower.pace(task) for task in (1, 2, 9)] == [1.0, 0.5, 0.5]
+    assert [METHODS["slca"].pace(task) for task in (1, 2)] == [1.0, 1.0]
+
+
 def test_a_server_is_told_why_it_cannot_offer_a_method() -> None:
     assert METHODS["slca"].refusals() == []
     assert METHODS["joint"].refusals() == ["it needs all tasks at once"]

@@ -9,6 +9,7 @@ from model.head import Head
 from model.method import Method
 from model.methods import method_named
 from model.oracle import oracle_classifier
+from model.seen import Seen
 from model.snapshot import Snapshot, SnapshotClass
 from model.spec import BackboneSpec
 from model.statistics import ClassStatistics
@@ -36,7 +37,7 @@ def accuracy(logits_NC: np.ndarray) -> float:
 @pytest.mark.parametrize("name", ["slca", "sl+lda", "sl+ncm", "sl+quadratic"])
 def test_fresh_statistics_know_what_moved(name: str) -> None:
     snapshot = version(1, 1, 1, 2, 2, 2)
-    classifier = oracle_classifier(snapshot, method_named(name), NOW_ND, COLUMNS_N, seed=1)
+    classifier = oracle_classifier(snapshot, method_named(name), Seen(NOW_ND), COLUMNS_N, seed=1)
     assert classifier is not None
     assert accuracy(classifier.logits(NOW_ND)) > 0.9
     assert accuracy(classifier.logits(OLD_ND)) < 0.6
@@ -45,7 +46,7 @@ def test_fresh_statistics_know_what_moved(name: str) -> None:
 def test_alignment_on_fresh_statistics_has_a_ridge_of_its_own() -> None:
     snapshot = version(1, 1, 1, 2, 2, 2)
     heads = [
-        oracle_classifier(snapshot, Method(FullTuner(), GaussianAligner(plan)), NOW_ND, COLUMNS_N, seed=1)
+        oracle_classifier(snapshot, Method(FullTuner(), GaussianAligner(plan)), Seen(NOW_ND), COLUMNS_N, seed=1)
         for plan in (AlignmentPlan(), AlignmentPlan(ridge=1.0), AlignmentPlan(mean_decay=False))
     ]
     first, ridged, plain = [head.weight_CD for head in heads if isinstance(head, Head)]
@@ -57,8 +58,8 @@ def test_second_views_are_for_methods_that_have_such() -> None:
     snapshot, second_ND = version(1, 1, 1, 2, 2, 2), NOW_ND[:, ::-1].copy()
     for name, differs in (("sl+ncm", False), ("sl+ncm+views", True)):
         heads = [
-            oracle_classifier(snapshot, method_named(name), NOW_ND, COLUMNS_N, seed=1, second_ND=second)
-            for second in (None, second_ND)
+            oracle_classifier(snapshot, method_named(name), seen, COLUMNS_N, seed=1)
+            for seen in (Seen(NOW_ND), Seen(NOW_ND, {"middle": second_ND}))
         ]
         plain, seen = [head.weight_CD for head in heads if isinstance(head, Head)]
         assert np.array_equal(plain, seen) != differs
@@ -67,10 +68,10 @@ def test_second_views_are_for_methods_that_have_such() -> None:
 def test_there_is_no_oracle_where_no_statistics_are_read() -> None:
     snapshot = version(1, 1, 1, 2, 2, 2)
     for name in ("sl", "bic", "ranpac"):
-        assert oracle_classifier(snapshot, method_named(name), NOW_ND, COLUMNS_N, seed=1) is None
+        assert oracle_classifier(snapshot, method_named(name), Seen(NOW_ND), COLUMNS_N, seed=1) is None
 
 
 def test_the_first_task_stays_as_the_method_leaves_it() -> None:
     snapshot = version(1, 1, 1, 1, 1, 1)
-    assert oracle_classifier(snapshot, method_named("slca"), NOW_ND, COLUMNS_N, seed=1) is snapshot.aligned
-    assert oracle_classifier(snapshot, method_named("sl+lda"), NOW_ND, COLUMNS_N, seed=1) is not snapshot.aligned
+    assert oracle_classifier(snapshot, method_named("slca"), Seen(NOW_ND), COLUMNS_N, seed=1) is snapshot.aligned
+    assert oracle_classifier(snapshot, method_named("sl+lda"), Seen(NOW_ND), COLUMNS_N, seed=1) is not snapshot.aligned

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from model.preprocess import evaluation_view, middle_view, shrink
+from model.preprocess import evaluation_view, middle_view, shrink, turned_view
 from model.spec import BackboneSpec, Interpolation
 
 
@@ -52,6 +52,12 @@ def test_the_middle_view_is_the_middle() -> None:
     whole = evaluation_view(picture, spec_of(64, 0.9))
     again = evaluation_view(whole[4:60, 4:60], spec_of(64)).astype(int)
     assert np.abs(middle_view(picture, spec_of(64, 0.9)) - again).max() <= 3
+
+
+def test_the_turned_view_is_the_evaluation_view_upside_down() -> None:
+    turned = turned_view(noise(90, 70), spec_of(32))
+    np.testing.assert_array_equal(turned, np.rot90(evaluation_view(noise(90, 70), spec_of(32)), 2))
+    assert turned.flags.c_contiguous
 
 
 @settings(max_examples=60, deadline=None)

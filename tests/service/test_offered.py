@@ -5,13 +5,23 @@ import sys
 
 import pytest
 
+from model.backbone import build
+from model.methods import default_method, method_named
+from model.tuners import FullTuner, HybridTuner
+from service.learner.bases import root_spec
 from service.offered import check_method, check_method_apart
 from service.settings import WrongSettings, load_settings
 
 
-@pytest.mark.parametrize("backbone", ["test_efficientnet", "test_vit"])
-def test_the_default_method_is_one_that_a_server_can_offer(backbone: str) -> None:
-    check_method(load_settings({"backbone": backbone, "image_size": 32}).settings)
+@pytest.mark.parametrize(
+    ("backbone", "learner"), [("test_efficientnet", FullTuner), ("test_convnext", FullTuner), ("test_vit", HybridTuner)]
+)
+def test_the_default_goes_by_the_backbone_and_can_be_offered(backbone: str, learner: type) -> None:
+    named = {"backbone": backbone, "image_size": 32}
+    check_method(load_settings(named).settings)
+    method = default_method(build(root_spec(load_settings(named).settings)))
+    assert isinstance(method_named(method).tuner, learner)
+    check_method(load_settings({**named, "method": method}).settings)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def figures(result: Result) -> dict[str, object]:
 
 
 def test_methods_that_share_stage_1_get_the_figures_that_each_gets_alone(tmp_path: Path) -> None:
-    names = ["slca", "sl", "slca+drift", "sl+lda", "slca+warm+views"]
+    names = ["slca", "sl", "slca+drift", "sl+lda", "slca+warm+views", "slca+drift+turned"]
     assert len({stem(method_named(name)) for name in names}) == 1
     together = run(names, tmp_path / "together")
     for name in names:
@@ -71,14 +71,16 @@ def test_images_of_classes_to_come_are_told_from_known_ones(tmp_path: Path) -> N
     assert all(value is not None and value > 0.5 for value in aurocs[:-1])
 
 
-@pytest.mark.parametrize("name", ["sl", "sl+views"])
+@pytest.mark.parametrize("name", ["sl", "sl+views", "sl+drift+turned"])
 def test_features_are_kept_for_experiments_that_learn_nothing_again(tmp_path: Path, name: str) -> None:
     result = run([name], tmp_path, extras=Extras(features=tmp_path / "features"))[name]
     kept = np.load(tmp_path / "features" / f"{name}-seed1993-task3.npz")
     logits_NC = kept["test_ND"] @ kept["weight_CD"].T + kept["bias_C"]
     assert (logits_NC.argmax(axis=1) == kept["test_columns_N"]).mean() == pytest.approx(result.last_acc)
     assert kept["old_ND"].shape == kept["new_ND"].shape
-    assert len(kept["second_ND"]) == (len(kept["new_ND"]) if name == "sl+views" else 0)
+    others = {"sl": set(), "sl+views": {"middle_new_ND"}, "sl+drift+turned": {"turned_old_ND", "turned_new_ND"}}[name]
+    assert {key for key in kept.files if key.startswith(("middle", "turned"))} == others
+    assert all(kept[key].shape == kept["new_ND"].shape for key in others)
 
 
 def test_measures_change_nothing_of_what_they_measure(tmp_path: Path) -> None:

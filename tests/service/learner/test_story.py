@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from model.backbone import build, extract_features
+from model.drift import RidgeDrift
 from model.images import decode
-from model.preprocess import evaluation_view, middle_view
+from model.preprocess import evaluation_view, middle_view, turned_view
+from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot
 from service.learner import process, reporter
 from service.learner.bases import new_root
@@ -23,6 +25,8 @@ from stream.versions import Version
 from tests import tiny_weights
 from tests.digits import labelled
 from tests.service.learner.world import World
+
+TURNED = "slca+drift+turned+warm+views"
 
 
 @pytest.fixture(scope="session")
@@ -140,13 +144,52 @@ def test_final_statistics_are_of_two_views_and_nobody_waits_for_the_second(
     world.close()
 
 
-@pytest.mark.parametrize(("held_out", "batches"), [(0.25, 3 + 2), (0, 4)])
-def test_progress_moves_on_in_every_pass_and_no_rival_is_made_that_nothing_judges(
-    tmp_path: Path, seed: Path, monkeypatch: pytest.MonkeyPatch, held_out: float, batches: int
+def seen_by(version: Snapshot, images: list[bytes]) -> Seen:
+    network = build(version.spec)
+    network.load(version.backbone)
+    pictures = [decode(data, max_pixels=10**6) for data in images]
+    plain_ND, turned_ND = (
+        extract_features(network, (view(one, version.spec) for one in pictures), batch_size=16)
+        for view in (evaluation_view, turned_view)
+    )
+    return Seen(plain_ND, {"turned": turned_ND})
+
+
+@pytest.mark.parametrize("rule", ["always", "if_better"])
+def test_old_classes_follow_a_map_of_the_images_as_they_are_and_upside_down(
+    tmp_path: Path, seed: Path, rule: str
 ) -> None:
-    """24 of 32 images in two views are 48, in batches of 16, and 24 on the standing backbone; or 64 and no more."""
+    world = World.new(tmp_path, seed, method=TURNED, learn__move_backbone="always", learn__held_out=0)
+    _, (_, base) = world.learn(labelled(0, 1, count=16))
+    world.close()
+    world = World.new(tmp_path, method=TURNED, learn__move_backbone=rule, learn__held_out=0)
+    images = labelled(2, 3, count=16)
+    _, (_, final) = world.learn(images)
+    before, after = snapshot(world, base), snapshot(world, final)
+    pictures, columns_N = [data for data, _ in images], np.tile([2, 3], 16)
+    pair = PairedFeatures(seen_by(before, pictures), seen_by(after, pictures))
+    followed = RidgeDrift().fit(*pair.of_drift(columns_N)).carry(before.statistics)
+    np.testing.assert_allclose(after.statistics.mean_CD[:2], followed.mean_CD, rtol=1e-3, atol=1e-3)
+    plain = PairedFeatures(pair.before.only(()), pair.after.only(())).of_drift(columns_N)
+    other_CD = RidgeDrift().fit(*plain).carry(before.statistics).mean_CD
+    assert (
+        np.abs(after.statistics.mean_CD[:2] - other_CD).max()
+        > 10 * np.abs(after.statistics.mean_CD[:2] - followed.mean_CD).max()
+    )
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "held_out", "batches"), [(None, 0.25, 3 + 2), (None, 0, 4), (TURNED, 0.25, 5 + 3), (TURNED, 0, 6 + 2)]
+)
+def test_progress_moves_on_in_every_pass_and_no_rival_is_made_that_nothing_judges(
+    tmp_path: Path, seed: Path, monkeypatch: pytest.MonkeyPatch, method: str | None, held_out: float, batches: int
+) -> None:
+    """24 of 32 images in two views are 48, in batches of 16, and 24 on the standing backbone; or 64 and no more. Turned
+    ones are one view more on either.
+    """
     monkeypatch.setattr(reporter, "REPORT_EVERY_S", 0.0)
-    world = World.new(tmp_path, seed, learn__move_backbone="if_better", learn__held_out=held_out)
+    world = World.new(tmp_path, seed, method=method, learn__move_backbone="if_better", learn__held_out=held_out)
     report, told = world.ledger.report, []
 
     def noted(lease: Lease, task: str, phase: Phase, progress: float, *more: object) -> None:
