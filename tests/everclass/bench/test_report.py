@@ -79,6 +79,20 @@ def test_settings_are_told_apart_by_as_little_as_will_do() -> None:
     assert list(settings(larger).values()) == ["image_size 112", "image_size 224"]
 
 
+def test_what_a_protocol_changes_of_one_method_alone_is_no_setting() -> None:
+    both = [pre_trained("slca", "a", 0.7), pre_trained("slca++", "a", 0.6, symmetric_cross_entropy=[0.5, 0.5])]
+    assert set(settings(both).values()) == {""}
+    assert side_by_side(rows(both)) == []
+    other = pre_trained("slca++", "a", 0.5, symmetric_cross_entropy=[1.0, 0.1])
+    assert [row.setting for row in rows([*both, other])] == [
+        "symmetric_cross_entropy –",
+        "symmetric_cross_entropy 0.5,0.5",
+        "symmetric_cross_entropy 1.0,0.1",
+    ]
+    elsewhere = pre_trained("slca++", "b", 0.6, symmetric_cross_entropy=[0.5, 0.5])
+    assert [row.setting for row in rows([both[0], elsewhere])] == ["weights a", "weights b"]
+
+
 def test_methods_stand_side_by_side_under_each_setting(tmp_path: Path) -> None:
     assert side_by_side(rows(RESULTS)) == []
     assert side_by_side(rows(PRE_TRAINED[:5])) == [
