@@ -69,25 +69,32 @@ def align(
     *,
     seed: int,
     device: str = "cpu",
+    columns_G: NDArray[np.int64] | None = None,
 ) -> Head:
     """The head after stage 2, from this un-aligned one.
 
     `blocks_C` names the task of each class by any numbers that grow in order of arrival, `current_block` the task just
-    learned. The same arguments give the same bytes on CPU. Raises ValueError where shapes differ, a class has no images
-    or `current_block` has no class.
+    learned. A class may have several Gaussians, each drawn equally often: `columns_G` is then the class of each row of
+    `statistics`. The same arguments give the same bytes on CPU. Raises ValueError where shapes differ, a class or a
+    Gaussian has no images or `current_block` has no class.
     """
-    _check(head, statistics, blocks_C, current_block)
+    if columns_G is None:
+        columns_G = np.arange(len(blocks_C))
+    _check(head, statistics, blocks_C, current_block, columns_G)
     order_C = dense_blocks(blocks_C)
     current = int(order_C[blocks_C == current_block][0])
     generator = torch.Generator(device).manual_seed(seed)
     scale_C = decayed_scale(order_C, current) if plan.mean_decay else np.ones(len(order_C))
-    sampler = GaussianSampler(statistics, scale_C, plan.ridge, plan.few_images, generator)
+    sampler = GaussianSampler(statistics, scale_C[columns_G], plan.ridge, plan.few_images, generator)
     if plan.logit_norm and plan.largest_first_step is not None:
         head = steadied(head, statistics, order_C, plan, plan.largest_first_step)
     trainer = _HeadTrainer(head, order_C if plan.logit_norm else None, plan, device)
+    class_G = torch.from_numpy(columns_G).to(device)
+    per_gaussian = max(1, plan.drawn(len(order_C)) * len(order_C) // len(columns_G))
     for epoch in range(plan.epochs):
         trainer.lr = plan.lr * (1 + cos(pi * epoch / plan.epochs)) / 2
-        for features_ND, columns_N in sampler.epoch(plan.drawn(len(order_C)), LARGEST_DRAW_BYTES):
+        for features_ND, gaussian_N in sampler.epoch(per_gaussian, LARGEST_DRAW_BYTES):
+            columns_N = class_G[gaussian_N]
             if plan.sample_scale is not None:
                 plan.sample_scale.shrink(features_ND, columns_N, current - order_C, generator)
             order_N = torch.randperm(len(columns_N), generator=generator, device=device)
@@ -106,6 +113,13 @@ def decayed_scale(order_C: NDArray[np.int64], current: int) -> NDArray[np.float6
     return np.asarray(1 - paper.MEAN_DECAY + paper.MEAN_DECAY * order_C / current)
 
 
+def block_norms(logits_NC: NDArray[np.floating], blocks_C: NDArray[np.int64]) -> NDArray[np.float64]:
+    """‖l_t‖ of each row: the length of its logits of each block's classes, N×T, blocks in order."""
+    order_C = dense_blocks(blocks_C)
+    square_NC = logits_NC.astype(np.float64) ** 2
+    return np.asarray(np.sqrt(square_NC @ (order_C[:, None] == np.arange(1, order_C.max() + 1))))
+
+
 def steadied(
     head: Head, statistics: ClassStatistics, order_C: NDArray[np.int64], plan: AlignmentPlan, largest: float
 ) -> Head:
@@ -116,9 +130,7 @@ def steadied(
     """
     energy_C = (statistics.mean_CD.astype(np.float64) ** 2).sum(axis=1)
     energy_C += [float((factor_RD.astype(np.float64) ** 2).sum()) for factor_RD in statistics.factors]
-    logits_CC = head.logits(statistics.mean_CD).astype(np.float64)
-    square_CT = (logits_CC**2) @ (order_C[:, None] == np.arange(1, order_C.max() + 1))
-    norm = max(float(np.sqrt(square_CT).mean()), paper.NORM_FLOOR)
+    norm = max(float(block_norms(head.logits(statistics.mean_CD), order_C).mean()), paper.NORM_FLOOR)
     ratio = plan.lr * float(energy_C.mean()) / (norm**2 * plan.tau)
     factor = np.sqrt(max(1.0, ratio / largest))
     return Head(head.weight_CD * factor, head.bias_C * factor)
@@ -178,9 +190,17 @@ def _membership(order_C: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy((order_C[:, None] == np.arange(1, order_C.max() + 1)).astype(np.float32))
 
 
-def _check(head: Head, statistics: ClassStatistics, blocks_C: NDArray[np.int64], current_block: int) -> None:
-    if head.weight_CD.shape != statistics.mean_CD.shape or len(blocks_C) != len(head.bias_C):
+def _check(
+    head: Head,
+    statistics: ClassStatistics,
+    blocks_C: NDArray[np.int64],
+    current_block: int,
+    columns_G: NDArray[np.int64],
+) -> None:
+    if head.weight_CD.shape != (len(blocks_C), statistics.dimension) or len(columns_G) != statistics.class_count:
         raise ValueError(f"head {head.weight_CD.shape}, means {statistics.mean_CD.shape}, {len(blocks_C)} blocks")
+    if not np.array_equal(np.unique(columns_G), np.arange(len(blocks_C))):
+        raise ValueError("a class has no Gaussian, or a Gaussian no class")
     if not statistics.count_C.all():
         raise ValueError("a class has no images")
     if current_block not in blocks_C:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from model import paper as constants
 from model.aligners import ClosedFormAligner, GaussianAligner
 from model.alignment import AlignmentPlan
 from model.drift import RidgeDrift
@@ -14,6 +16,7 @@ from model.shrinkage import FEW_FOR_THE_DIMENSION, FewImages
 from model.statistics import ClassStatistics
 
 Stored = Callable[[ClassStatistics], ClassStatistics]
+Scaled = Callable[[ClassStatistics, NDArray[np.int64]], ClassStatistics]
 
 
 def whole(statistics: ClassStatistics) -> ClassStatistics:
@@ -61,11 +64,29 @@ def _with_factors(statistics: ClassStatistics, change: Callable[[np.ndarray], np
     return ClassStatistics(statistics.count_C, statistics.mean_CD, factors, statistics.drift_error_C)
 
 
+def as_it_is(statistics: ClassStatistics, blocks_C: NDArray[np.int64]) -> ClassStatistics:
+    """What was stored."""
+    return statistics
+
+
+def decayed_as_in_the_reference(statistics: ClassStatistics, blocks_C: NDArray[np.int64]) -> ClassStatistics:
+    """Means scaled by 0.9 + 0.1·t/k with t = column // size of the latest task + 1, as the paper's code has it.
+
+    That is t(c) where all tasks are of one size; elsewhere it is a whole task off, or beyond k (method.md 2.4).
+    """
+    latest = int((blocks_C == blocks_C.max()).sum())
+    task_C = np.arange(len(blocks_C)) // latest + 1
+    scale_C = 1 - constants.MEAN_DECAY + constants.MEAN_DECAY * task_C / len(np.unique(blocks_C))
+    mean_CD = (statistics.mean_CD * scale_C[:, None]).astype(np.float32)
+    return replace(statistics, mean_CD=mean_CD)
+
+
 @dataclass(frozen=True)
 class Setting:
     """An aligner (None: the head as stage 1 left it), how statistics follow the backbone, in which form they are
-    stored, of how many images of each class (None: all), whether of second views too, and whether drift maps are fitted
-    on turned views too.
+    stored, of how many images of each class (None: all), whether of second views too, whether drift maps are fitted on
+    turned views too, around how many centroids of each class features are drawn, and how statistics are scaled before
+    alignment.
     """
 
     aligner: Aligner | None = field(default_factory=GaussianAligner)
@@ -74,6 +95,8 @@ class Setting:
     images: int | None = None
     two_views: bool = False
     turned: bool = False
+    centroids: int = 1
+    scaled: Scaled = as_it_is
 
 
 @dataclass(frozen=True)
@@ -101,6 +124,14 @@ def _views(name: str, setting: Setting) -> dict[str, Setting]:
 
 def _turned(name: str, setting: Setting) -> dict[str, Setting]:
     return {name: setting, f"{name}, turned views too": replace(setting, turned=True)}
+
+
+def _centroids(name: str, setting: Setting) -> dict[str, Setting]:
+    return {
+        f"{name}, {count} of each class, {form}": replace(setting, centroids=count, stored=stored)
+        for form, stored in (("full", whole), ("spherical", spherical))
+        for count in (1, 2, 4, 8)
+    }
 
 
 def _both(name: str, aligner: Aligner | None) -> dict[str, Setting]:
@@ -161,6 +192,18 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         "in which form are covariances stored?",
         {f"SLCA, {name}": Setting(stored=form) for name, form in FORMS.items()}
         | {f"ours, {name}": Setting(ours().aligner, RidgeDrift(), form) for name, form in FORMS.items()},
+    ),
+    "centroids": Experiment(
+        "one Gaussian a class, or several, around the centroids of its images?",
+        _centroids("SLCA", paper()) | _centroids("ours", ours()),
+    ),
+    "decay": Experiment(
+        "does mean decay matter, and the reference's way of counting tasks? (tasks of one size know no difference)",
+        {
+            "no mean decay": paper(mean_decay=False),
+            "by the task that brought the class": paper(),
+            "by the latest task's size": replace(paper(mean_decay=False), scaled=decayed_as_in_the_reference),
+        },
     ),
     "views": Experiment(
         "statistics of one view of each image, or of its middle too?",

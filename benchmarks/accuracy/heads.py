@@ -13,8 +13,12 @@ from pathlib import Path
 import click
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
 
 from benchmarks.accuracy.experiments import EXPERIMENTS, Setting
+from model.aligners import GaussianAligner
+from model.alignment import align
+from model.drift import DriftMap
 from model.head import Head
 from model.method import AlignmentTask
 from model.seen import PairedFeatures, Seen
@@ -44,22 +48,106 @@ class Curve:
         return self.accuracies[-1], float(np.mean(self.accuracies))
 
 
-def judged(run: Run, setting: Setting) -> Curve:
-    """What a setting makes of a run."""
-    statistics = ClassStatistics.empty(run.tasks[0]["old_ND"].shape[1])
-    accuracies = []
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """Where a setting stands after a task: its test features and their columns, the head over all classes so far, what
+    that was made from, and the task of each class.
+    """
+
+    test_ND: NDArray[np.float32]
+    test_columns_N: NDArray[np.int64]
+    head: Head
+    statistics: ClassStatistics
+    blocks_C: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Remembered:
+    """Statistics by class, and by centroid where classes have several; `columns_G` is the class of each centroid."""
+
+    classes: ClassStatistics
+    centroids: ClassStatistics
+    columns_G: NDArray[np.int64]
+
+    @classmethod
+    def nothing(cls, dimension: int) -> "_Remembered":
+        empty = ClassStatistics.empty(dimension)
+        return cls(empty, empty, np.zeros(0, np.int64))
+
+    def moved(self, drift: DriftMap) -> "_Remembered":
+        return _Remembered(drift.carry(self.classes), drift.carry(self.centroids), self.columns_G)
+
+    def with_task(self, kept: Kept, columns_N: NDArray[np.int64], classes: int, setting: Setting) -> "_Remembered":
+        merged = self.classes.merged(setting.stored(_new(kept, columns_N, classes, setting)))
+        if setting.centroids == 1:
+            return _Remembered(merged, merged, np.arange(classes))
+        centroid_N, columns_G = centroids(kept["new_ND"], columns_N, setting.centroids)
+        before, count = len(self.columns_G), len(columns_G)
+        new = ClassStatistics.from_features(kept["new_ND"], before + centroid_N, before + count)
+        return _Remembered(
+            merged, self.centroids.merged(setting.stored(new)), np.concatenate([self.columns_G, columns_G])
+        )
+
+
+def reached(run: Run, setting: Setting) -> Iterator[Reached]:
+    """Where a setting stands after each task of a run."""
+    remembered = _Remembered.nothing(run.tasks[0]["old_ND"].shape[1])
     for number, kept in enumerate(run.tasks, start=1):
         columns_N, blocks_C = kept["columns_N"].astype(np.int64), kept["blocks_C"].astype(np.int64)
         if setting.drift is not None and number > 1:
-            statistics = setting.drift.fit(*_moved(kept, columns_N, setting)).carry(statistics)
-        statistics = statistics.merged(setting.stored(_new(kept, columns_N, len(blocks_C), setting)))
+            remembered = remembered.moved(setting.drift.fit(*_moved(kept, columns_N, setting)))
+        remembered = remembered.with_task(kept, columns_N, len(blocks_C), setting)
         head = Head(kept["weight_CD"], kept["bias_C"])
         if setting.aligner is not None and (number > 1 or setting.aligner.on_first_task):
-            task = AlignmentTask(head, statistics, blocks_C, number, kept["new_ND"], columns_N, {}, run.seed)
-            head = setting.aligner.align(task).head
-        answers_N = head.logits(kept["test_ND"]).argmax(axis=1)
-        accuracies.append(float((answers_N == kept["test_columns_N"]).mean()))
-    return Curve(tuple(accuracies))
+            scaled = setting.scaled(remembered.classes, blocks_C)
+            task = AlignmentTask(head, scaled, blocks_C, number, kept["new_ND"], columns_N, {}, run.seed)
+            head = _aligned(task, setting, remembered)
+        yield Reached(kept["test_ND"], kept["test_columns_N"].astype(np.int64), head, remembered.classes, blocks_C)
+
+
+def _aligned(task: AlignmentTask, setting: Setting, remembered: _Remembered) -> Head:
+    aligner = setting.aligner
+    if setting.centroids == 1 or not isinstance(aligner, GaussianAligner):
+        assert aligner is not None
+        return aligner.align(task).head
+    return align(
+        aligner.starting_head(task),
+        remembered.centroids,
+        task.blocks_C,
+        task.block,
+        aligner.plan,
+        seed=task.seed,
+        columns_G=remembered.columns_G,
+    )
+
+
+def judged(run: Run, setting: Setting) -> Curve:
+    """What a setting makes of a run."""
+    return Curve(
+        tuple(
+            float((one.head.logits(one.test_ND).argmax(axis=1) == one.test_columns_N).mean())
+            for one in reached(run, setting)
+        )
+    )
+
+
+def centroids(
+    features_ND: NDArray[np.float32], columns_N: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which centroid each feature is nearest to, `count` of each class by k-means, and the class of each centroid.
+
+    A class has fewer where it has fewer images, or where one was left with none.
+    """
+    centroid_N, columns = np.zeros(len(columns_N), np.int64), list[int]()
+    for column in np.unique(columns_N):
+        mine_N = columns_N == column
+        _, nearest_N = kmeans2(
+            features_ND[mine_N].astype(np.float64), min(count, int(mine_N.sum())), minit="++", seed=int(column)
+        )
+        places, inner_N = np.unique(nearest_N, return_inverse=True)
+        centroid_N[mine_N] = len(columns) + inner_N
+        columns += [int(column)] * len(places)
+    return centroid_N, np.array(columns, dtype=np.int64)
 
 
 def _new(kept: Kept, columns_N: NDArray[np.int64], classes: int, setting: Setting) -> ClassStatistics:

@@ -35,7 +35,7 @@ class GaussianAligner:
     def align(self, task: AlignmentTask) -> Aligned:
         """The starting head, trained on features drawn from the class statistics."""
         head = align(
-            self._starting_head(task),
+            self.starting_head(task),
             task.statistics,
             task.blocks_C,
             task.block,
@@ -45,7 +45,8 @@ class GaussianAligner:
         )
         return Aligned(head)
 
-    def _starting_head(self, task: AlignmentTask) -> Head:
+    def starting_head(self, task: AlignmentTask) -> Head:
+        """What stage 2 begins from."""
         if self.start == "unaligned":
             return task.unaligned
         return RowScale.of(task.unaligned).applied(linear_discriminant(task.statistics))

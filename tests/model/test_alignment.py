@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.alignment import AlignmentPlan, _HeadTrainer, align, decayed_scale, dense_blocks, steadied
+from model.alignment import AlignmentPlan, _HeadTrainer, align, block_norms, decayed_scale, dense_blocks, steadied
 from model.head import Head
 from model.statistics import ClassStatistics
 
@@ -71,6 +71,10 @@ def test_means_decay_by_the_age_of_their_block() -> None:
     np.testing.assert_allclose(decayed_scale(np.array([1, 1, 2, 4]), 4), [0.925, 0.925, 0.95, 1.0])
 
 
+def test_the_length_of_a_blocks_logits_is_told_block_by_block() -> None:
+    np.testing.assert_allclose(block_norms(np.array([[3.0, 1.0, 4.0, -2.0]]), np.array([5, 2, 5, 9])), [[1, 5, 2]])
+
+
 def test_blocks_are_counted_without_gaps() -> None:
     assert dense_blocks(np.array([7, 3, 7, 20, 3])).tolist() == [2, 1, 2, 3, 1]
 
@@ -95,6 +99,33 @@ def test_alignment_repairs_a_head_whose_blocks_were_learned_apart() -> None:
     plan = AlignmentPlan(epochs=5, samples_per_class=256, batch=32)
     aligned = align(spoiled, statistics, BLOCKS_C, 3, plan, seed=0)
     assert before < 0.5 < 0.9 < (aligned.logits(features_ND).argmax(axis=1) == columns_N).mean()
+
+
+def test_a_class_may_have_several_gaussians() -> None:
+    features_ND, halves_N = some_statistics(classes=12).sample(40, np.random.default_rng(2), 1e-4)
+    columns_G = np.arange(12) // 2
+    gaussians = ClassStatistics.from_features(features_ND, halves_N, 12)
+    classes = ClassStatistics.from_features(features_ND, columns_G[halves_N], 6)
+    plan = AlignmentPlan(epochs=5, samples_per_class=256, batch=32)
+    of_one = align(some_head(), classes, BLOCKS_C, 3, plan, seed=0)
+    of_two = align(some_head(), gaussians, BLOCKS_C, 3, plan, seed=0, columns_G=columns_G)
+    right = [(head.logits(features_ND).argmax(axis=1) == columns_G[halves_N]).mean() for head in (of_one, of_two)]
+    assert right[0] < right[1] and right[1] > 0.9
+
+
+def test_gaussians_and_classes_must_fit() -> None:
+    for columns_G in (np.array([0, 1, 2, 3, 4, 4]), np.array([0, 1, 2, 3, 4, 6])):
+        with pytest.raises(ValueError, match="Gaussian"):
+            align(some_head(), some_statistics(), BLOCKS_C, 3, PLAN, seed=0, columns_G=columns_G)
+
+
+def test_as_many_features_of_a_class_are_drawn_whatever_its_gaussians(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(_HeadTrainer, "step", lambda trainer, features_BD, columns_B: seen.extend(columns_B.tolist()))
+    columns_G = np.repeat(np.arange(6), 2)
+    plan = replace(PLAN, epochs=1)
+    align(some_head(), some_statistics(classes=12), BLOCKS_C, 3, plan, seed=0, columns_G=columns_G)
+    assert np.bincount(seen).tolist() == [PLAN.samples_per_class] * 6
 
 
 def test_the_head_given_is_left_alone() -> None:

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from model import paper
 from model.aligners import GaussianAligner
 from model.alignment import AlignmentPlan, align
 from model.averaging import EvenAveraging
 from model.backbone import PixelBackbone, build, extract_features
 from model.block import Block, lay_out, starting_head
+from model.calibration import fit_temperature
 from model.closed_form import linear_discriminant
-from model.confidence import HeldOut, calibrated
+from model.confidence import SAMPLES_ARE_EASIER, HeldOut, calibrated
 from model.continual import restarted
 from model.drift import RidgeDrift
 from model.learning import (
@@ -30,6 +32,7 @@ from model.learning import (
 )
 from model.method import Method
 from model.methods import METHODS, method_named
+from model.novelty import SAMPLES
 from model.preprocess import evaluation_view
 from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot
@@ -342,6 +345,9 @@ def test_with_too_few_held_out_images_the_statistics_are_sampled(two_tasks: Lear
     assert 0 < version.temperature < 1_000 and version.novelty is not None
     assert (report.calibration_error is None) is (per_class == 0)
     assert calibrated(two_tasks.version, few, seed=0)[1] == report
+    sampled_ND, columns_N = version.statistics.sample(SAMPLES, np.random.default_rng(0), paper.RIDGE)
+    fitted = fit_temperature(version.aligned.logits(sampled_ND), columns_N)
+    assert version.temperature == pytest.approx(SAMPLES_ARE_EASIER * fitted)
 
 
 def test_versions_with_another_head_lose_their_rule(two_tasks: Learner) -> None:

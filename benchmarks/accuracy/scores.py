@@ -1,0 +1,114 @@
+"""`python -m benchmarks.accuracy.scores --features FOLDER`: how sure a head is, by how its logits are scaled.
+
+Method.md 7, 9: alignment divides logits by n̄·τ. Served so as well, no decision changes, but every image gets a scale
+of its own. Each way of scoring is judged on the images that the features were kept for, as the mean over tasks: as it
+is, with a temperature fitted on features sampled from the class statistics, with that of a server that has no held-out
+images, and with the one that would have been best.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.accuracy.experiments import Setting, ours, paper
+from benchmarks.accuracy.heads import Reached, reached, runs
+from model import paper as constants
+from model.aligners import ClosedFormAligner
+from model.alignment import block_norms
+from model.calibration import expected_calibration_error, fit_temperature, negative_log_likelihood, softmax
+from model.confidence import SAMPLES_ARE_EASIER
+from model.drift import RidgeDrift
+from model.novelty import SAMPLES
+
+Floats = NDArray[np.float32]
+
+SETTINGS: Mapping[str, Setting] = {
+    "slow learner": Setting(None),
+    "SLCA": paper(),
+    "ours": ours(),
+    "linear discriminant, carried": Setting(ClosedFormAligner("lda"), RidgeDrift()),
+    "nearest mean, carried": Setting(ClosedFormAligner("nearest_mean"), RidgeDrift()),
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Temperature, expected calibration error and mean negative log-likelihood (nats) on test images."""
+
+    temperature: float
+    calibration_error: float
+    likelihood: float
+
+    @classmethod
+    def of(cls, logits_NC: Floats, columns_N: NDArray[np.int64], temperature: float) -> "Judgement":
+        """At this temperature."""
+        error = expected_calibration_error(softmax(logits_NC / temperature), columns_N)
+        assert error is not None
+        return cls(temperature, error, negative_log_likelihood(logits_NC, columns_N, temperature))
+
+
+def judgements(after: Reached, seed: int) -> Iterator[tuple[str, Judgement]]:
+    """Each way of scoring by name."""
+    sampled_ND, sampled_N = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
+    for name, normalised in (("logits", False), ("logits / (n̄·τ)", True)):
+        test_NC, sampled_NC = (_scores(after, one, normalised) for one in (after.test_ND, sampled_ND))
+        fitted, best = fit_temperature(sampled_NC, sampled_N), fit_temperature(test_NC, after.test_columns_N)
+        for title, temperature in (
+            ("as they are", 1.0),
+            ("fitted on sampled features", fitted),
+            (f"that times {SAMPLES_ARE_EASIER}", fitted * SAMPLES_ARE_EASIER),
+            ("best on the test images", best),
+        ):
+            yield f"{name}, {title}", Judgement.of(test_NC, after.test_columns_N, temperature)
+
+
+def _scores(after: Reached, features_ND: Floats, normalised: bool) -> Floats:
+    logits_NC = after.head.logits(features_ND)
+    if not normalised:
+        return logits_NC
+    mean_norm_N1 = block_norms(logits_NC, after.blocks_C).mean(axis=1, keepdims=True) + constants.NORM_FLOOR
+    return np.asarray(logits_NC / (mean_norm_N1 * constants.TEMPERATURE), np.float32)
+
+
+@click.command()
+@click.option(
+    "--features", "folders", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, multiple=True
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
+def main(folders: tuple[Path, ...], out: Path | None) -> None:
+    """Calibration error and likelihood of each way of scoring, means over the tasks of each run."""
+    lines = [
+        "# Scores on runs of stage 1",
+        "",
+        f"    {shlex.join(['python', '-m', 'benchmarks.accuracy.scores'])} …",
+        "",
+        "| run | head | scores | temperature | calibration error | −log likelihood |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for run in (run for folder in folders for run in runs(folder)):
+        for title, setting in SETTINGS.items():
+            found: dict[str, list[Judgement]] = {}
+            for after in reached(run, setting):
+                for name, one in judgements(after, run.seed) if after.head.class_count > 1 else ():
+                    found.setdefault(name, []).append(one)
+            for name, mine in found.items():
+                temperature, error, likelihood = np.mean(
+                    [(one.temperature, one.calibration_error, one.likelihood) for one in mine], axis=0
+                )
+                lines.append(
+                    f"| {run.name}, seed {run.seed} | {title} | {name} |"
+                    f" {temperature:.2f} | {100 * error:.1f} | {likelihood:.2f} |"
+                )
+    text = "\n".join([*lines, ""])
+    click.echo(text)
+    if out is not None:
+        out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
