@@ -72,7 +72,7 @@ def as_it_is(statistics: ClassStatistics, blocks_C: NDArray[np.int64]) -> ClassS
 def decayed_as_in_the_reference(statistics: ClassStatistics, blocks_C: NDArray[np.int64]) -> ClassStatistics:
     """Means scaled by 0.9 + 0.1·t/k with t = column // size of the latest task + 1, as the paper's code has it.
 
-    That is t(c) where all tasks are of one size; elsewhere it is a whole task off, or beyond k (method.md 2.4).
+    That is t(c) where all tasks are of one size; elsewhere it is a whole task off, or beyond k (method.md 2.5).
     """
     latest = int((blocks_C == blocks_C.max()).sum())
     task_C = np.arange(len(blocks_C)) // latest + 1
