@@ -136,7 +136,7 @@ def tune_task(
     placed = Placed(images, positions(block, method))
     network = network_of(base, method, device)
     told.on_phase("features")
-    tunes = needs_tuning(block, method)
+    tunes = needs_tuning(base, block, method)
     before = seen_by(network, images, plan, method.views & (OF_DRIFT if tunes else OF_STATISTICS))
     if not tunes:
         return Tuned(network, PairedFeatures(before, before), block, placed)
@@ -216,7 +216,7 @@ RESTART = 1
 def restarted(base: Snapshot, root: Snapshot, seed: int) -> Snapshot:
     """The base with the root's weights and a head that knows nothing: every row is drawn like a new class's."""
     kept = {name: tensor for name, tensor in base.kept.items() if not name.startswith(("tuner/", "averaging/"))}
-    return replace(base, backbone=root.backbone, unaligned=_drawn_again(base, seed), kept=kept)
+    return replace(base, backbone=root.backbone, unaligned=_drawn_again(base, seed), kept=kept, tuned_tasks=0)
 
 
 def _drawn_again(base: Snapshot, seed: int) -> Head:

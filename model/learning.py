@@ -79,12 +79,12 @@ def network_of(snapshot: Snapshot, method: Method, device: str = "cpu") -> Pixel
     return network.to(device).eval()
 
 
-def needs_tuning(block: Block, method: Method) -> bool:
+def needs_tuning(base: Snapshot, block: Block, method: Method) -> bool:
     """Whether stage 1 has anything to tell apart, two classes of the block, or of all where the loss sees all; and
     anyone who reads what it changes.
     """
     tells_apart = block.class_count > 1 if method.scope == "seen" else block.needs_tuning
-    return tells_apart and method.learns(block.number)
+    return tells_apart and method.learns(base.next_tuning)
 
 
 def positions(block: Block, method: Method) -> Ints:
@@ -137,11 +137,11 @@ def start(
     penalties = [_memory_penalty(method, begun), _regulariser_penalty(method, begun)]
     lesson = images if method.memory is None else method.memory.lesson(slot(base.kept, "memory"), begun)
     before = network.state()
-    method.tuner.begin(network, block.number, plan.seed)
+    method.tuner.begin(network, base.next_tuning, plan.seed)
     penalties.append(method.tuner.penalty(network))
-    pace = method.pace(block.number)
+    pace = method.pace(base.next_tuning)
     stage = Stage(
-        [replace(group, scale=group.scale * pace) for group in method.tuner.groups(network, block.number)],
+        [replace(group, scale=group.scale * pace) for group in method.tuner.groups(network, base.next_tuning)],
         method.objective,
         block.columns_B if method.scope == "rows" else None,
         [penalty for penalty in penalties if penalty is not None],
@@ -209,6 +209,7 @@ def final(
         aligned=unaligned,
         statistics=statistics,
         novelty=None,
+        tuned_tasks=base.tuned_tasks + 1,
         kept={
             **kept,
             **filed("tuner", moved.kept),

@@ -48,7 +48,10 @@ class Tuner(Protocol):
         """Whether the plain backbone alone gives the tuned features, so that a server can serve them."""
 
     def moves(self, task: int) -> bool:
-        """Whether stage 1 of task number `task` changes anything beside the head."""
+        """Whether stage 1 of task number `task` changes anything beside the head.
+
+        Here and below tasks count as `Snapshot.next_tuning` does.
+        """
 
     def equip(self, backbone: PixelBackbone, kept: Tensors) -> None:
         """Puts modules with the `kept` weights into a network that holds the plain weights.
@@ -227,12 +230,15 @@ class Method:
     later_pace: float = 1.0
 
     def learns(self, task: int) -> bool:
-        """Whether anything that stage 1 of task number `task` changes is read: weights, or the head that it trains."""
+        """Whether anything that stage 1 of task number `task` changes is read: weights, or the head that it trains.
+
+        Tasks count as `Snapshot.next_tuning` does.
+        """
         reads_head = self.aligner is None or "head" in self.aligner.reads
         return self.tuner.moves(task) or reads_head or self.memory is not None or self.regulariser is not None
 
     def pace(self, task: int) -> float:
-        """What the backbone's rates are multiplied by in task number `task`."""
+        """What the backbone's rates are multiplied by in task number `task`, counted in the same way."""
         return 1.0 if task == 1 else self.later_pace
 
     def refusals(self, *, allow_images: bool = False) -> list[str]:

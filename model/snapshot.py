@@ -46,7 +46,8 @@ class SnapshotClass:
 class Snapshot:
     """A version's content. `unaligned` is the head as stage 1 left it, `aligned` the one that serves.
 
-    `kept` is what parts of the method remember beside these, by `SLOT/NAME` (`model/method.py`).
+    `kept` is what parts of the method remember beside these, by `SLOT/NAME` (`model/method.py`). `tuned_tasks` says how
+    many tasks of the lineage left stage 1's weights in it: not those of one class, nor those whose weights were worse.
 
     Raises SnapshotError where classes, heads and statistics are not of one number.
     """
@@ -61,6 +62,7 @@ class Snapshot:
     temperature: float = 1.0
     novelty: NoveltyRule | None = None
     kept: Mapping[str, Tensor] = field(default_factory=dict)
+    tuned_tasks: int = 0
 
     def __post_init__(self) -> None:
         counts = {
@@ -93,6 +95,11 @@ class Snapshot:
         """The number that the next task's block gets."""
         return 1 + max((one.block for one in self.classes), default=0)
 
+    @property
+    def next_tuning(self) -> int:
+        """The number of the next task for whoever tunes: 1 until a task has left weights of its own."""
+        return self.tuned_tasks + 1
+
     def calibrated(self, temperature: float, novelty: NoveltyRule | None) -> "Snapshot":
         """The same with this temperature and rule."""
         return replace(self, temperature=temperature, novelty=novelty)
@@ -124,6 +131,7 @@ class Snapshot:
             "classes": [asdict(one) for one in self.classes],
             "temperature": self.temperature,
             "known_threshold": None if self.novelty is None else self.novelty.threshold,
+            "tuned_tasks": self.tuned_tasks,
         }
 
     @classmethod
@@ -131,18 +139,21 @@ class Snapshot:
         """The snapshot that `to_parts` and `describe` wrote; raises SnapshotError where they are damaged."""
         try:
             learner = load_tensors(parts["learner"])
+            classes = tuple(SnapshotClass(**one) for one in description["classes"])
             novelty = NoveltyRule.from_arrays(load_arrays(parts["novelty"])) if "novelty" in parts else None
             return cls(
                 spec=BackboneSpec.from_json(description["spec"]),
                 method=description["method"],
                 backbone=load_tensors(parts["backbone"]),
-                classes=tuple(SnapshotClass(**one) for one in description["classes"]),
+                classes=classes,
                 unaligned=Head.from_arrays({name: learner[name].numpy() for name in ("weight_CD", "bias_C")}),
                 aligned=Head.from_arrays(load_arrays(parts["head"])),
                 statistics=ClassStatistics.from_arrays(load_arrays(parts["statistics"])),
                 temperature=description["temperature"],
                 novelty=novelty,
                 kept={name.removeprefix(KEPT): tensor for name, tensor in learner.items() if name.startswith(KEPT)},
+                # Versions from before this was counted: as if every task had.
+                tuned_tasks=description.get("tuned_tasks", max((one.block for one in classes), default=0)),
             )
         except SnapshotError:
             raise

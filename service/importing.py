@@ -182,6 +182,7 @@ class _Description(BaseModel):
     classes: list[SnapshotClass]
     temperature: Annotated[float, Field(gt=0)]
     known_threshold: float | None
+    tuned_tasks: Annotated[int, Field(ge=0)] = 0
 
 
 def _check_description(description: dict[str, Any]) -> None:

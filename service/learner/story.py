@@ -71,7 +71,7 @@ class TaskRun:
         self._report.enter(Phase.FEATURES)
         lesson = self._lesson
         weights = lesson.base.snapshot.backbone
-        if learning.needs_tuning(lesson.block, lesson.plan.composition):
+        if learning.needs_tuning(lesson.base.snapshot, lesson.block, lesson.plan.composition):
             # A provisional version does not wait for other views.
             seen = Seen(self._features(weights, self._trained))
             self._publish_provisional(seen)
