@@ -7,7 +7,7 @@ images, and with the one that would have been best.
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.experiments import Setting, ours, paper
-from benchmarks.accuracy.heads import Reached, reached, runs
+from benchmarks.accuracy.heads import Reached, Run, reached, runs
 from model import paper as constants
 from model.aligners import ClosedFormAligner
 from model.alignment import block_norms
 from model.calibration import expected_calibration_error, fit_temperature, negative_log_likelihood, softmax
-from model.confidence import SAMPLES_ARE_EASIER
+from model.confidence import SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER
 from model.drift import RidgeDrift
-from model.novelty import SAMPLES
+from model.novelty import KNOWN_RATE, SAMPLES, fit_novelty
 
 Floats = NDArray[np.float32]
 
@@ -67,6 +67,31 @@ def judgements(after: Reached, seed: int) -> Iterator[tuple[str, Judgement]]:
             yield f"{name}, {title}", Judgement.of(test_NC, after.test_columns_N, temperature)
 
 
+def known_rates(after: Reached, seed: int) -> tuple[float, float]:
+    """Of test images called known where the threshold lets `KNOWN_RATE` of sampled features pass, and
+    `SAMPLED_KNOWN_RATE` of them.
+    """
+    sampled_ND, sampled_N = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
+    rules = (
+        fit_novelty(after.statistics, sampled_ND, sampled_N, rate=rate) for rate in (KNOWN_RATE, SAMPLED_KNOWN_RATE)
+    )
+    usual, ours = (float(rule.known(after.test_ND).mean()) for rule in rules)
+    return usual, ours
+
+
+def _known_table(found: Iterable[Run]) -> list[str]:
+    lines = [
+        f"| run | known images, threshold at {KNOWN_RATE:.0%} of samples | at {SAMPLED_KNOWN_RATE:.0%} (single tasks) |",
+        "| --- | --- | --- |",
+    ]
+    for run in found:
+        rates = [known_rates(after, run.seed) for after in reached(run, SETTINGS["ours"])]
+        usual, ours = np.mean(rates, axis=0)
+        lowest, highest = np.min(rates, axis=0)[1], np.max(rates, axis=0)[1]
+        lines.append(f"| {run.name}, seed {run.seed} | {usual:.1%} | {ours:.1%} ({lowest:.1%} to {highest:.1%}) |")
+    return lines
+
+
 def _scores(after: Reached, features_ND: Floats, normalised: bool) -> Floats:
     logits_NC = after.head.logits(features_ND)
     if not normalised:
@@ -81,7 +106,8 @@ def _scores(after: Reached, features_ND: Floats, normalised: bool) -> Floats:
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
 def main(folders: tuple[Path, ...], out: Path | None) -> None:
-    """Calibration error and likelihood of each way of scoring, means over the tasks of each run."""
+    """Calibration error and likelihood of each way of scoring, means over the tasks of each run; and how many
+    images count as known."""
     lines = [
         "# Scores on runs of stage 1",
         "",
@@ -104,6 +130,7 @@ def main(folders: tuple[Path, ...], out: Path | None) -> None:
                     f"| {run.name}, seed {run.seed} | {title} | {name} |"
                     f" {temperature:.2f} | {100 * error:.1f} | {likelihood:.2f} |"
                 )
+    lines += ["", *_known_table(run for folder in folders for run in runs(folder))]
     text = "\n".join([*lines, ""])
     click.echo(text)
     if out is not None:

@@ -16,7 +16,7 @@ from model.backbone import PixelBackbone, build, extract_features
 from model.block import Block, lay_out, starting_head
 from model.calibration import fit_temperature
 from model.closed_form import linear_discriminant
-from model.confidence import SAMPLES_ARE_EASIER, HeldOut, calibrated
+from model.confidence import SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER, HeldOut, calibrated
 from model.continual import restarted
 from model.drift import RidgeDrift
 from model.learning import (
@@ -348,6 +348,7 @@ def test_with_too_few_held_out_images_the_statistics_are_sampled(two_tasks: Lear
     sampled_ND, columns_N = version.statistics.sample(SAMPLES, np.random.default_rng(0), paper.RIDGE)
     fitted = fit_temperature(version.aligned.logits(sampled_ND), columns_N)
     assert version.temperature == pytest.approx(SAMPLES_ARE_EASIER * fitted)
+    assert version.novelty.known(sampled_ND).mean() == pytest.approx(SAMPLED_KNOWN_RATE, abs=0.005)
 
 
 def test_versions_with_another_head_lose_their_rule(two_tasks: Learner) -> None:
