@@ -81,7 +81,7 @@ def known_rates(after: Reached, seed: int) -> tuple[float, float]:
 
 def _known_table(found: Iterable[Run]) -> list[str]:
     lines = [
-        f"| run | known images, threshold at {KNOWN_RATE:.0%} of samples | at {SAMPLED_KNOWN_RATE:.0%} (single tasks) |",
+        f"| run | known, threshold at {KNOWN_RATE:.0%} of samples | at {SAMPLED_KNOWN_RATE:.0%} (single tasks) |",
         "| --- | --- | --- |",
     ]
     for run in found:
