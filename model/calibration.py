@@ -34,17 +34,31 @@ def negative_log_likelihood(logits_NC: Floats, columns_N: Ints, temperature: flo
     return float(-log_probability_NC[np.arange(len(columns_N)), columns_N].mean())
 
 
-def fit_temperature(logits_NC: Floats, columns_N: Ints) -> float:
-    """The temperature of least negative log-likelihood; 1.0 without images or with a single class."""
+def fit_temperature(logits_NC: Floats, columns_N: Ints, images: int | None = None) -> float:
+    """The temperature of least negative log-likelihood, one more image than the `images` that there were (None: one a
+    row) being of any other class.
+
+    After N images without a mistake the next is wrong with a chance of 1/(N + 2) (the rule of succession); without it a
+    head that makes no mistake would be sure of whatever it answers. 1.0 without images or with a single class.
+    """
     if len(columns_N) == 0 or logits_NC.shape[1] < 2:
         return 1.0
+    wrong = 1 / ((len(columns_N) if images is None else images) + 2)
     found = minimize_scalar(
-        lambda log_t: negative_log_likelihood(logits_NC, columns_N, float(np.exp(log_t))),
+        lambda log_t: _smoothed_likelihood(logits_NC, columns_N, float(np.exp(log_t)), wrong),
         bounds=LOG_TEMPERATURE_BOUNDS,
         method="bounded",
         options={"xatol": 1e-4},
     )
     return float(np.exp(found.x))
+
+
+def _smoothed_likelihood(logits_NC: Floats, columns_N: Ints, temperature: float, wrong: float) -> float:
+    """Mean negative log-likelihood where the right class has 1 − `wrong`, and the others share the rest."""
+    log_probability_NC = log_softmax(logits_NC / temperature)
+    right_N = log_probability_NC[np.arange(len(columns_N)), columns_N]
+    others_N = (log_probability_NC.sum(axis=1) - right_N) / (logits_NC.shape[1] - 1)
+    return float(-((1 - wrong) * right_N + wrong * others_N).mean())
 
 
 def expected_calibration_error(probabilities_NC: Floats, columns_N: Ints, bins: int = 15) -> float | None:

@@ -49,15 +49,22 @@ directions in which they only seem to be narrow. Chosen on validation images: `b
 """
 
 
+def oracle_part(mean_variance: float, energy: float, freedom: int, dimension: int) -> float:
+    """ρ of oracle approximating shrinkage (Chen et al. 2010), for S of this trace/D and this mean of squared entries.
+
+    `freedom` is the number of independent deviations that S was made of.
+    """
+    excess = (freedom + 1) * (energy - mean_variance**2 / dimension)
+    return 1.0 if excess <= 0 else min(1.0, (energy + mean_variance**2) / excess)
+
+
 def oracle_shrunk(covariance_DD: Doubles, freedom: int) -> Doubles:
-    """(1−ρ)·S + ρ·(trace S/D)·I with ρ by oracle approximating shrinkage (Chen et al. 2010); never singular.
+    """(1−ρ)·S + ρ·(trace S/D)·I with ρ by oracle approximating shrinkage; never singular.
 
     `freedom` is the number of independent deviations that S was made of.
     """
     dimension = len(covariance_DD)
     mean_variance = float(np.trace(covariance_DD)) / dimension
-    energy = float((covariance_DD**2).mean())
-    excess = (freedom + 1) * (energy - mean_variance**2 / dimension)
-    part = 1.0 if excess <= 0 else min(1.0, (energy + mean_variance**2) / excess)
+    part = oracle_part(mean_variance, float((covariance_DD**2).mean()), freedom, dimension)
     floor = max(mean_variance * part, mean_variance * 1e-6, SMALLEST_FLOOR)
     return np.asarray((1 - part) * covariance_DD + floor * np.eye(dimension))

@@ -2,8 +2,7 @@
 
 Method.md 7, 9: alignment divides logits by n̄·τ. Served so as well, no decision changes, but every image gets a scale
 of its own. Each way of scoring is judged on the images that the features were kept for, as the mean over tasks: as it
-is, with a temperature fitted on features sampled from the class statistics, with that of a server that has no held-out
-images, and with the one that would have been best.
+is, at temperatures that a server without held-out images can fit, and at the one that would have been best.
 """
 
 import shlex
@@ -24,6 +23,7 @@ from model.calibration import expected_calibration_error, fit_temperature, negat
 from model.confidence import SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER
 from model.drift import RidgeDrift
 from model.novelty import KNOWN_RATE, SAMPLES, fit_novelty
+from model.predictive import sample_new_images
 
 Floats = NDArray[np.float32]
 
@@ -54,15 +54,21 @@ class Judgement:
 
 def judgements(after: Reached, seed: int) -> Iterator[tuple[str, Judgement]]:
     """Each way of scoring by name."""
-    sampled_ND, sampled_N = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
+    images = int(after.statistics.count_C.sum())
+    drawn = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
+    spread = sample_new_images(after.statistics, SAMPLES, np.random.default_rng(seed))
     for name, normalised in (("logits", False), ("logits / (n̄·τ)", True)):
-        test_NC, sampled_NC = (_scores(after, one, normalised) for one in (after.test_ND, sampled_ND))
-        fitted, best = fit_temperature(sampled_NC, sampled_N), fit_temperature(test_NC, after.test_columns_N)
+        test_NC = _scores(after, after.test_ND, normalised)
+        fitted, wider = (
+            fit_temperature(_scores(after, features_ND, normalised), columns_N, images)
+            for features_ND, columns_N in (drawn, spread)
+        )
         for title, temperature in (
             ("as they are", 1.0),
-            ("fitted on sampled features", fitted),
-            (f"that times {SAMPLES_ARE_EASIER}", fitted * SAMPLES_ARE_EASIER),
-            ("best on the test images", best),
+            ("fitted on samples of the Gaussians", fitted),
+            ("fitted on samples of new images", wider),
+            (f"that times {SAMPLES_ARE_EASIER}", wider * SAMPLES_ARE_EASIER),
+            ("best on the test images", fit_temperature(test_NC, after.test_columns_N)),
         ):
             yield f"{name}, {title}", Judgement.of(test_NC, after.test_columns_N, temperature)
 

@@ -34,6 +34,16 @@ def test_no_other_temperature_has_less_loss() -> None:
     assert all(negative_log_likelihood(logits_NC, columns_N, best * f) > least for f in (0.8, 0.95, 1.05, 1.25))
 
 
+@pytest.mark.parametrize("images", [20, 2_000])
+def test_a_head_without_a_mistake_is_as_sure_as_so_many_images_allow(images: int) -> None:
+    columns_N = np.arange(images) % 3
+    logits_NC = 5.0 * np.eye(3)[columns_N]
+    confidence = softmax(logits_NC / fit_temperature(logits_NC, columns_N)).max()
+    assert confidence == pytest.approx(1 - 1 / (images + 2), abs=0.1 / images)
+    told = softmax(logits_NC / fit_temperature(logits_NC, columns_N, 50)).max()
+    assert told == pytest.approx(1 - 1 / 52, abs=0.002)
+
+
 def test_nothing_to_fit_on_leaves_the_scores_alone() -> None:
     assert fit_temperature(np.zeros((0, 3), np.float32), np.zeros(0, np.int64)) == 1.0
     assert fit_temperature(np.ones((5, 1), np.float32), np.zeros(5, np.int64)) == 1.0

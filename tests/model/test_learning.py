@@ -33,6 +33,7 @@ from model.learning import (
 from model.method import Method
 from model.methods import METHODS, method_named
 from model.novelty import SAMPLES
+from model.predictive import sample_new_images
 from model.preprocess import evaluation_view
 from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot
@@ -345,9 +346,11 @@ def test_with_too_few_held_out_images_the_statistics_are_sampled(two_tasks: Lear
     assert 0 < version.temperature < 1_000 and version.novelty is not None
     assert (report.calibration_error is None) is (per_class == 0)
     assert calibrated(two_tasks.version, few, seed=0)[1] == report
-    sampled_ND, columns_N = version.statistics.sample(SAMPLES, np.random.default_rng(0), paper.RIDGE)
-    fitted = fit_temperature(version.aligned.logits(sampled_ND), columns_N)
+    new_ND, columns_N = sample_new_images(version.statistics, SAMPLES, np.random.default_rng(0))
+    images = int(version.statistics.count_C.sum())
+    fitted = fit_temperature(version.aligned.logits(new_ND), columns_N, images)
     assert version.temperature == pytest.approx(SAMPLES_ARE_EASIER * fitted)
+    sampled_ND, _ = version.statistics.sample(SAMPLES, np.random.default_rng(0), paper.RIDGE)
     assert version.novelty.known(sampled_ND).mean() == pytest.approx(SAMPLED_KNOWN_RATE, abs=0.005)
 
 
