@@ -54,23 +54,23 @@ class Judgement:
 
 def judgements(after: Reached, seed: int) -> Iterator[tuple[str, Judgement]]:
     """Each way of scoring by name."""
-    images = int(after.statistics.count_C.sum())
-    drawn = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
-    spread = sample_new_images(after.statistics, SAMPLES, np.random.default_rng(seed))
-    for name, normalised in (("logits", False), ("logits / (n̄·τ)", True)):
-        test_NC = _scores(after, after.test_ND, normalised)
-        fitted, wider = (
-            fit_temperature(_scores(after, features_ND, normalised), columns_N, images)
-            for features_ND, columns_N in (drawn, spread)
-        )
-        for title, temperature in (
-            ("as they are", 1.0),
-            ("fitted on samples of the Gaussians", fitted),
-            ("fitted on samples of new images", wider),
-            (f"that times {SAMPLES_ARE_EASIER}", wider * SAMPLES_ARE_EASIER),
-            ("best on the test images", fit_temperature(test_NC, after.test_columns_N)),
-        ):
-            yield f"{name}, {title}", Judgement.of(test_NC, after.test_columns_N, temperature)
+    truth_N, statistics = after.test_columns_N, after.statistics
+    images = int(statistics.count_C.sum())
+    plain_NC, normalised_NC = (_scores(after, after.test_ND, normalised) for normalised in (False, True))
+    drawn_ND, drawn_N = statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
+    wider_ND, wider_N = sample_new_images(statistics, SAMPLES, np.random.default_rng(seed))
+    drawn, wider = (
+        fit_temperature(after.head.logits(features_ND), columns_N, images)
+        for features_ND, columns_N in ((drawn_ND, drawn_N), (wider_ND, wider_N))
+    )
+    yield "as they are", Judgement.of(plain_NC, truth_N, 1.0)
+    yield "fitted on samples of the Gaussians", Judgement.of(plain_NC, truth_N, drawn)
+    yield "fitted on samples of new images", Judgement.of(plain_NC, truth_N, wider)
+    yield f"that times {SAMPLES_ARE_EASIER}", Judgement.of(plain_NC, truth_N, wider * SAMPLES_ARE_EASIER)
+    yield "best on the test images", Judgement.of(plain_NC, truth_N, fit_temperature(plain_NC, truth_N))
+    yield "over n̄·τ", Judgement.of(normalised_NC, truth_N, 1.0)
+    best = fit_temperature(normalised_NC, truth_N)
+    yield "over n̄·τ, best on the test images", Judgement.of(normalised_NC, truth_N, best)
 
 
 def known_rates(after: Reached, seed: int) -> tuple[float, float]:
