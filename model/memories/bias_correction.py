@@ -133,10 +133,15 @@ class BiasCorrection:
         return pool, held_out_rows(pool.columns_N, self.held_out, rng)
 
     def _corrected(self, held: Album, end: TaskEnd) -> Correction:
+        """α and β by the held-out images; 1 and 0 where only old or only new classes have some.
+
+        Such a part says nothing of how much either side is favoured: its optimum would ban the side that is missing.
+        """
         correction = Correction.of({}, end.start.block.class_count)
-        if not len(held):
-            return correction
         new_columns = end.start.block.columns_B
+        is_new_N = np.isin(held.columns_N, new_columns)
+        if is_new_N.all() or not is_new_N.any():
+            return correction
         logits_NC = end.head.logits(_features(held, end))
         alpha, beta = fitted_bias(logits_NC, held.columns_N, new_columns, self.prior)
         correction.alpha_C[new_columns], correction.beta_C[new_columns] = alpha, beta

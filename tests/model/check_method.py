@@ -48,8 +48,10 @@ class Lineage:
     def version(self) -> Snapshot:
         return self.root if self.last is None else self.last.snapshot
 
-    def learn(self, classes: list[int], *, resume: TuningState | None = None, told: Told | None = None) -> Snapshot:
-        pictures, labels = made(classes, EACH, seed=len(self.seen))
+    def learn(
+        self, classes: list[int], each: int = EACH, *, resume: TuningState | None = None, told: Told | None = None
+    ) -> Snapshot:
+        pictures, labels = made(classes, each, seed=len(self.seen))
         self.last = learn_task(
             self.version,
             Pictures(pictures, np.zeros(len(labels), np.int64)),

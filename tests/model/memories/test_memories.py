@@ -139,6 +139,14 @@ def test_bias_correction_serves_a_corrected_head_and_learns_on_from_the_uncorrec
     assert np.bincount(kept_columns(second)).tolist() == [6] * 5
 
 
+@pytest.mark.parametrize(("before", "now"), [(10, 1), (1, 10)])
+def test_nothing_is_corrected_where_one_side_has_no_held_out_image(before: int, now: int) -> None:
+    lineage = Lineage(Method(FullTuner(), METHODS["bic"].aligner, memory=BiasCorrection(), scope="seen"))
+    lineage.learn([0, 1, 2, 3], before)
+    kept = slot(lineage.learn([4, 5], now).kept, "memory")
+    assert kept["alpha_C"].tolist() == [1.0] * 6 and kept["beta_C"].tolist() == [0.0] * 6
+
+
 @pytest.fixture(scope="module")
 def forgetful() -> float:
     """Accuracy on the first task after a second one, trained over all classes seen without any memory."""
