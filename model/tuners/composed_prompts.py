@@ -74,7 +74,7 @@ class ComposedPromptTuner:
         return Apart({name: tensor for name, tensor in state.items() if name not in kept}, kept)
 
     def _present(self, backbone: PixelBackbone) -> tuple[int, ...]:
-        depth = len(insertion.blocks(backbone, "prefix tuning"))
+        depth = len(insertion.class_token_blocks(backbone, "prefix tuning"))
         return tuple(block for block in self.blocks if block < depth)
 
     def _attach(self, backbone: PixelBackbone) -> None:

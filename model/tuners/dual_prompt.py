@@ -53,7 +53,7 @@ class DualPromptTuner:
 
     def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
         """A new expert and its key, and the general prompt where there is none: these move, and nothing else."""
-        depth, width = len(insertion.blocks(backbone, "prefix tuning")), backbone.feature_dim
+        depth, width = len(insertion.class_token_blocks(backbone, "prefix tuning")), backbone.feature_dim
         general, expert = (sum(block < depth for block in wanted) for wanted in self._wanted)
         number = len(_experts(backbone)) + 1
         fresh = {
@@ -88,7 +88,7 @@ class DualPromptTuner:
         return self.general_blocks, self.expert_blocks
 
     def _put(self, backbone: PixelBackbone, tensors: Tensors) -> None:
-        depth = len(insertion.blocks(backbone, "prefix tuning"))
+        depth = len(insertion.class_token_blocks(backbone, "prefix tuning"))
         insertion.insert(backbone, tensors)
         experts = Experts(*(tuple(block for block in wanted if block < depth) for wanted in self._wanted))
         backbone.network.prefixes = experts

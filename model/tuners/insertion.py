@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from model.backbone import PixelBackbone
@@ -70,6 +71,21 @@ def blocks(backbone: PixelBackbone, tuner: str) -> list[tuple[str, nn.Module]]:
         )
     found: Any = backbone.network.blocks
     return [(f"network.blocks.{number}", block) for number, block in enumerate(found)]
+
+
+def class_token_blocks(backbone: PixelBackbone, tuner: str) -> list[tuple[str, nn.Module]]:
+    """The blocks of a network whose feature is its class token's, from the first block to the last one.
+
+    That is timm's plain `VisionTransformer` pooled by token. Raises UnfitBackbone for another network: where patches
+    are pooled the first token is an image patch, and relatives join the class token late or use its attention
+    otherwise.
+    """
+    found, network = blocks(backbone, tuner), backbone.network
+    if type(network) is not VisionTransformer or network.global_pool != "token" or network.cls_token is None:
+        raise UnfitBackbone(
+            f"{tuner} needs a vision transformer whose feature is its class token's, which {backbone.spec.name} is not"
+        )
+    return found
 
 
 def uniform(shape: tuple[int, ...], reach: float, seed: int, place: int) -> Tensor:

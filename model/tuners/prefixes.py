@@ -21,7 +21,7 @@ class Chooser(Protocol):
 
 def attach(backbone: PixelBackbone, chooser: Chooser, numbers: Sequence[int]) -> None:
     """Lets the blocks of these numbers attend to what the chooser lays out."""
-    parts = [block for _, block in insertion.blocks(backbone, "prefix tuning")]
+    parts = [block for _, block in insertion.class_token_blocks(backbone, "prefix tuning")]
     prefixes = Prefixes(chooser)
     parts[0].register_forward_pre_hook(partial(_asked_first, prefixes, backbone.network))
     for number in numbers:

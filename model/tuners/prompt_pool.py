@@ -72,7 +72,7 @@ class PromptPoolTuner:
         return insertion.removed(backbone, (KEYS, PROMPTS))
 
     def _put(self, backbone: PixelBackbone, tensors: Tensors) -> None:
-        parts = [block for _, block in insertion.blocks(backbone, "a prompt pool")]
+        parts = [block for _, block in insertion.class_token_blocks(backbone, "a prompt pool")]
         insertion.insert(backbone, tensors)
         choice = Choice(self.chosen)
         backbone.network.prompt_choice = choice

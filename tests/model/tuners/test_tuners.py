@@ -12,9 +12,12 @@ from model.method import Tuner
 from model.spec import BackboneSpec
 from model.tuners import (
     AdapterTuner,
+    ComposedPromptTuner,
+    DualPromptTuner,
     HybridTuner,
     LoraTuner,
     PartialTuner,
+    PromptPoolTuner,
     PromptTuner,
     ScaleShiftTuner,
 )
@@ -221,6 +224,33 @@ def test_prompts_are_tokens_that_the_image_attends_to() -> None:
 def test_a_network_without_such_layers_is_refused_by_name(tuner: Tuner) -> None:
     with pytest.raises(UnfitBackbone, match="test_efficientnet"):
         tuner.begin(network("test_efficientnet"), 1, 0)
+
+
+@pytest.mark.parametrize("name", ["test_vit2", "test_vit3", "test_vit_relpos", "cait_xxs24_224"])
+@pytest.mark.parametrize(
+    "tuner", [PromptPoolTuner(), DualPromptTuner(), ComposedPromptTuner()], ids=lambda tuner: type(tuner).__name__
+)
+def test_what_asks_the_class_token_refuses_features_that_are_not_its(tuner: Tuner, name: str) -> None:
+    """Pooled by mean, by attention, and a class token that comes in behind the blocks."""
+    size = 224 if name.startswith("cait") else 32
+    with torch.device("meta"):
+        unfit = build(BackboneSpec(name, size, (0.5,) * 3, (0.5,) * 3))
+    with pytest.raises(UnfitBackbone, match=f"feature is its class token's, which {name} is not"):
+        tuner.begin(unfit, 1, 0)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("name", ["test_vit2", "test_vit3"])
+def test_prompts_are_gone_before_whatever_is_pooled(name: str, deep: bool) -> None:
+    """The same patches reach the pooling as without prompts, and have seen them."""
+    backbone, plain, tuner = network(name), network(name), PromptTuner(count=3, deep=deep)
+    tuner.begin(backbone, 1, 0)
+    for label, parameter in (*backbone.named_parameters(), *plain.named_parameters()):
+        if label.endswith("gamma"):  # layers that begin with next to no weight hide what they attend to
+            nn.init.ones_(parameter)
+    images = (pixels().float() / 255 - 0.5).permute(0, 3, 1, 2)
+    pooled_BND, plain_BND = (one.network.forward_features(images) for one in (backbone, plain))
+    assert pooled_BND.shape == plain_BND.shape and not torch.allclose(pooled_BND, plain_BND, atol=1e-5)
 
 
 def test_biases_and_norms_move_in_a_convolutional_net_too() -> None:
