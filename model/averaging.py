@@ -1,4 +1,7 @@
-"""Weights averaged over tasks: what a task changed is taken back in part (CoMA, CoFiMA)."""
+"""Weights averaged over tasks: what a task changed is taken back in part (CoMA, CoFiMA).
+
+Each parameter for itself, so that it is for tuners whose parameters are weights that go on from task to task.
+"""
 
 from dataclasses import dataclass
 

@@ -128,8 +128,8 @@ has it; `warm`: begun from the linear discriminant, after the first task too, ea
 covariance by how few its images are for the dimension), statistics carried along (`drift`) and made of two views of
 each image (`views`), drift maps fitted on images turned upside down too (`turned`), half the backbone's rates after the
 first task (`slower`), weights averaged over tasks, half
-and half (`averaging`) or by how much each task's loss depends on them (`cofima`), at three times the backbone's rate,
-and 2,000 random projections instead of 10,000."""
+and half (`averaging`) or by how much each task's loss depends on them (`cofima`), at three times the rate where the
+whole backbone moves, and 2,000 random projections instead of 10,000."""
 
 LATER_PACE = 0.5
 """Of `+slower` (chosen on validation images)."""
@@ -138,8 +138,25 @@ AVERAGING_SCALE = 3.0
 """Half of each step is taken back, so that the whole backbone may take larger ones (chosen on validation images)."""
 
 
+NOT_AVERAGED: dict[type[Tuner], str] = {
+    FrozenTuner: "a backbone that stands still has nothing to be averaged",
+    LoraTuner: "the mean of low-rank pairs, factor by factor, is not that of the weights that they make",
+    HybridTuner: "the mean of low-rank pairs, factor by factor, is not that of the weights that they make",
+    ScaleShiftTuner: "scales and shifts that are each task's own have nothing to be averaged with",
+    ComposedPromptTuner: "components that are each task's own have nothing to be averaged with",
+    SubSpaceTuner: "adapters that are each task's own have nothing to be averaged with",
+}
+"""Why weights of these tuners cannot be averaged over tasks, parameter by parameter."""
+
+
 def _bolder(tuner: Tuner) -> Tuner:
+    if isinstance(tuner, FirstTaskTuner):
+        return replace(tuner, tuner=_bolder(tuner.tuner))
     return replace(tuner, scale=AVERAGING_SCALE) if isinstance(tuner, FullTuner) else tuner
+
+
+def _inner(tuner: Tuner) -> Tuner:
+    return tuner.tuner if isinstance(tuner, FirstTaskTuner) else tuner
 
 
 DEFAULT = "slca+drift+warm+views"
@@ -162,16 +179,21 @@ def _projected(method: Method, size: int) -> Method:
 
 
 def _check_spaces(name: str, method: Method) -> None:
-    tuner = method.tuner.tuner if isinstance(method.tuner, FirstTaskTuner) else method.tuner
-    if not isinstance(tuner, SubSpaceTuner):
-        return
-    if not isinstance(method.aligner, SubSpaceAligner):
+    if isinstance(_inner(method.tuner), SubSpaceTuner) and not isinstance(method.aligner, SubSpaceAligner):
         raise UnknownMethod(
             f"{name!r}: features of many sub-spaces are told apart by prototypes alone, by no other head"
         )
 
-    if method.averaging is not None:
-        raise UnknownMethod(f"{name!r}: adapters that are each task's own have nothing to be averaged with")
+
+def _check_averaging(name: str, method: Method) -> None:
+    if method.averaging is None:
+        return
+    reason = NOT_AVERAGED.get(type(_inner(method.tuner)))
+    if reason is not None:
+        raise UnknownMethod(f"{name!r}: {reason}")
+    moves_once = method.joint or method.restarts or isinstance(method.tuner, FirstTaskTuner)
+    if moves_once and isinstance(method.averaging, FisherAveraging):
+        raise UnknownMethod(f"{name!r}: no second task goes on from a first one's weights, to be averaged with them")
 
 
 def method_named(name: str) -> Method:
@@ -183,6 +205,7 @@ def method_named(name: str) -> Method:
             for part in parts[length:]:
                 found = MODIFIERS[part](found)
             _check_spaces(name, found)
+            _check_averaging(name, found)
             return found
     raise UnknownMethod(
         f"there is no method {name!r}: it is one of {', '.join(METHODS)}, each with any of "

@@ -1,5 +1,7 @@
 """CoFiMA: each weight lies between its old and its new value, nearer to that which its task depends on more."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from model.averaging import FisherAveraging
 from model.method import Method
 from model.methods import METHODS, UnknownMethod, method_named
 from model.tuners import FrozenTuner, FullTuner
-from tests.model.check_method import Lineage
+from tests.model.check_method import PLAN, Lineage
 
 NAME = "network.blocks.0.attn.qkv.weight"
 
@@ -50,5 +52,57 @@ def test_it_is_a_modifier_at_the_rate_of_even_averaging() -> None:
     method = method_named("slca+drift+cofima")
     assert method.averaging == FisherAveraging(0.5, 1e-4) and method.tuner == FullTuner(scale=3.0)
     assert method.aligner == METHODS["slca"].aligner and method.refusals() == []
-    with pytest.raises(UnknownMethod, match="nothing to be averaged"):
-        method_named("ease+cofima")
+
+
+ALLOWED = {
+    "averaging": (
+        "sl",
+        "bitfit",
+        "adapter",
+        "vpt_shallow",
+        "vpt_deep",
+        "l2p",
+        "dualprompt",
+        "fsa+ncm",
+        "gdumb",
+        "joint",
+    ),
+    "cofima": ("sl", "bitfit", "adapter", "vpt_shallow", "vpt_deep", "l2p", "dualprompt"),
+}
+
+
+@pytest.mark.parametrize("name", [f"{name}+{modifier}" for modifier, names in ALLOWED.items() for name in names])
+def test_averaging_changes_what_a_method_makes(name: str) -> None:
+    method = method_named(name)
+    lineages = [Lineage(one, replace(PLAN, epochs=1)) for one in (method, replace(method, averaging=None))]
+    averaged, plain = ([lineage.learn(classes, 4) for classes in ([0, 1], [2, 3])][1] for lineage in lineages)
+    weights = [
+        {**version.backbone, **{key: value for key, value in version.kept.items() if key.startswith("tuner/")}}
+        for version in (averaged, plain)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert any(not torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
+
+
+@pytest.mark.parametrize("modifier", ALLOWED)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("frozen", "stands still"),
+        ("lora", "not that of the weights"),
+        ("slca++", "not that of the weights"),
+        ("ssf", "scales and shifts that are each task's own"),
+        ("coda_prompt", "components that are each task's own"),
+        ("ease", "nothing to be averaged"),
+        ("aper", "nothing to be averaged"),
+    ],
+)
+def test_what_is_no_weight_that_goes_on_is_not_averaged(name: str, reason: str, modifier: str) -> None:
+    with pytest.raises(UnknownMethod, match=reason):
+        method_named(f"{name}+{modifier}")
+
+
+@pytest.mark.parametrize("name", ["ranpac", "fsa+lda", "gdumb", "joint"])
+def test_importances_need_a_second_task_that_goes_on(name: str) -> None:
+    with pytest.raises(UnknownMethod, match="no second task"):
+        method_named(f"{name}+cofima")

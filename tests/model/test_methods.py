@@ -11,7 +11,7 @@ from model.drift import IDENTITY, RidgeDrift, RidgeMap
 from model.method import Method
 from model.methods import METHODS, UnknownMethod, method_named
 from model.spec import BackboneSpec
-from model.tuners import FrozenTuner, FullTuner
+from model.tuners import FirstTaskTuner, FrozenTuner, FullTuner
 from model.tuning import TuningPlan
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
@@ -58,7 +58,7 @@ def test_modifiers_add_to_any_method() -> None:
     assert method_named("sl+lda+averaging").aligner == METHODS["sl+lda"].aligner
     averaged = method_named("slca+averaging")
     assert averaged.averaging == EvenAveraging(0.5) and averaged.tuner == FullTuner(scale=3.0)
-    assert method_named("frozen+averaging").tuner == FrozenTuner()
+    assert method_named("ranpac+averaging").tuner == FirstTaskTuner(FullTuner(scale=3.0))
     for name in ("", "slca+", "best", "drift", "slca+best"):
         with pytest.raises(UnknownMethod, match="slca"):
             method_named(name)
