@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from everclass.bench.chain import Chain, Extras, Listener
+from everclass.bench.course import Course
+from everclass.bench.inputs import inputs_of, same_inputs
 from everclass.bench.progress import ProgressFolder
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
@@ -21,36 +23,50 @@ ListenerOf = Callable[[str, int, int], Listener]
 def compare(request: BenchRequest, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Path:
     """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report; the path of its page.
 
-    A run that was stopped goes on at its last finished epoch. Raises ProtocolError, UnknownMethod, WeightsError.
+    A run that was stopped goes on at its last finished epoch. Raises ProtocolError, UnknownMethod, WeightsError and
+    OSError.
     """
     training = request.training()
     dataset = read_dataset(request.protocol, request.data, request.part)
     weights = load_pretrained(training.spec, request.weights)
     lines = out / "results.jsonl"
     shared = training.describe() | request.describe()
+    inputs = inputs_of(dataset, training.spec, request.weights)
     for seed in request.seeds:
         course = request.course(dataset, seed)
         for methods in request.chains():
             described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
-            done = _done(read(lines), seed, described, extras)
+            alike = [one for one in read(lines) if _alike(one, course, inputs)]
+            done = _done(alike, described, extras)
             waiting = {name: method for name, method in methods.items() if name not in done}
             if not waiting:
                 continue
-            identity = {"seed": seed, "measures": list(extras.measures), **{name: described[name] for name in waiting}}
+            identity = {
+                "protocol": request.protocol,
+                "seed": seed,
+                "inputs": inputs,
+                "measures": list(extras.measures),
+                "methods": {name: described[name] for name in waiting},
+            }
             folder = ProgressFolder(out / "unfinished", identity)
             listener = listener_of(" ".join(waiting), seed, len(course.lessons))
             for name, result in Chain(waiting, course, training, weights, folder, listener, extras).run().items():
-                append(lines, replace(result, configuration=described[name]))
+                append(lines, replace(result, configuration=described[name], inputs=inputs))
             folder.remove()
     return write_report(read(lines), out, command)
 
 
-def _done(results: Sequence[Result], seed: int, described: Mapping[str, Any], extras: Extras) -> set[str]:
-    """The methods that have a line of this seed and their configuration, with every measure that is asked for."""
+def _alike(one: Result, course: Course, inputs: Mapping[str, Any]) -> bool:
+    """Whether it is of this protocol and seed, and of no other weights or images as far as it says."""
+    return (one.protocol, one.seed) == (course.protocol, course.seed) and same_inputs(one.inputs, inputs)
+
+
+def _done(results: Sequence[Result], described: Mapping[str, Any], extras: Extras) -> set[str]:
+    """The methods that have a line of their configuration, with every measure that is asked for."""
     return {
         one.method
         for one in results
-        if one.seed == seed and one.configuration == described.get(one.method) and one.measured >= set(extras.measures)
+        if one.configuration == described.get(one.method) and one.measured >= set(extras.measures)
     }
 
 

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from everclass.bench.inputs import same_inputs
+
 MEASURING = "measures"
 """The phase in which a run is measured beside its own answers: no part of a method's time or memory."""
 
@@ -24,6 +26,8 @@ class Result:
     so far. `task_mean` is the mean over tasks of the last row. `calibration_error` and `novelty_auroc` are those after
     each task, None where there was nothing to measure. `probe` and `oracle` are accuracies after each task, of a joint
     linear probe and of statistics made anew (`everclass/bench/measures.py`); empty where they were not asked for.
+    `inputs` says what the run was made from and asked for beside its configuration (`everclass/bench/inputs.py`); empty
+    in lines of older code.
     """
 
     method: str
@@ -49,6 +53,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=lambda: installed())
     finished_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     oracle: list[float | None] = field(default_factory=list)
+    inputs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def measured(self) -> frozenset[str]:
@@ -104,11 +109,21 @@ def read(path: Path) -> list[Result]:
 
 
 def newest(results: Sequence[Result]) -> list[Result]:
-    """The last line of each run, in the order in which they were first seen."""
-    found: dict[tuple[str, str, int, str], Result] = {}
+    """The last line of each run, in the order in which they were first seen.
+
+    Runs with other weights or images are other runs, unless one of them does not say what its were.
+    """
+    found: list[Result] = []
+    places: dict[tuple[str, str, int, str], list[int]] = {}
     for result in results:
-        found[result.key] = result
-    return list(found.values())
+        mine = places.setdefault(result.key, [])
+        place = next((one for one in mine if same_inputs(found[one].inputs, result.inputs)), None)
+        if place is None:
+            mine.append(len(found))
+            found.append(result)
+        else:
+            found[place] = result
+    return found
 
 
 def _parsed(path: Path, number: int, line: str) -> Result:

@@ -4,36 +4,62 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from everclass.bench.inputs import IDENTITY
 from everclass.bench.results import Result
 
 FIRST = ("backbone.name", "weights", "evaluation")
 """Named before whatever else differs; what follows from an entry that is named already is not named."""
 
+DIGEST, SHOWN = "_digest", 8
+"""What the names of digests end in, and how much of one is shown."""
+
 
 def settings(results: Sequence[Result]) -> dict[str, str]:
-    """Each configuration (the last part of `Result.key`) of one protocol's runs, and what is its own about it.
+    """Each configuration of one protocol's runs, as `_keys` has it, and what is its own about it.
 
     As `weights dino.safetensors, backbone_lr 0.001`: as few entries as tell all of them apart, or nothing where there
     is only one. What only some configurations have is a protocol's change of single methods, and no other setting
-    unless it tells runs of one method apart.
+    unless it tells runs of one method apart. Other weights or images under the same names are named by the start of
+    their digest.
     """
-    entries = {result.key[3]: dict(_flat(result.configuration)) for result in results}
+    runs = _runs(results)
+    entries = dict(zip(_keys(runs), runs, strict=True))
     names = sorted(dict.fromkeys(name for flat in entries.values() for name in flat), key=_place)
     everywhere = [name for name in names if all(name in flat for flat in entries.values())]
     telling = _telling(everywhere, [("any", flat) for flat in entries.values()])
-    telling = _telling(names, [(result.method, entries[result.key[3]]) for result in results], telling)
+    telling = _telling(names, [(one.method, flat) for one, flat in zip(results, runs, strict=True)], telling)
     return {
-        key: ", ".join(f"{_last(name)} {_text(flat.get(name))}" for name in telling) for key, flat in entries.items()
+        key: ", ".join(f"{_last(name)} {_text(_short(name, flat.get(name)))}" for name in telling)
+        for key, flat in entries.items()
     }
 
 
 def by_setting(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
     """One protocol's runs by method and setting, in order of arrival."""
-    of_configuration = settings(results)
     groups: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.method, of_configuration[result.key[3]]), []).append(result)
+    for result, setting in zip(results, setting_of_each(results), strict=True):
+        groups.setdefault((result.method, setting), []).append(result)
     return groups
+
+
+def setting_of_each(results: Sequence[Result]) -> list[str]:
+    """The setting of each of one protocol's runs."""
+    of_key = settings(results)
+    return [of_key[key] for key in _keys(_runs(results))]
+
+
+def _runs(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The entries of each run. Digests count only where all runs have them: older lines say nothing of theirs."""
+    told = all(name in result.inputs for result in results for name in IDENTITY)
+    return [
+        dict(_flat(result.configuration))
+        | ({f"{name}{DIGEST}": result.inputs[name] for name in IDENTITY} if told else {})
+        for result in results
+    ]
+
+
+def _keys(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [json.dumps(flat, sort_keys=True) for flat in runs]
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -61,11 +87,15 @@ def _parts(runs: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str]) 
 
 
 def _place(name: str) -> int:
-    return FIRST.index(name) if name in FIRST else len(FIRST)
+    return FIRST.index(name) if name in FIRST else len(FIRST) + name.endswith(DIGEST)
 
 
 def _last(name: str) -> str:
     return "backbone" if name == "backbone.name" else name.rpartition(".")[2]
+
+
+def _short(name: str, value: Any) -> Any:
+    return value[:SHOWN] if name.endswith(DIGEST) and not value.startswith("hub ") else value
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from everclass.bench.report.figures import figure
 from everclass.bench.report.plots import _curves
 from everclass.bench.report.settings import settings
 from everclass.bench.report.tables import side_by_side
-from everclass.bench.results import Result
+from everclass.bench.results import Result, newest
 from tests.everclass.bench.test_results import some_result
 
 RESULTS = [
@@ -154,3 +154,23 @@ def test_the_table_for_people_has_a_row_for_each_method(tmp_path: Path) -> None:
 def test_nothing_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no results"):
         write_report([], tmp_path, "everclass bench")
+
+
+def test_other_weights_or_images_under_the_same_names_are_rows_of_their_own(tmp_path: Path) -> None:
+    def of(weights: str, data: str, **changes: object) -> Result:
+        return some_result(inputs={"weights": weights * 64, "data": data * 64}, **changes)
+
+    both = [of("a", "d"), of("b", "d")]
+    assert [row.setting for row in rows(newest(both))] == ["weights_digest aaaaaaaa", "weights_digest bbbbbbbb"]
+    assert [row.setting for row in rows(newest([*both, of("b", "e")]))][
+        -1
+    ] == "weights_digest bbbbbbbb, data_digest " + 8 * "e"
+    other = of("b", "d", configuration={"epochs": 8})
+    assert [row.setting for row in rows([both[0], other])] == ["epochs 4", "epochs 8"]
+    assert [row.setting for row in rows([of("a", "d"), some_result(seed=1996)])] == [""]
+
+
+def test_a_line_that_says_its_inputs_takes_the_place_of_an_older_one_that_does_not() -> None:
+    old, new = some_result(), some_result(inputs={"weights": "a", "data": "d"})
+    other = some_result(inputs={"weights": "b", "data": "d"})
+    assert newest([old, new, other, new]) == [new, other]

@@ -1,0 +1,91 @@
+"""What counts as done: the same protocol, images, weights and configuration, and all that was asked for."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from everclass.bench.chain import Extras, Listener
+from everclass.bench.comparison import compare
+from everclass.bench.inputs import data_digest
+from everclass.bench.request import BenchRequest
+from everclass.bench.results import Result, append, read
+from stream.protocols import Part, read_dataset
+from tests import tiny_weights
+from tests.stream.protocols import made
+
+NOTHING = Extras()
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> BenchRequest:
+    data = made.tree(tmp_path / "data", {f"class {number}": 5 for number in range(4)})
+    weights = tiny_weights.make("test_vit", tmp_path / "weights")
+    return BenchRequest(
+        "folder", data, ("ncm",), (1993,), "test_vit", weights, tasks=2, image_size=32, recipe="small", threads=1
+    )
+
+
+def lines(request: BenchRequest, out: Path, extras: Extras = NOTHING) -> list[Result]:
+    """All lines after one more comparison."""
+    compare(request, out, "everclass bench", lambda names, seed, tasks: Listener(), extras)
+    return read(out / "results.jsonl")
+
+
+def test_the_same_again_is_done_and_so_is_it_where_an_older_line_says_less(
+    wanted: BenchRequest, tmp_path: Path
+) -> None:
+    (line,) = lines(wanted, tmp_path / "out")
+    assert lines(wanted, tmp_path / "out") == [line]
+    append(tmp_path / "older" / "results.jsonl", replace(line, inputs={}))
+    assert len(lines(wanted, tmp_path / "older")) == 1
+
+
+def test_another_protocol_is_another_run(wanted: BenchRequest, tmp_path: Path) -> None:
+    lines(wanted, tmp_path / "out")
+    found = lines(replace(wanted, protocol="imagenet_r"), tmp_path / "out")
+    assert [line.protocol for line in found] == ["folder", "imagenet_r"]
+
+
+def test_other_images_are_another_run_and_a_row_of_their_own(wanted: BenchRequest, tmp_path: Path) -> None:
+    lines(wanted, tmp_path / "out")
+    other = made.tree(tmp_path / "other", {f"class {number}": 6 for number in range(4)})
+    assert len(lines(replace(wanted, data=other), tmp_path / "out")) == 2
+    assert (tmp_path / "out" / "table.md").read_text().count("| ncm | data_digest ") == 2
+
+
+def test_other_weights_of_the_same_name_are_another_run_and_a_row_of_their_own(
+    wanted: BenchRequest, tmp_path: Path
+) -> None:
+    (first,) = lines(wanted, tmp_path / "out")
+    other = tmp_path / "elsewhere" / "test_vit.safetensors"
+    other.parent.mkdir()
+    state = load_file(str(wanted.weights))
+    save_file({name: 2 * value if name == "cls_token" else value for name, value in state.items()}, other)
+    again = lines(replace(wanted, weights=other), tmp_path / "out")
+    assert len(again) == 2 and again[1].configuration == first.configuration
+    assert (tmp_path / "out" / "table.md").read_text().count("| ncm | weights_digest ") == 2
+
+
+def test_a_data_set_may_move_but_not_change(wanted: BenchRequest, tmp_path: Path) -> None:
+    def digest(folder: Path, part: Part | None = None) -> str:
+        return data_digest(read_dataset("folder", folder, part))
+
+    before = digest(wanted.data)
+    moved = shutil.copytree(wanted.data, tmp_path / "moved")
+    assert digest(moved) == before != digest(moved, Part(train_per_class=2))
+    with (moved / "class 1" / "000.jpg").open("ab") as file:
+        file.write(b"\0")
+    assert digest(moved) != before
+
+
+@pytest.mark.parametrize("write", [made.cifar_pickles, made.cifar_binary])
+def test_images_in_memory_are_told_apart_by_their_bytes(tmp_path: Path, write: object) -> None:
+    assert callable(write)
+    few, many = (read_dataset("cifar100", write(tmp_path / str(each), each)) for each in (4, 5))
+    again = read_dataset("cifar100", tmp_path / "4")
+    assert data_digest(few) == data_digest(again) != data_digest(many)
+    again.train.sources[0][0, 0, 0] ^= 1  # type: ignore[index]
+    assert data_digest(few) != data_digest(again)
