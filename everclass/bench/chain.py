@@ -51,6 +51,16 @@ class Extras:
     features: Path | None = None
     measures: tuple[Measure, ...] = ()
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """What a line must have figures of, as `Result.measured` names it."""
+        return frozenset(self.measures) | ({"unknown"} if self.unknown else set())
+
+
+def features_file(folder: Path, lead: str, seed: int, task: int) -> Path:
+    """Where the features of task number `task` (from 0) are kept; `lead` is the first method of the chain."""
+    return folder / f"{lead}-seed{seed}-task{task}.npz"
+
 
 LATER = 2
 """A task that is not the first."""
@@ -181,7 +191,7 @@ class Chain:
         others: dict[str, Any] = {f"{name}_old_ND": features_ND for name, features_ND in before.others.items()}
         others |= {f"{name}_new_ND": features_ND for name, features_ND in after.others.items()}
         np.savez(
-            folder / f"{self._lead}-seed{self._course.seed}-task{number}.npz",
+            features_file(folder, self._lead, self._course.seed, number),
             old_ND=before.features_ND,
             new_ND=after.features_ND,
             columns_N=tuned.block.image_columns_N,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from everclass.bench.chain import Chain, Extras, Listener
+from everclass.bench.chain import Chain, Extras, Listener, features_file
 from everclass.bench.course import Course
 from everclass.bench.inputs import inputs_of, same_inputs
 from everclass.bench.progress import ProgressFolder
@@ -37,7 +37,8 @@ def compare(request: BenchRequest, out: Path, command: str, listener_of: Listene
         for methods in request.chains():
             described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
             alike = [one for one in read(lines) if _alike(one, course, inputs)]
-            done = _done(alike, described, extras)
+            tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
+            done = _done(alike, described, extras, tasks)
             waiting = {name: method for name, method in methods.items() if name not in done}
             if not waiting:
                 continue
@@ -45,13 +46,15 @@ def compare(request: BenchRequest, out: Path, command: str, listener_of: Listene
                 "protocol": request.protocol,
                 "seed": seed,
                 "inputs": inputs,
-                "measures": list(extras.measures),
+                "asked": sorted(extras.asked),
+                "features": None if extras.features is None else str(extras.features.resolve()),
                 "methods": {name: described[name] for name in waiting},
             }
             folder = ProgressFolder(out / "unfinished", identity)
-            listener = listener_of(" ".join(waiting), seed, len(course.lessons))
+            listener = listener_of(" ".join(waiting), seed, tasks)
+            said = inputs | {"unknown": extras.unknown, "features": extras.features and next(iter(waiting))}
             for name, result in Chain(waiting, course, training, weights, folder, listener, extras).run().items():
-                append(lines, replace(result, configuration=described[name], inputs=inputs))
+                append(lines, replace(result, configuration=described[name], inputs=said))
             folder.remove()
     return write_report(read(lines), out, command)
 
@@ -61,13 +64,26 @@ def _alike(one: Result, course: Course, inputs: Mapping[str, Any]) -> bool:
     return (one.protocol, one.seed) == (course.protocol, course.seed) and same_inputs(one.inputs, inputs)
 
 
-def _done(results: Sequence[Result], described: Mapping[str, Any], extras: Extras) -> set[str]:
-    """The methods that have a line of their configuration, with every measure that is asked for."""
+def _done(results: Sequence[Result], described: Mapping[str, Any], extras: Extras, tasks: int) -> set[str]:
+    """The methods that have a line of their configuration, with every measure and all features that are asked for."""
     return {
         one.method
         for one in results
-        if one.configuration == described.get(one.method) and one.measured >= set(extras.measures)
+        if one.configuration == described.get(one.method)
+        and one.measured >= extras.asked
+        and (extras.features is None or _kept(one, list(described), extras.features, tasks))
     }
+
+
+def _kept(one: Result, chain: Sequence[str], folder: Path, tasks: int) -> bool:
+    """Whether the features of this run are all there, under the name that its line says: that of the chain's first.
+
+    A line of older code does not say it; any method of the chain may have been the first.
+    """
+    leads = [one.inputs["features"]] if "features" in one.inputs else chain
+    return any(
+        all(features_file(folder, lead, one.seed, task).is_file() for task in range(tasks)) for lead in leads if lead
+    )
 
 
 def _plain(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,8 +57,11 @@ class Result:
 
     @property
     def measured(self) -> frozenset[str]:
-        """The measures that this line has figures of."""
-        return frozenset(name for name in ("probe", "oracle") if getattr(self, name))
+        """The measures that this line has figures of, and `unknown` where it was asked for or has a figure."""
+        unknown = self.inputs.get("unknown") or any(one is not None for one in self.novelty_auroc)
+        return frozenset(name for name in ("probe", "oracle") if getattr(self, name)) | (
+            {"unknown"} if unknown else set()
+        )
 
     @property
     def method_seconds(self) -> float:

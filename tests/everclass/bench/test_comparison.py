@@ -89,3 +89,49 @@ def test_images_in_memory_are_told_apart_by_their_bytes(tmp_path: Path, write: o
     assert data_digest(few) == data_digest(again) != data_digest(many)
     again.train.sources[0][0, 0, 0] ^= 1  # type: ignore[index]
     assert data_digest(few) != data_digest(again)
+
+
+def test_telling_known_from_unknown_is_done_only_where_it_was_asked_for(wanted: BenchRequest, tmp_path: Path) -> None:
+    unknown = Extras(unknown=True)
+    (plain,) = lines(wanted, tmp_path / "out")
+    again = lines(wanted, tmp_path / "out", unknown)
+    assert plain.novelty_auroc == [None, None] and again[1].novelty_auroc[0] is not None
+    assert lines(wanted, tmp_path / "out", unknown) == again
+    append(tmp_path / "older" / "results.jsonl", replace(again[1], inputs={}))
+    assert len(lines(wanted, tmp_path / "older", unknown)) == 1
+    nothing_to_come = replace(wanted, tasks=1)
+    assert len(lines(nothing_to_come, tmp_path / "one", unknown)) == 1
+    assert len(lines(nothing_to_come, tmp_path / "one", unknown)) == 1
+
+
+def test_features_are_done_only_where_their_files_are(wanted: BenchRequest, tmp_path: Path) -> None:
+    both, features = replace(wanted, methods=("ncm", "lda")), Extras(features=tmp_path / "features")
+    assert len(lines(both, tmp_path / "out")) == 2
+    assert len(lines(both, tmp_path / "out", features)) == 4
+    kept = sorted((tmp_path / "features").iterdir())
+    assert [path.name for path in kept] == ["ncm-seed1993-task0.npz", "ncm-seed1993-task1.npz"]
+    assert len(lines(replace(wanted, methods=("lda",)), tmp_path / "out", features)) == 4
+    kept[1].unlink()
+    assert len(lines(both, tmp_path / "out", features)) == 6
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["unknown", "features"])
+def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
+    wanted: BenchRequest, tmp_path: Path, name: str
+) -> None:
+    def stop(task: int, accuracy: object) -> None:
+        if task == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        compare(wanted, tmp_path / "out", "", lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
+    more = Extras(unknown=True) if name == "unknown" else Extras(features=tmp_path / "features")
+    (line,) = lines(wanted, tmp_path / "out", more)
+    if name == "unknown":
+        assert line.novelty_auroc[0] is not None
+    else:
+        assert len(list((tmp_path / "features").iterdir())) == 2
