@@ -17,7 +17,7 @@ from torch import Tensor
 
 from everclass.bench.course import Course
 from everclass.bench.measures import Hindsight, Measure
-from everclass.bench.progress import ProgressFolder, Reached
+from everclass.bench.progress import Checkpoint, ProgressFolder, Reached
 from everclass.bench.recipe import Training
 from everclass.bench.results import MEASURING, Result
 from everclass.bench.scoring import Scores, TestFeatures
@@ -27,6 +27,7 @@ from model.continual import Told, Tuned, features_of, finished, tune_task
 from model.method import Method
 from model.snapshot import Snapshot
 from model.tuning import TuningProgress
+from model.tuning_state import TuningState
 
 Floats = NDArray[np.float32]
 
@@ -118,10 +119,19 @@ class Chain:
             watch.enter(name)
             self._listener.on_phase(number, name)
 
+        def checkpoint(state: TuningState) -> None:
+            watch.lap()
+            self._folder.save_epoch(number, Checkpoint(state, watch.seconds, watch.peak_bytes))
+
+        resume = self._folder.epoch(number)
+        if resume is not None:
+            # Epochs are not learned again; the phases before them are, and count as they are done again.
+            watch.seconds["training"] = resume.seconds["training"]
+            watch.peak_bytes.update(resume.peak_bytes)
         told = Told(
             on_phase=phase,
             on_step=lambda progress: self._listener.on_step(number, progress),
-            on_checkpoint=lambda state: self._folder.save_epoch(number, state),
+            on_checkpoint=checkpoint,
         )
         tuned = tune_task(
             snapshots[self._lead],
@@ -131,7 +141,7 @@ class Chain:
             plan,
             root=self._root,
             device=self._training.device,
-            resume=self._folder.epoch(number),
+            resume=None if resume is None else resume.state,
             told=told,
         )
         phase("alignment")

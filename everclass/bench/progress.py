@@ -24,6 +24,15 @@ class Reached:
     scores: Any
 
 
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Stage 1 of a task as it was after an epoch, and what the chain had taken by then: seconds and bytes by phase."""
+
+    state: TuningState
+    seconds: Mapping[str, float]
+    peak_bytes: Mapping[str, int]
+
+
 class ProgressFolder:
     """One chain's folder. Parts lie under their digests, so that methods which share a backbone share its file.
 
@@ -51,17 +60,21 @@ class ProgressFolder:
         (self._folder / EPOCH).unlink(missing_ok=True)
         self._drop_all_but({digest for one in described.values() for digest in one["parts"].values()})
 
-    def epoch(self, task: int) -> TuningState | None:
+    def epoch(self, task: int) -> Checkpoint | None:
         """The last checkpoint of stage 1 of this task (from 0), if it is of this task."""
         path = self._folder / EPOCH
         if not path.exists():
             return None
-        number, _, data = path.read_bytes().partition(b"\n")
-        return TuningState.from_bytes(data) if int(number) == task else None
+        line, _, data = path.read_bytes().partition(b"\n")
+        head = json.loads(line)
+        if head["task"] != task:
+            return None
+        return Checkpoint(TuningState.from_bytes(data), head["seconds"], head["peak_bytes"])
 
-    def save_epoch(self, task: int, state: TuningState) -> None:
+    def save_epoch(self, task: int, checkpoint: Checkpoint) -> None:
         """A checkpoint of stage 1 of this task."""
-        write(self._folder / EPOCH, b"%d\n" % task + state.to_bytes())
+        head = {"task": task, "seconds": dict(checkpoint.seconds), "peak_bytes": dict(checkpoint.peak_bytes)}
+        write(self._folder / EPOCH, json.dumps(head).encode() + b"\n" + checkpoint.state.to_bytes())
 
     def remove(self) -> None:
         """The chain is done."""

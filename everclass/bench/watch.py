@@ -60,6 +60,10 @@ class Watch:
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()
 
+    def lap(self) -> None:
+        """Count what the present phase took up to now."""
+        self.enter(self._phase)
+
     def _sample(self) -> None:
         while not self._stop.wait(SAMPLE_S):
             self._look()

@@ -1,5 +1,6 @@
 """One run of stage 1 serves every method that shares it, and a run that was stopped goes on as if it had not been."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -112,22 +113,33 @@ class Stopped(Exception):
     pass
 
 
+PAUSE_S = 0.1
+"""Longer than a step of the tiny network takes."""
+
+
 @pytest.mark.parametrize(("task", "step"), [(0, 5), (1, 3), (3, 4)])
 def test_a_stopped_run_goes_on_at_its_last_finished_epoch(tmp_path: Path, task: int, step: int) -> None:
     names = ["slca", "sl"]
 
     def stop(at: int, progress: object) -> None:
-        if at == task and getattr(progress, "step", 0) >= step:
-            raise Stopped
+        if at == task:
+            time.sleep(PAUSE_S)
+            if getattr(progress, "step", 0) >= step:
+                raise Stopped
 
     with pytest.raises(Stopped):
         run(names, tmp_path / "stopped", Listener(on_step=stop))
+    checkpoint = ProgressFolder(tmp_path / "stopped", {"methods": names}).epoch(task)
+    assert checkpoint is not None
+    before, peak = checkpoint.seconds, checkpoint.peak_bytes["training"]
     steps: list[tuple[int, int]] = []
     resumed = run(names, tmp_path / "stopped", Listener(on_step=lambda at, told: steps.append((at, told.step))))
     assert steps[0] == (task, 4 if task == 0 else 3)
     whole = run(names, tmp_path / "whole")
     for name in names:
         assert figures(resumed[name]) == figures(whole[name])
+        assert resumed[name].seconds["training"] >= before["training"] >= (steps[0][1] - 1) * PAUSE_S
+        assert resumed[name].peak_bytes["training"] >= peak
 
 
 def test_joint_training_learns_all_tasks_as_one(tmp_path: Path) -> None:
