@@ -12,8 +12,9 @@ from everclass.bench.course import Course, Lesson
 from everclass.bench.recipe import Recipe, Training, recipe_of
 from model import paper
 from model.backbone import Precision
-from model.method import Method
+from model.method import Method, Tuner
 from model.methods import method_named
+from model.tuners import FirstTaskTuner, FullTuner
 from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 
 MICRO_BATCH_CPU = 32
@@ -75,8 +76,15 @@ class BenchRequest:
             groups.setdefault(stem(method), {})[name] = method
         yield from groups.values()
 
+    def unheard(self) -> str | None:
+        """What to warn of where the backbone's rate is not the usual one and no method listens to it, else None."""
+        usual = paper.HEAD_RATE * paper.BACKBONE_RATIO
+        if self.backbone_lr == usual or any(_listens(method_named(name).tuner) for name in self.methods):
+            return None
+        return f"--backbone-lr moves none of {', '.join(self.methods)}"
+
     def training(self) -> Training:
-        """How stage 1 runs on this machine."""
+        """How stage 1 runs on this machine. Raises WeightsError, and ValueError naming the option at fault."""
         recipe, device = self._recipe(), self._device()
         return Training(
             recipe.spec(self.backbone, self.image_size),
@@ -111,18 +119,37 @@ class BenchRequest:
         if self.norm != "recipe":
             recipe = replace(recipe, norm=self.norm)
         recipe = recipe.shortened(self.epochs)
-        return replace(recipe, milestones=self.milestones) if self.milestones else recipe
+        if not self.milestones:
+            return recipe
+        if max(self.milestones) >= recipe.epochs:
+            raise ValueError(
+                f"--milestone {max(self.milestones)}: rates would never fall there in {recipe.epochs} epochs; "
+                "say more of them with --epochs"
+            )
+        return replace(recipe, milestones=self.milestones)
 
     def _device(self) -> str:
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.zeros(1, device=self.device).cpu()
+        # What torch raises depends on what is missing: the name, the driver, or the build for it.
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"--device {self.device}: nothing can run there: {reason}") from error
+        return self.device
 
     def _precision(self, device: str) -> Precision:
         if self.precision != "auto":
             return self.precision
-        able = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        able = torch.cuda.is_bf16_supported() if device.startswith("cuda") else torch.cpu._is_avx512_bf16_supported()
         return "bf16" if able else "fp32"
+
+
+def _listens(tuner: Tuner) -> bool:
+    """Whether it moves at the plan's rate of the backbone."""
+    inner = tuner.tuner if isinstance(tuner, FirstTaskTuner) else tuner
+    return isinstance(inner, FullTuner) and inner.ratio is None
 
 
 def aligned(names: Sequence[str]) -> tuple[str, ...]:

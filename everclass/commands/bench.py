@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,10 +32,16 @@ if TYPE_CHECKING:
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[the hub's]")
 @click.option("--tasks", type=click.IntRange(min=1), help="So many tasks of equal size. [the protocol's]")
 @click.option("--sizes", help="Classes of each task, as 40,1,9.")
-@click.option("--train-per-class", type=click.IntRange(min=1))
-@click.option("--test-per-class", type=click.IntRange(min=1))
-@click.option("--evaluation", type=click.Choice(["test", "validation"]), default="test", show_default=True)
-@click.option("--epochs", type=click.IntRange(min=1), help="[the protocol's]")
+@click.option("--train-per-class", type=click.IntRange(min=1), help="Learn from so many images of each class. [all]")
+@click.option("--test-per-class", type=click.IntRange(min=1), help="Judge by so many images of each class. [all]")
+@click.option(
+    "--evaluation",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="Judge by the test images, or by training images that are not learned from, so that choices may be made.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Of each task; milestones keep their part. [the protocol's]")
 @click.option(
     "--milestone",
     "milestones",
@@ -42,10 +49,24 @@ if TYPE_CHECKING:
     multiple=True,
     help="Epochs after which rates fall to a tenth. [the protocol's]",
 )
-@click.option("--image-size", type=click.IntRange(min=16), default=224, show_default=True)
-@click.option("--batch", type=click.IntRange(min=1), help="[the recipe's]")
-@click.option("--backbone-lr", type=float, default=1e-4, show_default=True)
-@click.option("--recipe", type=click.Choice(["auto", "reference", "small"]), default="auto", show_default=True)
+@click.option("--image-size", type=click.IntRange(min=16), default=224, show_default=True, help="Pixels a side.")
+@click.option("--batch", type=click.IntRange(min=1), help="Images of a step. [the recipe's]")
+@click.option(
+    "--backbone-lr",
+    type=float,
+    default=1e-4,
+    show_default=True,
+    help="Of learners that move all of the backbone and have no rate of their own: sl, slca, ewc, ranpac, joint, … and "
+    "not seq_ft, lora, slca++ or prompts.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["auto", "reference", "small"]),
+    default="auto",
+    show_default=True,
+    help="The publication's settings; or what fits few images: batches of 32, plain crops, the weights' own norm and "
+    "pixels; auto is small with --train-per-class.",
+)
 @click.option(
     "--normalise",
     type=click.Choice(["recipe", "weights"]),
@@ -60,9 +81,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="The backbone's last normalisation: the weights' own, or a new LayerNorm.",
 )
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1))
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Of the backbone in training; auto is bf16 where the device has it.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda or cuda:1; auto is cuda where there is one."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Of the CPU. [torch's]")
 @click.option("--unknown", is_flag=True, help="Also tell known from unknown: AUROC against classes to come.")
 @click.option(
     "--measure",
@@ -72,7 +101,13 @@ if TYPE_CHECKING:
     help="Also judge by all images so far: a joint linear probe, or statistics made anew.",
 )
 @click.option("--features", type=click.Path(file_okay=False, path_type=Path), help="Keep each task's features here.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("bench"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("bench"),
+    show_default=True,
+    help="Folder of results.jsonl, the report and what is unfinished.",
+)
 def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **options: Any) -> None:
     """Compare methods of continual learning: accuracy after each task, forgetting, time and memory.
 
@@ -119,9 +154,22 @@ def _compare(methods: tuple[str, ...], align: bool, out: Path, options: dict[str
         sizes=None if sizes is None else tuple(_number(one) for one in sizes.split(",")),
         **(options | {"seeds": tuple(seeds)}),
     )
+    _check_folder(out)
+    if warning := request.unheard():
+        click.echo(f"everclass: {warning}", err=True)
     command = shlex.join(["everclass", *sys.argv[1:]])
     with _bars() as progress:
         return compare(request, out, command, partial(_listener, progress), extras)
+
+
+def _check_folder(out: Path) -> None:
+    """Before anything is learned: that something can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise click.BadParameter(f"nothing can be written to {out}: {error.strerror}", param_hint="--out") from error
 
 
 def _number(text: str) -> int:
@@ -136,7 +184,7 @@ def _wrong_requests() -> tuple[type[Exception], ...]:
     from model.methods import UnknownMethod
     from stream.errors import StreamError
 
-    return (StreamError, UnknownMethod, WeightsError, ValueError)
+    return (StreamError, UnknownMethod, WeightsError, ValueError, OSError)
 
 
 def _bars() -> Progress:

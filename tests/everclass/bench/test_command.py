@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
+from everclass.commands.bench import bench
 from everclass.main import cli
 from model.methods import METHODS
 from stream.protocols import PROTOCOLS
@@ -109,9 +111,26 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--protocol", "imagenet"], "no protocol imagenet"),
         (["--backbone", "vit_huge"], "knows no backbone"),
         (["--milestone", "0"], "Invalid value for '--milestone'"),
+        (["--milestone", "6", "--milestone", "8", "--epochs", "8"], "--milestone 8: rates would never fall"),
+        (["--milestone", "80"], "in 50 epochs; say more of them with --epochs"),
+        (["--device", "gpu"], "--device gpu: nothing can run there"),
+        (["--device", "cuda:99"], "--device cuda:99: nothing can run there"),
+        (["--device", "meta"], "--device meta: nothing can run there"),
+        (["--out", f"{__file__}/out"], "Invalid value for --out: nothing can be written to"),
     ],
 )
 def test_wrong_requests_are_told_and_end_with_2(arguments: list[str], more: list[str], told: str) -> None:
     done = run(*arguments, *more)
     assert done.exit_code == 2 and told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_rate_that_no_method_listens_to_is_warned_of(arguments: list[str]) -> None:
+    once = [*arguments, "--seeds", "1", "--epochs", "1", "--backbone-lr", "0.01"]
+    deaf = run(*once, "--method", "ncm", "--method", "seq_ft")
+    assert deaf.exit_code == 0 and "--backbone-lr moves none of ncm, seq_ft" in deaf.stderr
+    assert "moves none" not in run(*once, "--method", "ncm", "--method", "fsa+lda").stderr
+
+
+def test_each_option_says_what_it_is() -> None:
+    assert [one.name for one in bench.params if isinstance(one, click.Option) and not one.help] == []

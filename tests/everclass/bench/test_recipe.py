@@ -112,3 +112,7 @@ def test_slca_plus_plus_has_its_loss_and_weight_decay_of_each_protocol(
         told = {"symmetric_cross_entropy": list(loss), "weight_decay": decay}
         assert training.changes(method_named(name)) == ({} if loss == (1.0, 0.1) else told)
     assert training.adjusted(method_named("sl")) == method_named("sl") and training.changes(method_named("sl")) == {}
+
+
+def test_a_recipes_own_milestones_go_with_any_number_of_epochs() -> None:
+    assert BenchRequest("cifar100", Path(), ("sl",), epochs=1, backbone="test_vit").training().recipe.milestones == (1,)
