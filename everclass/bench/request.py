@@ -13,7 +13,7 @@ from everclass.bench.recipe import Recipe, Training, recipe_of
 from model import paper
 from model.backbone import Precision
 from model.method import Method, Tuner
-from model.methods import method_named
+from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named
 from model.tuners import FirstTaskTuner, FullTuner
 from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 
@@ -152,11 +152,37 @@ def _listens(tuner: Tuner) -> bool:
     return isinstance(inner, FullTuner) and inner.ratio is None
 
 
-def aligned(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, and after each the same with its heads aligned where it has no alignment yet."""
-    found: list[str] = []
-    for name in names:
-        found.append(name)
-        if method_named(name).aligner is None:
-            found.append(f"{name}+ca")
-    return tuple(dict.fromkeys(found))
+def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The names, and after each the same with its heads aligned; and why there is none for the others, by name.
+
+    Raises UnknownMethod for a name that is no method's.
+    """
+    found: dict[str, Method] = {}
+    left_out: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        found.setdefault(name, method_named(name))
+        try:
+            other = method_named(f"{name}+ca")
+        except UnknownMethod as error:
+            left_out[name] = str(error)
+            continue
+        added = [name, *(one for one in found if one not in names)]
+        same = next((one for one in added if found[one] == other), None)
+        if same is None:
+            found[f"{name}+ca"] = other
+        else:
+            left_out[name] = f"{name}+ca is the same as {same}"
+    return tuple(found), left_out
+
+
+def modifiers() -> dict[str, list[str]]:
+    """The methods that each modifier goes with, in order of their table."""
+    return {modifier: [name for name in METHODS if _is_method(f"{name}+{modifier}")] for modifier in MODIFIERS}
+
+
+def _is_method(name: str) -> bool:
+    try:
+        method_named(name)
+    except UnknownMethod:
+        return False
+    return True

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--protocol", help="Which benchmark; --list names them.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder or file of the data set.")
 @click.option("--method", "methods", multiple=True, help="As slca, l2p or l2p+ca; more than one compares. [slca]")
-@click.option("--align", is_flag=True, help="Each method also with its heads aligned (+ca).")
+@click.option("--align", is_flag=True, help="Each method also with its heads aligned (+ca), where that differs.")
 @click.option("--seeds", type=click.IntRange(1, 3), default=3, show_default=True, help="The first of 1993, 1996, 1997.")
 @click.option("--seed", "one_seed", type=int, multiple=True, help="This class order instead.")
 @click.option("--backbone", default="vit_base_patch16_224.augreg_in21k", show_default=True, help="A timm name.")
@@ -130,11 +130,21 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
 
 
 def _list() -> None:
-    from model.methods import METHODS, MODIFIERS
+    from everclass.bench.request import modifiers
+    from model.methods import METHODS
     from stream.protocols import PROTOCOLS
 
     click.echo("Methods: " + ", ".join(METHODS))
-    click.echo("With any of them: " + ", ".join(f"+{name}" for name in MODIFIERS))
+    fitting = modifiers()
+    click.echo(
+        "With any of them: " + ", ".join(f"+{name}" for name, fits in fitting.items() if len(fits) == len(METHODS))
+    )
+    for name, fits in fitting.items():
+        others = [one for one in METHODS if one not in fits]
+        if len(fits) <= len(others):
+            click.echo(f"With {', '.join(fits)} only: +{name}")
+        elif others:
+            click.echo(f"With any but {', '.join(others)}: +{name}")
     click.echo("Protocols:")
     for name, protocol in PROTOCOLS.items():
         click.echo(f"  {name}: {protocol.description}")
@@ -149,8 +159,12 @@ def _compare(methods: tuple[str, ...], align: bool, out: Path, options: dict[str
     seeds = options.pop("one_seed") or paper.SEEDS[: options["seeds"]]
     measures = tuple(sorted(set(options.pop("measures"))))
     sizes, extras = options.pop("sizes"), Extras(options.pop("unknown"), options.pop("features"), measures)
+    if align:
+        methods, left_out = aligned(methods)
+        for name, reason in left_out.items():
+            click.echo(f"everclass: --align adds nothing to {name}: {reason}", err=True)
     request = BenchRequest(
-        methods=aligned(methods) if align else methods,
+        methods=methods,
         sizes=None if sizes is None else tuple(_number(one) for one in sizes.split(",")),
         **(options | {"seeds": tuple(seeds)}),
     )

@@ -51,6 +51,14 @@ def test_the_list_names_all_methods_and_protocols() -> None:
     assert all(name in told for name in [*METHODS, *PROTOCOLS])
 
 
+def test_the_list_says_which_modifiers_go_with_which_methods() -> None:
+    told = run("--list").stdout.splitlines()
+    (everywhere,) = (line for line in told if line.startswith("With any of them: "))
+    assert everywhere == "With any of them: +drift, +slower, +views, +turned"
+    assert "With any but ease, aper: +ca" in told and "With any but ease, aper: +cofima" in told
+    assert "With ranpac, ranpac_frozen, sl+ranpac only: +m2000" in told
+
+
 def test_a_comparison_ends_in_lines_and_a_report(arguments: list[str], tmp_path: Path) -> None:
     done = run(*arguments, "--method", "sl", "--method", "sl+lda", "--align", "--seeds", "2", "--epochs", "1")
     assert done.exit_code == 0, done.stderr
@@ -58,6 +66,7 @@ def test_a_comparison_ends_in_lines_and_a_report(arguments: list[str], tmp_path:
     assert sorted(found) == sorted((name, seed) for name in ("sl", "sl+ca", "sl+lda") for seed in (1993, 1996))
     assert "Report: " in done.stdout and "| sl+lda |" in done.stdout
     assert "after task 2" in done.stderr
+    assert "--align adds nothing to sl+lda: sl+lda+ca is the same as sl+ca" in done.stderr
     assert (tmp_path / "out" / "report.html").is_file()
     again = run(*arguments, "--method", "sl", "--seeds", "2", "--epochs", "1")
     assert again.exit_code == 0 and len(lines(tmp_path / "out")) == 6

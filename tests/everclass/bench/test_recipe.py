@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from everclass.bench.recipe import RECIPES, Recipe, Training, recipe_of
-from everclass.bench.request import BenchRequest
+from everclass.bench.request import BenchRequest, aligned
 from model.aligners import GaussianAligner
 from model.augmentation import AUGMENTATIONS
 from model.backbone import known_settings
-from model.methods import method_named
+from model.methods import UnknownMethod, method_named
 from model.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import DualPromptTuner
 
@@ -116,3 +116,15 @@ def test_slca_plus_plus_has_its_loss_and_weight_decay_of_each_protocol(
 
 def test_a_recipes_own_milestones_go_with_any_number_of_epochs() -> None:
     assert BenchRequest("cifar100", Path(), ("sl",), epochs=1, backbone="test_vit").training().recipe.milestones == (1,)
+
+
+def test_alignment_is_added_wherever_it_makes_another_method() -> None:
+    names, left_out = aligned(["sl", "slca", "bic", "ranpac", "ncm", "ease", "l2p+ca", "sl"])
+    assert names == (
+        *("sl", "sl+ca", "slca", "bic", "bic+ca", "ranpac", "ranpac+ca", "ncm", "ncm+ca", "ease"),
+        "l2p+ca",
+    )
+    assert list(left_out) == ["slca", "ease", "l2p+ca"]
+    assert left_out["slca"] == "slca+ca is the same as slca" and "sub-spaces" in left_out["ease"]
+    with pytest.raises(UnknownMethod):
+        aligned(["magic"])
