@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment
 
 from everclass.bench.report.figures import Row
+from everclass.bench.report.settings import setting_of_each
 from everclass.bench.report.tables import full, side_by_side
 from everclass.bench.results import Result
 
@@ -45,9 +46,10 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 {% endfor %}
 <h2>Time and memory by phase</h2>
 <div class="wide"><table>
-<thead><tr><th>method</th><th>seed</th>
+<thead><tr><th>method</th>{% for name in whose %}<th>{{ name }}</th>{% endfor %}<th>seed</th>
 {% for phase in phases %}<th>{{ phase }}, s</th><th>peak, MiB</th>{% endfor %}</tr></thead>
-<tbody>{% for run in runs %}<tr><td>{{ run.method }}</td><td>{{ run.seed }}</td>{% for phase in phases %}
+<tbody>{% for run in runs %}{% set number = loop.index0 %}<tr><td>{{ run.method }}</td>
+{% for name in whose %}<td>{{ whose[name][number] }}</td>{% endfor %}<td>{{ run.seed }}</td>{% for phase in phases %}
 <td>{{ "%.1f"|format(run.seconds.get(phase, 0)) }}</td>
 <td>{{ run.peak_bytes.get(phase, 0) // 1048576 }}</td>{% endfor %}</tr>
 {% endfor %}</tbody>
@@ -84,8 +86,15 @@ def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str,
         protocols=protocols,
         phases=list(dict.fromkeys(phase for one in results for phase in one.seconds)),
         runs=results,
+        whose=_telling_runs_apart(results),
         configurations={text: ", ".join(dict.fromkeys(methods)) for text, methods in configurations.items()},
     )
+
+
+def _telling_runs_apart(results: Sequence[Result]) -> dict[str, list[str]]:
+    """What tells runs apart besides method and seed, by the name of its column: of each run."""
+    columns = {"protocol": [one.protocol for one in results], "setting": setting_of_each(results)}
+    return {name: values for name, values in columns.items() if len(set(values)) > 1}
 
 
 def _plot(title: str, path: Path) -> dict[str, Any]:

@@ -52,11 +52,14 @@ def _groups(results: Sequence[Result]) -> Groups:
 
 def _curves(groups: Groups, title: str) -> Figure:
     figure, axes = _new(title, 8.5, 5)
-    for name, group in groups.items():
+    for number, (name, group) in enumerate(groups.items()):
         longest = max(len(result.curve) for result in group)
+        if longest == 1:
+            _level(axes, name, group, f"C{number}")
+            continue
         curves = np.array([result.curve for result in group if len(result.curve) == longest])
         tasks, mean = np.arange(1, longest + 1), 100 * curves.mean(axis=0)
-        (line,) = axes.plot(tasks, mean, marker="o", markersize=3, label=name)
+        (line,) = axes.plot(tasks, mean, marker="o", markersize=3, color=f"C{number}", label=name)
         if len(curves) > 1:
             spread = 100 * curves.std(axis=0, ddof=1)
             axes.fill_between(tasks, mean - spread, mean + spread, color=line.get_color(), alpha=0.15)
@@ -69,6 +72,19 @@ def _curves(groups: Groups, title: str) -> Figure:
     axes.set(xlabel="tasks learned", ylabel="accuracy over all classes seen, %")
     axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left")
     return figure
+
+
+def _level(axes: Any, name: str, group: Sequence[Result], color: str) -> None:
+    """Who learned all tasks as one has no way over them: a line across."""
+    last = [100 * result.curve[-1] for result in group]
+    axes.axhline(float(np.mean(last)), linestyle="dashed", color=color, label=name)
+    if len(last) > 1:
+        spread = float(np.std(last, ddof=1))
+        axes.axhspan(np.mean(last) - spread, np.mean(last) + spread, color=color, alpha=0.15, linewidth=0)
+    for measure, style in MEASURE_STYLES.items():
+        there = [values[-1] for result in group if (values := getattr(result, measure)) and values[-1] is not None]
+        if there:
+            axes.axhline(100 * np.mean(there), linestyle=style, linewidth=1, color=color, label=f"{name}: {measure}")
 
 
 def _forgetting(groups: Groups, title: str) -> Figure:

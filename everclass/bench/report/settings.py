@@ -43,9 +43,15 @@ def by_setting(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]
 
 
 def setting_of_each(results: Sequence[Result]) -> list[str]:
-    """The setting of each of one protocol's runs."""
-    of_key = settings(results)
-    return [of_key[key] for key in _keys(_runs(results))]
+    """The setting of each run among those of its protocol."""
+    found = [""] * len(results)
+    for protocol in dict.fromkeys(result.protocol for result in results):
+        places = [place for place, result in enumerate(results) if result.protocol == protocol]
+        mine = [results[place] for place in places]
+        of_key = settings(mine)
+        for place, key in zip(places, _keys(_runs(mine)), strict=True):
+            found[place] = of_key[key]
+    return found
 
 
 def _runs(results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 
 from everclass.bench.report.figures import Row
+from everclass.bench.report.settings import setting_of_each
 from everclass.bench.results import Result
 
 Cells = Sequence[Sequence[str]]
@@ -49,7 +50,7 @@ def side_by_side(table: Sequence[Row]) -> Cells:
 
 
 def as_csv(results: Sequence[Result]) -> str:
-    """One line for each run, rates in 0–1."""
+    """One line for each run, rates in 0–1; of the matrix a row after each `;`, one for each task learned."""
     plain = ("method", "protocol", "seed", "last_acc", "inc_acc", "task_mean", "forgetting", "backward_transfer")
     sizes = ("kept_bytes", "statistics_bytes")
     curves = ("curve", "calibration_error", "novelty_auroc", "probe", "oracle")
@@ -59,17 +60,22 @@ def as_csv(results: Sequence[Result]) -> str:
     writer.writerow(
         [
             *plain,
+            "setting",
             *sizes,
             *curves,
+            "matrix",
             *(f"{phase}_s" for phase in phases),
             *(f"{phase}_peak_bytes" for phase in phases),
         ]
     )
-    for result in results:
+    for result, setting in zip(results, setting_of_each(results), strict=True):
         writer.writerow(
             [
-                *(getattr(result, name) for name in (*plain, *sizes)),
+                *(getattr(result, name) for name in plain),
+                setting,
+                *(getattr(result, name) for name in sizes),
                 *(_curve(getattr(result, name)) for name in curves),
+                "; ".join(map(_curve, result.matrix)),
                 *(result.seconds.get(phase) for phase in phases),
                 *(result.peak_bytes.get(phase) for phase in phases),
             ]

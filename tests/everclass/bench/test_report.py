@@ -140,6 +140,8 @@ def test_the_table_for_programs_has_a_line_for_each_run(tmp_path: Path) -> None:
     assert lines[0]["curve"] == "0.8000 0.6000" and lines[0]["training_s"] == "10.0"
     assert lines[0]["probe"] == "0.9000 0.8000" and lines[0]["oracle"] == "- -" and lines[1]["probe"] == ""
     assert lines[3]["inc_acc"] == ""
+    assert lines[0]["setting"] == "" and lines[0]["matrix"] == "0.8000; 0.7000 0.5000"
+    assert lines[3]["matrix"] == "0.9000"
     assert lines[0]["kept_bytes"] == str(RESULTS[0].kept_bytes)
     assert len(lines[0]["calibration_error"].split()) == len(RESULTS[0].calibration_error)
 
@@ -174,3 +176,26 @@ def test_a_line_that_says_its_inputs_takes_the_place_of_an_older_one_that_does_n
     old, new = some_result(), some_result(inputs={"weights": "a", "data": "d"})
     other = some_result(inputs={"weights": "b", "data": "d"})
     assert newest([old, new, other, new]) == [new, other]
+
+
+def test_each_run_says_its_protocol_and_setting_where_there_are_several(tmp_path: Path) -> None:
+    page = write_report([*PRE_TRAINED[:4], some_result(protocol="other")], tmp_path, "everclass bench").read_text()
+    assert "<th>protocol</th><th>setting</th><th>seed</th>" in page
+    assert "<td>made</td><td>weights moco.safetensors</td><td>1993</td>" in page
+    assert "<td>other</td><td></td><td>1993</td>" in page
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert [line["setting"] for line in lines][2:] == [
+        f"weights {name}.safetensors" for name in ("supervised", "moco")
+    ] + [""]
+    alone = write_report(RESULTS, tmp_path, "everclass bench").read_text()
+    assert "<th>method</th><th>seed</th>" in alone
+
+
+def test_who_learned_all_tasks_as_one_is_a_line_across() -> None:
+    joint = [some_result("joint", seed, curve=[level], probe=[0.95]) for seed, level in ((1993, 0.8), (1996, 0.9))]
+    (axes,) = _curves({"slca": [some_result()], "joint": joint}, "made").axes
+    slca, across, probe = axes.lines
+    assert (across.get_label(), across.get_linestyle(), list(np.asarray(across.get_xdata()))) == ("joint", "--", [0, 1])
+    assert list(np.asarray(across.get_ydata())) == pytest.approx([85, 85])
+    assert list(np.asarray(probe.get_ydata())) == pytest.approx([95, 95])
+    assert slca.get_color() != across.get_color() == probe.get_color()
