@@ -8,7 +8,7 @@ from typing import Any
 
 from everclass.bench.chain import Chain, Extras, Listener, features_file
 from everclass.bench.course import Course
-from everclass.bench.inputs import inputs_of, same_inputs
+from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
 from everclass.bench.progress import ProgressFolder
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
@@ -31,7 +31,7 @@ def compare(request: BenchRequest, out: Path, command: str, listener_of: Listene
     weights = load_pretrained(training.spec, request.weights)
     lines = out / "results.jsonl"
     shared = training.describe() | request.describe()
-    inputs = inputs_of(dataset, training.spec, request.weights)
+    inputs, known = inputs_of(dataset, training.spec, request.weights), provenance(dataset, training.device)
     for seed in request.seeds:
         course = request.course(dataset, seed)
         for methods in request.chains():
@@ -52,9 +52,11 @@ def compare(request: BenchRequest, out: Path, command: str, listener_of: Listene
             }
             folder = ProgressFolder(out / "unfinished", identity)
             listener = listener_of(" ".join(waiting), seed, tasks)
-            said = inputs | {"unknown": extras.unknown, "features": extras.features and next(iter(waiting))}
+            lead = None if extras.features is None else next(iter(waiting))
+            said = inputs | known | {"unknown": extras.unknown, "features": lead}
             for name, result in Chain(waiting, course, training, weights, folder, listener, extras).run().items():
-                append(lines, replace(result, configuration=described[name], inputs=said))
+                numbers = {"method": as_plain(training.adjusted(waiting[name]))}
+                append(lines, replace(result, configuration=described[name], inputs=said | numbers))
             folder.remove()
     return write_report(read(lines), out, command)
 

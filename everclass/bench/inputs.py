@@ -1,12 +1,15 @@
-"""What a run was made from beside its configuration: which weights and which images."""
+"""What a run was made from beside its configuration: which weights, which images, which numbers, on what device."""
 
 import hashlib
 import os
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Set
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from model.pretrained import EMBEDDED_BACKBONE, EMBEDDED_SHA256
 from model.spec import BackboneSpec
@@ -22,6 +25,43 @@ LOOKED_AT = 4096
 def inputs_of(dataset: Dataset, spec: BackboneSpec, weights: Path | None) -> dict[str, Any]:
     """The digests that say which weights and images these are, as plain JSON values. Raises OSError."""
     return {"weights": weights_digest(spec, weights), "data": data_digest(dataset)}
+
+
+def provenance(dataset: Dataset, device: str) -> dict[str, Any]:
+    """What a reader of figures wants to know of the images and the device, and no run is told apart by."""
+    return {
+        "note": dataset.note,
+        "classes": len(dataset.classes),
+        "train_images": len(dataset.train),
+        "test_images": len(dataset.test),
+        "device": device_name(device),
+    }
+
+
+def device_name(device: str) -> str:
+    """The model of the GPU or CPU; the machine's architecture where the system tells no model."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(models), platform.processor() or platform.machine())
+
+
+def as_plain(value: Any) -> Any:
+    """A composition of dataclasses, as a method is, as plain JSON values; `is` names the class of each part.
+
+    Left out is what is None or empty.
+    """
+    if is_dataclass(value):
+        parts = {field.name: as_plain(getattr(value, field.name)) for field in fields(value)}
+        there = {name: part for name, part in parts.items() if part is not None and part != []}
+        return {"is": type(value).__name__, **there}
+    if isinstance(value, Set):
+        return sorted(as_plain(one) for one in value)
+    if isinstance(value, list | tuple):
+        return [as_plain(one) for one in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def weights_digest(spec: BackboneSpec, weights: Path | None) -> str:

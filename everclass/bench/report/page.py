@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment
 
+from everclass.bench.inputs import IDENTITY
 from everclass.bench.report.figures import Row
 from everclass.bench.report.settings import setting_of_each
 from everclass.bench.report.tables import full, side_by_side
@@ -35,7 +36,8 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 {% for protocol in protocols %}
 <h2>{{ protocol.name }}</h2>
 <p>Means ± sample deviations over seeds; accuracies, forgetting, calibration error and AUROC in percent.</p>
-{% for table in protocol.tables %}{% if loop.index == 2 %}<p>Last-Acc / Inc-Acc, side by side:</p>
+{% for text in protocol.images %}<p>{{ text }}</p>
+{% endfor %}{% for table in protocol.tables %}{% if loop.index == 2 %}<p>Last-Acc / Inc-Acc, side by side:</p>
 {% endif %}<div class="wide"><table>
 <thead><tr>{% for name in table[0] %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
@@ -72,13 +74,19 @@ def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str,
         {
             "name": name,
             "tables": [cells for cells in (full(mine), side_by_side(mine)) if cells],
+            "images": dict.fromkeys(
+                _images(one) for one in results if one.protocol == name and one.inputs.get("classes")
+            ),
             "plots": [_plot(title, path) for title, path in plots.items() if title.startswith(f"{name}: ")],
         }
         for name, mine in rows_of.items()
     ]
     configurations: dict[str, list[str]] = {}
     for one in results:
-        text = json.dumps({"configuration": one.configuration, "versions": one.versions}, indent=2)
+        shown = {"configuration": one.configuration, "versions": one.versions}
+        if told := {name: one.inputs[name] for name in (*IDENTITY, "device") if name in one.inputs}:
+            shown["inputs"] = told
+        text = json.dumps(shown, indent=2)
         configurations.setdefault(text, []).append(one.method)
     template = Environment(autoescape=True).from_string(PAGE)
     return template.render(
@@ -86,15 +94,23 @@ def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str,
         protocols=protocols,
         phases=list(dict.fromkeys(phase for one in results for phase in one.seconds)),
         runs=results,
-        whose=_telling_runs_apart(results),
+        whose=_columns_of_runs(results),
         configurations={text: ", ".join(dict.fromkeys(methods)) for text, methods in configurations.items()},
     )
 
 
-def _telling_runs_apart(results: Sequence[Result]) -> dict[str, list[str]]:
-    """What tells runs apart besides method and seed, by the name of its column: of each run."""
+def _columns_of_runs(results: Sequence[Result]) -> dict[str, list[str]]:
+    """What tells runs apart besides method and seed, and the device, by the name of its column: of each run."""
     columns = {"protocol": [one.protocol for one in results], "setting": setting_of_each(results)}
-    return {name: values for name, values in columns.items() if len(set(values)) > 1}
+    found = {name: values for name, values in columns.items() if len(set(values)) > 1}
+    devices = [one.inputs.get("device", "") for one in results]
+    return found | ({"device": devices} if any(devices) else {})
+
+
+def _images(one: Result) -> str:
+    said = one.inputs
+    text = f"{said['classes']} classes, {said['train_images']} training and {said['test_images']} test images."
+    return f"{text} {said['note']}".strip()
 
 
 def _plot(title: str, path: Path) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """What counts as done: the same protocol, images, weights and configuration, and all that was asked for."""
 
+import json
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from everclass.bench.chain import Extras, Listener
 from everclass.bench.comparison import compare
-from everclass.bench.inputs import data_digest
+from everclass.bench.inputs import as_plain, data_digest, device_name
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result, append, read
+from model.methods import METHODS
 from stream.protocols import Part, read_dataset
 from tests import tiny_weights
 from tests.stream.protocols import made
@@ -135,3 +138,34 @@ def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
         assert line.novelty_auroc[0] is not None
     else:
         assert len(list((tmp_path / "features").iterdir())) == 2
+
+
+def test_a_line_says_what_it_was_made_from(wanted: BenchRequest, tmp_path: Path) -> None:
+    request = replace(wanted, methods=("slca++",), epochs=1, batch=8, device="cpu")
+    (line,) = lines(request, tmp_path / "out")
+    said, method = line.inputs, line.inputs["method"]
+    assert (said["classes"], said["train_images"], said["test_images"]) == (4, 16, 4)
+    assert "No published split" in said["note"] and said["device"] == device_name("cpu")
+    page = unescape((tmp_path / "out" / "report.html").read_text())
+    assert f"4 classes, 16 training and 4 test images. {said['note']}" in page
+    assert method["objective"] == {"is": "SymmetricCrossEntropy", "a": 0.5, "b": 0.5}
+    assert method["aligner"]["plan"]["weight_decay"] == 0.0
+    assert "everclass" in line.versions
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_numbers_of_each_method_are_plain_and_tell_it_from_others(name: str) -> None:
+    plain = as_plain(METHODS[name])
+    assert json.loads(json.dumps(plain)) == plain and " at 0x" not in json.dumps(plain)
+    assert all(as_plain(other) != plain for key, other in METHODS.items() if key != name)
+
+
+def test_joint_training_is_said_to_have_one_task(wanted: BenchRequest, tmp_path: Path) -> None:
+    told: dict[str, int] = {}
+
+    def listener(names: str, seed: int, tasks: int) -> Listener:
+        told[names] = tasks
+        return Listener()
+
+    compare(replace(wanted, methods=("ncm", "joint"), epochs=1, batch=8), tmp_path / "out", "", listener, NOTHING)
+    assert told == {"ncm": 2, "joint": 1}

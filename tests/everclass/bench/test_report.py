@@ -199,3 +199,10 @@ def test_who_learned_all_tasks_as_one_is_a_line_across() -> None:
     assert list(np.asarray(across.get_ydata())) == pytest.approx([85, 85])
     assert list(np.asarray(probe.get_ydata())) == pytest.approx([95, 95])
     assert slca.get_color() != across.get_color() == probe.get_color()
+
+
+def test_the_page_says_of_which_images_and_device_the_figures_are(tmp_path: Path) -> None:
+    said = {"classes": 4, "train_images": 40, "test_images": 8, "note": "Split by a rule.", "device": "a CPU <1>"}
+    page = write_report([some_result(inputs=said), some_result("sl")], tmp_path, "everclass bench").read_text()
+    assert page.count("<p>4 classes, 40 training and 8 test images. Split by a rule.</p>") == 1
+    assert "<th>method</th><th>device</th><th>seed</th>" in page and "<td>a CPU &lt;1&gt;</td>" in page
