@@ -11,9 +11,10 @@ from PIL import Image
 
 from everclass.bench.report import rows, write_report
 from everclass.bench.report.figures import figure
+from everclass.bench.report.page import as_html
 from everclass.bench.report.plots import _curves
 from everclass.bench.report.settings import settings
-from everclass.bench.report.tables import side_by_side
+from everclass.bench.report.tables import as_csv, side_by_side
 from everclass.bench.results import Result, newest
 from tests.everclass.bench.test_results import some_result
 
@@ -158,7 +159,7 @@ def test_nothing_is_no_report(tmp_path: Path) -> None:
         write_report([], tmp_path, "everclass bench")
 
 
-def test_other_weights_or_images_under_the_same_names_are_rows_of_their_own(tmp_path: Path) -> None:
+def test_other_weights_or_images_under_the_same_names_are_rows_of_their_own() -> None:
     def of(weights: str, data: str, **changes: object) -> Result:
         return some_result(inputs={"weights": weights * 64, "data": data * 64}, **changes)
 
@@ -178,17 +179,15 @@ def test_a_line_that_says_its_inputs_takes_the_place_of_an_older_one_that_does_n
     assert newest([old, new, other, new]) == [new, other]
 
 
-def test_each_run_says_its_protocol_and_setting_where_there_are_several(tmp_path: Path) -> None:
-    page = write_report([*PRE_TRAINED[:4], some_result(protocol="other")], tmp_path, "everclass bench").read_text()
+def test_each_run_says_its_protocol_and_setting_where_there_are_several() -> None:
+    several = [*PRE_TRAINED[:4], some_result(protocol="other")]
+    page = as_html(several, rows(several), {}, "everclass bench")
     assert "<th>protocol</th><th>setting</th><th>seed</th>" in page
     assert "<td>made</td><td>weights moco.safetensors</td><td>1993</td>" in page
     assert "<td>other</td><td></td><td>1993</td>" in page
-    lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
-    assert [line["setting"] for line in lines][2:] == [
-        f"weights {name}.safetensors" for name in ("supervised", "moco")
-    ] + [""]
-    alone = write_report(RESULTS, tmp_path, "everclass bench").read_text()
-    assert "<th>method</th><th>seed</th>" in alone
+    settings = [line["setting"] for line in csv.DictReader(io.StringIO(as_csv(several)))]
+    assert settings[2:] == ["weights supervised.safetensors", "weights moco.safetensors", ""]
+    assert "<th>method</th><th>seed</th>" in as_html(RESULTS, rows(RESULTS), {}, "everclass bench")
 
 
 def test_who_learned_all_tasks_as_one_is_a_line_across() -> None:
@@ -201,8 +200,9 @@ def test_who_learned_all_tasks_as_one_is_a_line_across() -> None:
     assert slca.get_color() != across.get_color() == probe.get_color()
 
 
-def test_the_page_says_of_which_images_and_device_the_figures_are(tmp_path: Path) -> None:
+def test_the_page_says_of_which_images_and_device_the_figures_are() -> None:
     said = {"classes": 4, "train_images": 40, "test_images": 8, "note": "Split by a rule.", "device": "a CPU <1>"}
-    page = write_report([some_result(inputs=said), some_result("sl")], tmp_path, "everclass bench").read_text()
+    both = [some_result(inputs=said), some_result("sl")]
+    page = as_html(both, rows(both), {}, "everclass bench")
     assert page.count("<p>4 classes, 40 training and 8 test images. Split by a rule.</p>") == 1
     assert "<th>method</th><th>device</th><th>seed</th>" in page and "<td>a CPU &lt;1&gt;</td>" in page
