@@ -37,6 +37,15 @@ def lines(request: BenchRequest, out: Path, extras: Extras = NOTHING) -> list[Re
     return read(out / "results.jsonl")
 
 
+def other_weights(request: BenchRequest, folder: Path) -> Path:
+    """A file of the same name with another class token."""
+    other = folder / "elsewhere" / "test_vit.safetensors"
+    other.parent.mkdir()
+    state = load_file(str(request.weights))
+    save_file({name: 2 * value if name == "cls_token" else value for name, value in state.items()}, other)
+    return other
+
+
 def test_the_same_again_is_done_and_so_is_it_where_an_older_line_says_less(
     wanted: BenchRequest, tmp_path: Path
 ) -> None:
@@ -63,11 +72,7 @@ def test_other_weights_of_the_same_name_are_another_run_and_a_row_of_their_own(
     wanted: BenchRequest, tmp_path: Path
 ) -> None:
     (first,) = lines(wanted, tmp_path / "out")
-    other = tmp_path / "elsewhere" / "test_vit.safetensors"
-    other.parent.mkdir()
-    state = load_file(str(wanted.weights))
-    save_file({name: 2 * value if name == "cls_token" else value for name, value in state.items()}, other)
-    again = lines(replace(wanted, weights=other), tmp_path / "out")
+    again = lines(replace(wanted, weights=other_weights(wanted, tmp_path)), tmp_path / "out")
     assert len(again) == 2 and again[1].configuration == first.configuration
     assert (tmp_path / "out" / "table.md").read_text().count("| ncm | weights_digest ") == 2
 
@@ -169,3 +174,25 @@ def test_joint_training_is_said_to_have_one_task(wanted: BenchRequest, tmp_path:
 
     compare(replace(wanted, methods=("ncm", "joint"), epochs=1, batch=8), tmp_path / "out", "", listener, NOTHING)
     assert told == {"ncm": 2, "joint": 1}
+
+
+@pytest.mark.parametrize("what", ["nothing", "protocol", "data", "weights"])
+def test_a_stopped_run_goes_on_only_with_the_same_protocol_images_and_weights(
+    wanted: BenchRequest, tmp_path: Path, what: str
+) -> None:
+    def stop(task: int, accuracy: object) -> None:
+        if task == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        compare(wanted, tmp_path / "out", "", lambda names, seed, total: Listener(on_task=stop), NOTHING)
+    changed = {
+        "nothing": wanted,
+        "protocol": replace(wanted, protocol="imagenet_r"),
+        "data": replace(wanted, data=made.tree(tmp_path / "other", {f"class {number}": 6 for number in range(4)})),
+        "weights": replace(wanted, weights=other_weights(wanted, tmp_path)),
+    }[what]
+    tasks: list[int] = []
+    seen = Listener(on_task=lambda task, accuracy: tasks.append(task))
+    compare(changed, tmp_path / "out", "", lambda names, seed, total: seen, NOTHING)
+    assert tasks == ([1] if what == "nothing" else [0, 1])
