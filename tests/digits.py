@@ -11,9 +11,15 @@ from sklearn.datasets import load_digits
 @cache
 def pngs(digit: int) -> tuple[bytes, ...]:
     """Every picture of this digit, 8×8 pixels, in the order of the data set."""
+    return tuple(_png(image_HWC[..., 0]) for image_HWC in pictures(digit))
+
+
+@cache
+def pictures(digit: int) -> tuple[np.ndarray, ...]:
+    """The same, decoded: 8×8×3, grey."""
     digits = load_digits()
-    chosen = digits.images[digits.target == digit]
-    return tuple(_png(np.round(image_HW * (255 / 16)).astype(np.uint8)) for image_HW in chosen)
+    grey_NHW = np.round(digits.images[digits.target == digit] * (255 / 16)).astype(np.uint8)
+    return tuple(np.repeat(grey_NHW[..., None], 3, axis=3))
 
 
 def labelled(*digits: int, count: int, start: int = 0) -> list[tuple[bytes, str]]:

@@ -1,4 +1,4 @@
-"""Every method passes the one suite (`check_method`); with its heads aligned too it learns and is restored."""
+"""Every method passes the one suite (`check_method`); with its heads aligned too it goes on and is restored."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,7 @@ ALIGNED = tuple(f"{name}+ca" for name, method in METHODS.items() if method.align
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize(
-    "name", [*METHODS, DEFAULT, DEFAULT_OF_TRANSFORMERS, "slca+drift+turned+averaging", "slca+cofima"]
-)
+@pytest.mark.parametrize("name", [*METHODS, *COMPOSED])
 def test_every_method(name: str, check: Callable[[str], None]) -> None:
     check(name)
 
