@@ -135,16 +135,17 @@ def _list() -> None:
     from stream.protocols import PROTOCOLS
 
     click.echo("Methods: " + ", ".join(METHODS))
-    fitting = modifiers()
-    click.echo(
-        "With any of them: " + ", ".join(f"+{name}" for name, fits in fitting.items() if len(fits) == len(METHODS))
-    )
-    for name, fits in fitting.items():
+    by_methods: dict[tuple[str, ...], list[str]] = {}
+    for name, fits in modifiers().items():
+        by_methods.setdefault(tuple(fits), []).append(f"+{name}")
+    for fits, names in by_methods.items():
         others = [one for one in METHODS if one not in fits]
-        if len(fits) <= len(others):
-            click.echo(f"With {', '.join(fits)} only: +{name}")
-        elif others:
-            click.echo(f"With any but {', '.join(others)}: +{name}")
+        if not others:
+            click.echo(f"With any of them: {', '.join(names)}")
+        elif len(fits) <= len(others):
+            click.echo(f"With {', '.join(fits)} only: {', '.join(names)}")
+        else:
+            click.echo(f"With any but {', '.join(others)}: {', '.join(names)}")
     click.echo("Protocols:")
     for name, protocol in PROTOCOLS.items():
         click.echo(f"  {name}: {protocol.description}")

@@ -55,7 +55,11 @@ def test_the_list_says_which_modifiers_go_with_which_methods() -> None:
     told = run("--list").stdout.splitlines()
     (everywhere,) = (line for line in told if line.startswith("With any of them: "))
     assert everywhere == "With any of them: +drift, +slower, +views, +turned"
-    assert "With any but ease, aper: +ca" in told and "With any but ease, aper: +cofima" in told
+    assert "With any but ease, aper: +ca, +ca_plain, +ca_shrink, +warm" in told
+    (averaging,) = (line for line in told if line.endswith(": +averaging"))
+    assert averaging.startswith("With any but ") and "slca++" in averaging and "ewc" not in averaging
+    (cofima,) = (line for line in told if line.endswith(" only: +cofima"))
+    assert "ewc" in cofima and "gdumb" not in cofima
     assert "With ranpac, ranpac_frozen, sl+ranpac only: +m2000" in told
 
 
