@@ -136,8 +136,8 @@ def _list() -> None:
 
     click.echo("Methods: " + ", ".join(METHODS))
     by_methods: dict[tuple[str, ...], list[str]] = {}
-    for name, fits in modifiers().items():
-        by_methods.setdefault(tuple(fits), []).append(f"+{name}")
+    for name, fitting in modifiers().items():
+        by_methods.setdefault(tuple(fitting), []).append(f"+{name}")
     for fits, names in by_methods.items():
         others = [one for one in METHODS if one not in fits]
         if not others:
