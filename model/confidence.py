@@ -1,6 +1,6 @@
 """How sure a version is, and of what: its temperature and its rule for unknown images, fitted and reported."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from model import paper
 from model.calibration import expected_calibration_error, fit_temperature, softmax
 from model.head import Head
-from model.novelty import SAMPLES, fit_novelty
+from model.novelty import KNOWN_RATE, SAMPLES, NoveltyRule, fit_novelty
 from model.predictive import sample_new_images
 from model.snapshot import Snapshot
 from model.statistics import ClassStatistics
@@ -57,6 +57,19 @@ def sampled_temperature(head: Head, statistics: ClassStatistics, *, seed: int) -
     return SAMPLES_ARE_EASIER * fit_temperature(head.logits(features_ND), columns_N, images)
 
 
+def sampled_novelty(statistics: ClassStatistics, *, seed: int) -> NoveltyRule:
+    """The rule for unknown images, from features sampled from the class statistics.
+
+    Its threshold lets `SAMPLED_KNOWN_RATE` of the Gaussians' features pass, and `KNOWN_RATE` of those that new images
+    might have, which lie beyond where few images span few directions.
+    """
+    drawn_ND, columns_N = statistics.sample(SAMPLES, np.random.default_rng(seed), paper.RIDGE)
+    rule = fit_novelty(statistics, drawn_ND, columns_N, rate=SAMPLED_KNOWN_RATE)
+    new_ND, _ = sample_new_images(statistics, SAMPLES, np.random.default_rng(seed))
+    beyond = float(np.quantile(rule.scores(new_ND), 1 - KNOWN_RATE, method="lower"))
+    return replace(rule, threshold=min(rule.threshold, beyond))
+
+
 def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Snapshot, CalibrationReport]:
     """The version with a temperature and a rule for unknown images, fitted on one half and reported on the other.
 
@@ -70,8 +83,7 @@ def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Sna
         novelty = fit_novelty(snapshot.statistics, features_ND, columns_N)
     else:
         temperature = sampled_temperature(snapshot.aligned, snapshot.statistics, seed=seed)
-        features_ND, columns_N = snapshot.statistics.sample(SAMPLES, np.random.default_rng(seed), paper.RIDGE)
-        novelty = fit_novelty(snapshot.statistics, features_ND, columns_N, rate=SAMPLED_KNOWN_RATE)
+        novelty = sampled_novelty(snapshot.statistics, seed=seed)
     report_ND, report_N = held_out.features_ND[~fit_N], held_out.columns_N[~fit_N]
     probabilities_NC = softmax(snapshot.aligned.logits(report_ND) / temperature)
     report = CalibrationReport(

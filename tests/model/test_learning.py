@@ -32,7 +32,7 @@ from model.learning import (
 )
 from model.method import Method
 from model.methods import METHODS, method_named
-from model.novelty import SAMPLES
+from model.novelty import KNOWN_RATE, SAMPLES
 from model.predictive import sample_new_images
 from model.preprocess import evaluation_view
 from model.seen import PairedFeatures, Seen
@@ -350,8 +350,10 @@ def test_with_too_few_held_out_images_the_statistics_are_sampled(two_tasks: Lear
     images = int(version.statistics.count_C.sum())
     fitted = fit_temperature(version.aligned.logits(new_ND), columns_N, images)
     assert version.temperature == pytest.approx(SAMPLES_ARE_EASIER * fitted)
-    sampled_ND, _ = version.statistics.sample(SAMPLES, np.random.default_rng(0), paper.RIDGE)
-    assert version.novelty.known(sampled_ND).mean() == pytest.approx(SAMPLED_KNOWN_RATE, abs=0.005)
+    drawn_ND, _ = version.statistics.sample(SAMPLES, np.random.default_rng(0), paper.RIDGE)
+    rates = [version.novelty.known(features_ND).mean() for features_ND in (drawn_ND, new_ND)]
+    above = [rate - least for rate, least in zip(rates, (SAMPLED_KNOWN_RATE, KNOWN_RATE), strict=True)]
+    assert 0 <= min(above) < 0.005
 
 
 def test_versions_with_another_head_lose_their_rule(two_tasks: Learner) -> None:
