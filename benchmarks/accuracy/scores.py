@@ -20,7 +20,7 @@ from model import paper as constants
 from model.aligners import ClosedFormAligner
 from model.alignment import block_norms
 from model.calibration import expected_calibration_error, fit_temperature, negative_log_likelihood, softmax
-from model.confidence import SAMPLES_ARE_EASIER, sampled_novelty
+from model.confidence import SAMPLES_ARE_EASIER, SampledFit
 from model.drift import RidgeDrift
 from model.novelty import KNOWN_RATE, SAMPLES, fit_novelty
 from model.predictive import sample_new_images
@@ -79,7 +79,7 @@ def known_rates(after: Reached, seed: int) -> tuple[float, float]:
     """
     sampled_ND, sampled_N = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
     plain = fit_novelty(after.statistics, sampled_ND, sampled_N, rate=KNOWN_RATE)
-    ours = sampled_novelty(after.statistics, seed=seed)
+    ours = SampledFit.of(after.head, after.statistics, seed=seed).novelty
     return float(plain.known(after.test_ND).mean()), float(ours.known(after.test_ND).mean())
 
 
