@@ -162,6 +162,7 @@ HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "a label that is no text": (lambda files: classes(files, label=5), "label"),
     "a temperature that is none": (lambda files: changed(files, temperature="hot"), "temperature"),
     "a temperature that divides by nothing": (lambda files: changed(files, temperature=0), "temperature"),
+    "fewer than no tunings": (lambda files: changed(files, tuned_tasks=-1), "description.tuned_tasks"),
     "a backbone without a name": (lambda files: spec(files, name=5), "description.spec.name"),
     "a normalisation that is none": (lambda files: spec(files, mean=["0", None]), "description.spec.mean"),
     "a rule for unknown images that is not finite": (lambda files: replaced(files, "novelty", to_nan), "not finite"),
