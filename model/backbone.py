@@ -48,7 +48,13 @@ class PixelBackbone(nn.Module):
     @property
     def feature_dim(self) -> int:
         """D, the length of a feature vector."""
-        return int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)
+        own = int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)
+        return own + self.token_dim if self.spec.pooling == "token+avg" else own
+
+    @property
+    def token_dim(self) -> int:
+        """The length of a vision transformer's token as it leaves the last block."""
+        return int(self.network.num_features)
 
     @property
     def device(self) -> torch.device:
@@ -60,6 +66,9 @@ class PixelBackbone(nn.Module):
         images_BHWC = (pixels_BHWC.to(torch.float32) / 255 - self.pixel_mean) / self.pixel_std
         features = self.network.forward_features(images_BHWC.permute(0, 3, 1, 2))
         features_BD: Tensor = self.network.forward_head(features, pre_logits=True)
+        if self.spec.pooling == "token+avg":
+            patches_BND = features[:, self.network.num_prefix_tokens :]
+            return torch.cat([features_BD, patches_BND.mean(dim=1)], dim=1)
         return features_BD
 
     def train(self, mode: bool = True) -> Self:
@@ -99,6 +108,15 @@ def check_fits(spec: BackboneSpec, state: Mapping[str, Tensor]) -> None:
     tables = sum(buffer.numel() * buffer.element_size() for buffer in outline.buffers())
     if tables > LARGEST_TABLES_BYTES:
         raise WeightsError(f"{spec.name} at {spec.image_size} pixels needs {tables >> 20} MiB beside its weights")
+
+
+def pools_by_class_token(spec: BackboneSpec) -> bool:
+    """Whether the architecture's features are its class token's, behind which the patches' tokens stand.
+
+    Costs no memory; raises `WeightsError` for a name unknown to timm.
+    """
+    with torch.device("meta"):
+        return _has_class_token(PixelBackbone(spec).network)
 
 
 def known_settings(name: str) -> Any:
@@ -180,7 +198,13 @@ def _batches(views: Iterable[NDArray[np.uint8]], batch_size: int) -> Iterator[ND
 
 def _network(spec: BackboneSpec) -> Any:
     network = timm.create_model(spec.name, pretrained=False, num_classes=0, **size_settings(spec))
+    if spec.pooling == "token+avg" and not _has_class_token(network):
+        raise WeightsError(f"{spec.name} has no class token beside which the mean of its patches could stand")
     return _with_fresh_norm(network, spec) if spec.norm == "fresh" else network
+
+
+def _has_class_token(network: Any) -> bool:
+    return getattr(network, "global_pool", None) == "token" and getattr(network, "num_prefix_tokens", 0) > 0
 
 
 def _with_fresh_norm(network: Any, spec: BackboneSpec) -> Any:

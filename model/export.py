@@ -36,6 +36,7 @@ def graph_key(spec: BackboneSpec) -> str:
         "name": spec.name,
         "image_size": spec.image_size,
         "norm": spec.norm,
+        "pooling": spec.pooling,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Norm = Literal["pretrained", "fresh"]
+Pooling = Literal["pretrained", "token+avg"]
 Interpolation = Literal["bicubic", "bilinear"]
 
 
@@ -14,6 +15,8 @@ class BackboneSpec:
     `name` is a timm model name, `image_size` the side in pixels of the square input, `mean` and `std` the normalisation
     of RGB values in 0–1, `crop_fraction` the part of the resized short side that the central crop keeps. `norm` is
     `pretrained` (the weights' own last normalisation) or `fresh` (a new LayerNorm, as the SLCA reference has it).
+    `pooling` is `pretrained` (features as the weights' own classifier saw them) or `token+avg` (the class token's
+    beside the mean of the patch tokens', as in DINO's linear evaluation: twice as long, for the same forward pass).
     """
 
     name: str
@@ -23,6 +26,7 @@ class BackboneSpec:
     crop_fraction: float = 1.0
     interpolation: Interpolation = "bicubic"
     norm: Norm = "pretrained"
+    pooling: Pooling = "pretrained"
 
     def to_json(self) -> dict[str, Any]:
         """The spec as plain JSON values."""

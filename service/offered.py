@@ -1,4 +1,4 @@
-"""Which methods this server may learn with; only the check itself imports the model's side."""
+"""With which methods and features this server may learn; only the check itself imports the model's side."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -11,21 +11,23 @@ if TYPE_CHECKING:
     from model.method import Method
 
 
-def check_method_apart(settings: Settings) -> None:
-    """As `check_method`, in a process that then ends: what knows the methods would stay, 400 MB of it.
+def check_offered_apart(settings: Settings) -> None:
+    """As `check_offered`, in a process that then ends: what knows the methods would stay, 400 MB of it.
 
-    The default, which goes by the backbone, needs no check, nor the seconds that it takes.
+    The defaults, which go by the backbone, need no check, nor the seconds that it takes.
     """
-    if settings.method is None:
+    if settings.method is None and not _has_own_features(settings):
         return
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-        apart.submit(check_method, settings).result()
+        apart.submit(check_offered, settings).result()
 
 
-def check_method(settings: Settings) -> None:
-    """Raises WrongSettings, with the reason or the list, for a method that there is not or that is not offered."""
+def check_offered(settings: Settings) -> None:
+    """Raises WrongSettings, with the reason or the list, for what there is not or what does not fit the backbone."""
     from model.methods import UnknownMethod, method_named
 
+    if _has_own_features(settings):
+        _check_features(settings)
     if settings.method is None:
         return
     try:
@@ -36,6 +38,22 @@ def check_method(settings: Settings) -> None:
     if refusals:
         raise WrongSettings(f"method: a server cannot offer {settings.method!r}: {'; '.join(refusals)}")
     _check_fits(settings, method)
+
+
+def _has_own_features(settings: Settings) -> bool:
+    return settings.norm == "fresh" or settings.pooling == "token+avg"
+
+
+def _check_features(settings: Settings) -> None:
+    """Raises WrongSettings where the backbone has no such last norm or no such features, or is unknown."""
+    from model.backbone import pools_by_class_token
+    from model.pretrained import WeightsError
+    from service.learner.bases import root_spec
+
+    try:
+        pools_by_class_token(root_spec(settings))
+    except WeightsError as error:
+        raise WrongSettings(f"backbone: {error}") from None
 
 
 def _check_fits(settings: Settings, method: "Method") -> None:

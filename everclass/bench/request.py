@@ -14,6 +14,7 @@ from model import paper
 from model.backbone import Precision
 from model.method import Method, Tuner
 from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named
+from model.spec import Pooling
 from model.tuners import FirstTaskTuner, FullTuner
 from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 
@@ -48,6 +49,7 @@ class BenchRequest:
     recipe: Literal["auto", "reference", "small"] = "auto"
     normalise: Literal["recipe", "weights"] = "recipe"
     norm: Literal["recipe", "pretrained", "fresh"] = "recipe"
+    pooling: Pooling = "pretrained"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     threads: int | None = None
@@ -87,7 +89,7 @@ class BenchRequest:
         """How stage 1 runs on this machine. Raises WeightsError, and ValueError naming the option at fault."""
         recipe, device = self._recipe(), self._device()
         return Training(
-            recipe.spec(self.backbone, self.image_size),
+            replace(recipe.spec(self.backbone, self.image_size), pooling=self.pooling),
             recipe,
             micro_batch=MICRO_BATCH_CPU if device == "cpu" else recipe.batch,
             backbone_lr=self.backbone_lr,

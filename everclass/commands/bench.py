@@ -82,6 +82,14 @@ if TYPE_CHECKING:
     help="The backbone's last normalisation: the weights' own, or a new LayerNorm.",
 )
 @click.option(
+    "--pooling",
+    type=click.Choice(["pretrained", "token+avg"]),
+    default="pretrained",
+    show_default=True,
+    help="Features as the weights' own classifier saw them, or the class token's beside the mean of the patches', "
+    "which a server takes.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",

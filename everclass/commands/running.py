@@ -78,10 +78,10 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
 @with_settings
 def serve(loaded: "Loaded", no_learner: bool) -> None:
     """Start a server: the service that answers and, unless --no-learner is given, the learner, both supervised."""
-    from service.offered import check_method_apart
+    from service.offered import check_offered_apart
     from service.supervisor import serve as supervise
 
-    check_method_apart(loaded.settings)
+    check_offered_apart(loaded.settings)
     raise SystemExit(supervise(loaded.settings, learner=not no_learner))
 
 
@@ -90,9 +90,9 @@ def serve(loaded: "Loaded", no_learner: bool) -> None:
 def learner(loaded: "Loaded") -> None:
     """Start a learner alone, for a service that runs elsewhere on the same database and blobs."""
     from service.learner import run
-    from service.offered import check_method
+    from service.offered import check_offered
 
-    check_method(loaded.settings)
+    check_offered(loaded.settings)
     raise SystemExit(run(loaded.settings))
 
 

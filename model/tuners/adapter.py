@@ -68,7 +68,7 @@ class AdapterTuner:
 
 def fresh(tuner: AdapterTuner, backbone: PixelBackbone, seed: int, suffix: str = "") -> dict[str, Tensor]:
     """An adapter for each block that changes nothing yet, by name; `suffix` tells several in one network apart."""
-    width, tensors = backbone.feature_dim, {}
+    width, tensors = backbone.token_dim, {}
     for place, (name, _) in enumerate(insertion.blocks(backbone, "an adapter")):
         down_RD = insertion.uniform((tuner.bottleneck, width), 1 / math.sqrt(width), seed, place)
         tensors[f"{name}.mlp.{DOWN}{suffix}"] = down_RD

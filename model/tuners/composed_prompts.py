@@ -82,7 +82,7 @@ class ComposedPromptTuner:
         attach(backbone, Composition(blocks), blocks)
 
     def _fresh(self, backbone: PixelBackbone, block: int, number: int, seed: int) -> dict[str, Tensor]:
-        width, owner = backbone.feature_dim, f"network.blocks.{block}"
+        width, owner = backbone.token_dim, f"network.blocks.{block}"
         shapes = {PROMPT: (2, self.length, width), KEY: (width,), LOOK: (width,)}
         tensors = {}
         for place, (leaf, shape) in enumerate(shapes.items()):

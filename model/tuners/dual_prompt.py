@@ -53,7 +53,7 @@ class DualPromptTuner:
 
     def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
         """A new expert and its key, and the general prompt where there is none: these move, and nothing else."""
-        depth, width = len(insertion.class_token_blocks(backbone, "prefix tuning")), backbone.feature_dim
+        depth, width = len(insertion.class_token_blocks(backbone, "prefix tuning")), backbone.token_dim
         general, expert = (sum(block < depth for block in wanted) for wanted in self._wanted)
         number = len(_experts(backbone)) + 1
         fresh = {

@@ -51,7 +51,7 @@ class PromptPoolTuner:
     def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
         """A new pool where there is none; it alone requires gradients."""
         if not insertion.inserted(backbone, (KEYS,)):
-            width = backbone.feature_dim
+            width = backbone.token_dim
             fresh = {
                 f"network.{KEYS}": insertion.uniform((self.size, width), REACH, seed, 0),
                 f"network.{PROMPTS}": insertion.uniform((self.size, self.length, width), REACH, seed, 1),

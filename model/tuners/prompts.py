@@ -71,7 +71,7 @@ class PromptTuner:
 
     def _fresh(self, backbone: PixelBackbone, seed: int) -> dict[str, Tensor]:
         parts = insertion.blocks(backbone, "prompt tuning")
-        width = backbone.feature_dim
+        width = backbone.token_dim
         patch = math.prod(backbone.network.patch_embed.patch_size)
         reach = math.sqrt(6 / (3 * patch + width))
         return {

@@ -1,8 +1,8 @@
 """What a task is learned on: an earlier version from the blobs, or a root made of pre-trained weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from model.backbone import build
+from model.backbone import build, pools_by_class_token
 from model.methods import default_method
 from model.pretrained import default_spec, load_pretrained
 from model.snapshot import Snapshot
@@ -62,4 +62,7 @@ def new_root(settings: Settings) -> Snapshot:
 
 def root_spec(settings: Settings) -> BackboneSpec:
     """The architecture that a new root gets from the settings."""
-    return default_spec(settings.backbone, image_size=settings.image_size, norm=settings.norm)
+    spec = default_spec(settings.backbone, image_size=settings.image_size, norm=settings.norm)
+    if settings.pooling != "auto":
+        return replace(spec, pooling=settings.pooling)
+    return replace(spec, pooling="token+avg") if pools_by_class_token(spec) else spec

@@ -1,6 +1,7 @@
 """What the tests of the serving side share: small architectures, exported once a session."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -8,17 +9,17 @@ import pytest
 
 from model.export import export_graph
 from model.pretrained import default_spec
-from model.spec import BackboneSpec
+from model.spec import BackboneSpec, Pooling
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
 
-SMALL_ARCHITECTURES = ("test_vit", "test_efficientnet", "mobilenetv3_small_050")
+SMALL_ARCHITECTURES = ("test_vit", "test_vit token+avg", "test_efficientnet", "mobilenetv3_small_050")
 
 
-def small_spec(name: str) -> BackboneSpec:
+def small_spec(name: str, pooling: Pooling = "pretrained") -> BackboneSpec:
     """A small architecture at 64 pixels."""
-    return default_spec(name, image_size=64)
+    return replace(default_spec(name, image_size=64), pooling=pooling)
 
 
 @pytest.fixture(scope="session")
@@ -35,5 +36,5 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[BackboneSpec
 
 @pytest.fixture(params=SMALL_ARCHITECTURES)
 def spec(request: pytest.FixtureRequest) -> BackboneSpec:
-    """Each small architecture: a transformer, and two convolutional nets with BatchNorm."""
-    return small_spec(request.param)
+    """Each small architecture: a transformer, pooled in either way, and two convolutional nets with BatchNorm."""
+    return small_spec(*request.param.split())

@@ -10,7 +10,15 @@ import timm
 import torch
 from torch import nn
 
-from model.backbone import FRESH_NORM_EPSILON, PixelBackbone, WeightsError, build, check_fits, extract_features
+from model.backbone import (
+    FRESH_NORM_EPSILON,
+    PixelBackbone,
+    WeightsError,
+    build,
+    check_fits,
+    extract_features,
+    pools_by_class_token,
+)
 from model.spec import BackboneSpec
 from tests.model.conftest import small_spec
 
@@ -19,12 +27,18 @@ def pixels(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3)).astype(np.uint8)
 
 
+def small(count: int) -> np.ndarray:
+    return pixels(count)[:, :32, :32]
+
+
 def seeded(spec: BackboneSpec, seed: int = 0) -> PixelBackbone:
     torch.manual_seed(seed)
     return build(spec)
 
 
-def test_features_are_what_timm_s_classifier_would_see(spec: BackboneSpec) -> None:
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet", "mobilenetv3_small_050"])
+def test_features_are_what_timm_s_classifier_would_see(name: str) -> None:
+    spec = small_spec(name)
     backbone = seeded(replace(spec, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)))
     images = pixels(3) / 255
     normalised = (images - (0.5, 0.4, 0.3)) / (0.2, 0.3, 0.4)
@@ -41,6 +55,32 @@ def test_a_transformer_s_feature_is_its_class_token_after_the_norm() -> None:
     with torch.inference_mode():
         tokens = backbone.network.forward_features((images / 255 - 0.5).permute(0, 3, 1, 2) / 0.5)
         torch.testing.assert_close(backbone(images), tokens[:, 0])
+
+
+def test_beside_the_class_token_stands_the_mean_of_the_patches() -> None:
+    backbone = seeded(small_spec("test_vit", "token+avg"))
+    images = torch.from_numpy(pixels(2))
+    with torch.inference_mode():
+        tokens = backbone.network.forward_features((images / 255 - 0.5).permute(0, 3, 1, 2) / 0.5)
+        torch.testing.assert_close(backbone(images), torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1))
+    assert backbone.feature_dim == 2 * seeded(small_spec("test_vit")).feature_dim == 2 * backbone.token_dim
+
+
+def test_two_class_tokens_are_no_patches() -> None:
+    spec = BackboneSpec("deit_tiny_distilled_patch16_224", 32, (0.5,) * 3, (0.5,) * 3, pooling="token+avg")
+    backbone = seeded(spec)
+    with torch.inference_mode():
+        tokens = backbone.network.forward_features((torch.from_numpy(small(2)) / 255 - 0.5).permute(0, 3, 1, 2) / 0.5)
+        features = backbone(torch.from_numpy(small(2)))
+    expected = torch.cat([(tokens[:, 0] + tokens[:, 1]) / 2, tokens[:, 2:].mean(dim=1)], dim=1)
+    torch.testing.assert_close(features, expected)
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit2", "test_vit3"])
+def test_without_a_class_token_nothing_can_stand_beside_it(name: str) -> None:
+    assert pools_by_class_token(small_spec("test_vit")) and not pools_by_class_token(small_spec(name))
+    with pytest.raises(WeightsError, match=f"{name} has no class token"):
+        build(small_spec(name, "token+avg"))
 
 
 def test_a_fresh_norm_has_unit_scale_no_shift_and_the_reference_s_epsilon() -> None:

@@ -63,6 +63,7 @@ def test_the_key_is_of_what_the_graph_depends_on() -> None:
         spec, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), crop_fraction=0.5, interpolation="bilinear"
     )
     assert graph_key(spec) == graph_key(fed_otherwise)
-    others = [replace(spec, image_size=96), replace(spec, norm="fresh"), replace(spec, name="test_vit2")]
-    assert len({graph_key(one) for one in [spec, *others]}) == 4
+    changes = [{"image_size": 96}, {"norm": "fresh"}, {"name": "test_vit2"}, {"pooling": "token+avg"}]
+    others = [replace(spec, **change) for change in changes]
+    assert len({graph_key(one) for one in [spec, *others]}) == 5
     assert len(graph_key(spec)) == 64

@@ -94,3 +94,8 @@ def test_a_missing_part_or_field_is_refused() -> None:
         Snapshot.from_parts({role: data for role, data in parts.items() if role != "learner"}, description)
     with pytest.raises(SnapshotError):
         Snapshot.from_parts(parts, {name: value for name, value in description.items() if name != "classes"})
+
+
+def test_a_description_of_a_time_that_knew_no_pooling_is_of_the_weights_own() -> None:
+    said = {name: value for name, value in SPEC.to_json().items() if name != "pooling"}
+    assert BackboneSpec.from_json(said) == SPEC and SPEC.pooling == "pretrained"

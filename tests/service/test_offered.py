@@ -9,7 +9,7 @@ from model.backbone import build
 from model.methods import default_method, method_named
 from model.tuners import FullTuner, HybridTuner
 from service.learner.bases import root_spec
-from service.offered import check_method, check_method_apart
+from service.offered import check_offered, check_offered_apart
 from service.settings import WrongSettings, load_settings
 
 
@@ -18,10 +18,39 @@ from service.settings import WrongSettings, load_settings
 )
 def test_the_default_goes_by_the_backbone_and_can_be_offered(backbone: str, learner: type) -> None:
     named = {"backbone": backbone, "image_size": 32}
-    check_method(load_settings(named).settings)
+    check_offered(load_settings(named).settings)
     method = default_method(build(root_spec(load_settings(named).settings)))
     assert isinstance(method_named(method).tuner, learner)
-    check_method(load_settings({**named, "method": method}).settings)
+    check_offered(load_settings({**named, "method": method}).settings)
+
+
+@pytest.mark.parametrize(
+    ("named", "pooling"),
+    [
+        ({"backbone": "test_vit"}, "token+avg"),
+        ({"backbone": "test_vit", "pooling": "pretrained"}, "pretrained"),
+        ({"backbone": "test_vit2"}, "pretrained"),
+        ({}, "pretrained"),
+    ],
+)
+def test_the_class_token_has_the_patches_mean_beside_it_where_there_is_one(named: dict[str, str], pooling: str) -> None:
+    assert root_spec(load_settings(named).settings).pooling == pooling
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ({"pooling": "token+avg"}, "backbone: tf_efficientnet_lite0 has no class token"),
+        ({"norm": "fresh"}, "backbone: tf_efficientnet_lite0 does not end in a LayerNorm"),
+        ({"backbone": "no_such_net", "norm": "fresh"}, "backbone: timm knows no backbone"),
+    ],
+)
+def test_features_that_the_backbone_cannot_give_are_refused_at_the_start(named: dict[str, str], why: str) -> None:
+    settings = load_settings(named).settings
+    with pytest.raises(WrongSettings, match=why):
+        check_offered(settings)
+    with pytest.raises(WrongSettings, match=why):
+        check_offered_apart(settings)
 
 
 @pytest.mark.parametrize(
@@ -35,15 +64,15 @@ def test_the_default_goes_by_the_backbone_and_can_be_offered(backbone: str, lear
 def test_the_check_apart_gives_the_same_reasons(method: str, why: str) -> None:
     settings = load_settings({"method": method}).settings
     with pytest.raises(WrongSettings, match=why):
-        check_method(settings)
+        check_offered(settings)
     with pytest.raises(WrongSettings, match=why):
-        check_method_apart(settings)
+        check_offered_apart(settings)
 
 
 def test_what_supervises_does_not_load_what_only_a_learner_needs() -> None:
     program = (
-        "import sys; from service.offered import check_method_apart; from service.settings import load_settings; "
-        "import service.supervisor; check_method_apart(load_settings({}).settings); print('torch' in sys.modules)"
+        "import sys; from service.offered import check_offered_apart; from service.settings import load_settings; "
+        "import service.supervisor; check_offered_apart(load_settings({}).settings); print('torch' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"

@@ -1,5 +1,6 @@
 """The reference's settings, and what limits make of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_the_weights_own_normalisation_is_what_timm_says() -> None:
     assert (spec.mean, spec.norm, spec.crop_fraction) == ((0.5,) * 3, "pretrained", 0.875)
     plain = BenchRequest("cifar100", Path(), ("slca",), backbone="test_vit").training().spec
     assert (plain.mean, plain.norm) == ((0.5071, 0.4867, 0.4408), "fresh")
+
+
+def test_features_are_the_weights_own_unless_asked_otherwise() -> None:
+    request = BenchRequest("cifar100", Path(), ("slca",), backbone="test_vit")
+    assert request.training().spec.pooling == "pretrained"
+    assert replace(request, pooling="token+avg").training().spec.pooling == "token+avg"
 
 
 def test_the_default_backbone_saw_imagenet_21k_alone() -> None:

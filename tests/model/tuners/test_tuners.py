@@ -220,6 +220,26 @@ def test_prompts_are_tokens_that_the_image_attends_to() -> None:
     torch.testing.assert_close(backbone(pixels()), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "tuner", (*FOLDING, *BESIDE, PromptPoolTuner(), DualPromptTuner(), ComposedPromptTuner()), ids=repr
+)
+def test_features_longer_than_a_token_are_tuned_all_the_same(tuner: Tuner) -> None:
+    def wide() -> PixelBackbone:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return build(BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3, pooling="token+avg"))
+
+    backbone = wide()
+    tuner.begin(backbone, 1, 0)
+    backbone.eval()(pixels()).square().sum().backward()
+    apart, features_BD = tuner.taken_apart(backbone), backbone(pixels())
+    again = wide()
+    again.load(apart.plain)
+    tuner.equip(again, apart.kept)
+    assert features_BD.shape == (4, 128)
+    torch.testing.assert_close(again.eval()(pixels()), features_BD, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("tuner", (LoraTuner(), HybridTuner(), *BESIDE), ids=repr)
 def test_a_network_without_such_layers_is_refused_by_name(tuner: Tuner) -> None:
     with pytest.raises(UnfitBackbone, match="test_efficientnet"):
