@@ -113,10 +113,9 @@ def check_fits(spec: BackboneSpec, state: Mapping[str, Tensor]) -> None:
 def pools_by_class_token(spec: BackboneSpec) -> bool:
     """Whether the architecture's features are its class token's, behind which the patches' tokens stand.
 
-    Costs no memory; raises `WeightsError` for a name unknown to timm.
+    Builds the network to see it; raises `WeightsError` for a name unknown to timm.
     """
-    with torch.device("meta"):
-        return _has_class_token(PixelBackbone(spec).network)
+    return _has_class_token(PixelBackbone(spec).network)
 
 
 def known_settings(name: str) -> Any:
