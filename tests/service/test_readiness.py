@@ -1,0 +1,24 @@
+"""What the settings say otherwise than the version in force."""
+
+import pytest
+
+from service.readiness import differences
+from service.settings import load_settings
+
+OLD = {"spec": {"name": "test_vit", "image_size": 32, "norm": "pretrained"}, "method": "slca"}
+"""Of a version made before features could be pooled in more than one way."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, []),
+        ({"pooling": "pretrained"}, []),
+        ({"pooling": "token+avg"}, ["pooling is set to token+avg, the version in force has pretrained"]),
+        ({"method": "slca++"}, ["method is set to slca++, the version in force has slca"]),
+        ({"norm": "fresh"}, ["norm is set to fresh, the version in force has pretrained"]),
+    ],
+)
+def test_only_what_was_asked_for_can_be_overruled(settings: dict[str, str], said: list[str]) -> None:
+    asked = load_settings({"backbone": "test_vit", **settings}).settings
+    assert list(differences(asked, OLD)) == said
