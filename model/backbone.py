@@ -110,14 +110,6 @@ def check_fits(spec: BackboneSpec, state: Mapping[str, Tensor]) -> None:
         raise WeightsError(f"{spec.name} at {spec.image_size} pixels needs {tables >> 20} MiB beside its weights")
 
 
-def pools_by_class_token(spec: BackboneSpec) -> bool:
-    """Whether the architecture's features are its class token's, behind which the patches' tokens stand.
-
-    Builds the network to see it; raises `WeightsError` for a name unknown to timm.
-    """
-    return _has_class_token(PixelBackbone(spec).network)
-
-
 def known_settings(name: str) -> Any:
     """What timm's table says of an architecture's weights; raises `WeightsError` for a name that it does not hold."""
     try:

@@ -17,7 +17,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 from model.backbone import PixelBackbone, WeightsError, build, check_names, is_weight, known_settings, size_settings
-from model.spec import BackboneSpec, Interpolation, Norm
+from model.spec import BackboneSpec, Interpolation, Norm, Pooling
 
 __all__ = ["EMBEDDED_BACKBONE", "WeightsError", "default_spec", "load_pretrained"]
 
@@ -61,7 +61,9 @@ NETWORKS: Final = ("teacher", "state_dict", "model")
 """Where a checkpoint keeps a network beside what else it holds; the first that there is."""
 
 
-def default_spec(name: str, *, image_size: int | None = None, norm: Norm = "pretrained") -> BackboneSpec:
+def default_spec(
+    name: str, *, image_size: int | None = None, norm: Norm = "pretrained", pooling: Pooling = "pretrained"
+) -> BackboneSpec:
     """A timm backbone as its weights want to be fed, by timm's own table; raises `WeightsError` for an unknown name."""
     settings = known_settings(name)
     interpolation: Interpolation = "bilinear" if settings.interpolation == "bilinear" else "bicubic"
@@ -73,6 +75,7 @@ def default_spec(name: str, *, image_size: int | None = None, norm: Norm = "pret
         crop_fraction=settings.crop_pct,
         interpolation=interpolation,
         norm=norm,
+        pooling=pooling,
     )
 
 

@@ -46,12 +46,12 @@ def _has_own_features(settings: Settings) -> bool:
 
 def _check_features(settings: Settings) -> None:
     """Raises WrongSettings where the backbone has no such last norm or no such features, or is unknown."""
-    from model.backbone import pools_by_class_token
+    from model.backbone import build
     from model.pretrained import WeightsError
     from service.learner.bases import root_spec
 
     try:
-        pools_by_class_token(root_spec(settings))
+        build(root_spec(settings))
     except WeightsError as error:
         raise WrongSettings(f"backbone: {error}") from None
 

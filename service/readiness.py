@@ -36,7 +36,7 @@ def differences(settings: Settings, description: dict[str, Any]) -> Iterator[str
         "backbone": (settings.backbone, spec["name"]),
         "image_size": (settings.image_size, spec["image_size"]),
         "norm": (settings.norm, spec["norm"]),
-        "pooling": (None if settings.pooling == "auto" else settings.pooling, spec.get("pooling", "pretrained")),
+        "pooling": (settings.pooling, spec.get("pooling", "pretrained")),
         "method": (settings.method, description.get("method")),
     }
     for name, (wanted, has) in asked.items():

@@ -86,8 +86,7 @@ if TYPE_CHECKING:
     type=click.Choice(["pretrained", "token+avg"]),
     default="pretrained",
     show_default=True,
-    help="Features as the weights' own classifier saw them, or the class token's beside the mean of the patches', "
-    "which a server takes.",
+    help="Features as the weights' own classifier saw them, or the class token's beside the mean of patches.",
 )
 @click.option(
     "--precision",

@@ -1,8 +1,8 @@
 """What a task is learned on: an earlier version from the blobs, or a root made of pre-trained weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from model.backbone import build, pools_by_class_token
+from model.backbone import build
 from model.methods import default_method
 from model.pretrained import default_spec, load_pretrained
 from model.snapshot import Snapshot
@@ -62,7 +62,4 @@ def new_root(settings: Settings) -> Snapshot:
 
 def root_spec(settings: Settings) -> BackboneSpec:
     """The architecture that a new root gets from the settings."""
-    spec = default_spec(settings.backbone, image_size=settings.image_size, norm=settings.norm)
-    if settings.pooling != "auto":
-        return replace(spec, pooling=settings.pooling)
-    return replace(spec, pooling="token+avg") if pools_by_class_token(spec) else spec
+    return default_spec(settings.backbone, image_size=settings.image_size, norm=settings.norm, pooling=settings.pooling)

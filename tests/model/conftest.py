@@ -1,7 +1,6 @@
 """What the tests of the serving side share: small architectures, exported once a session."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +18,7 @@ SMALL_ARCHITECTURES = ("test_vit", "test_vit token+avg", "test_efficientnet", "m
 
 def small_spec(name: str, pooling: Pooling = "pretrained") -> BackboneSpec:
     """A small architecture at 64 pixels."""
-    return replace(default_spec(name, image_size=64), pooling=pooling)
+    return default_spec(name, image_size=64, pooling=pooling)
 
 
 @pytest.fixture(scope="session")

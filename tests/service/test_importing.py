@@ -165,7 +165,7 @@ HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "fewer than no tunings": (lambda files: changed(files, tuned_tasks=-1), "description.tuned_tasks"),
     "a backbone without a name": (lambda files: spec(files, name=5), "description.spec.name"),
     "a pooling that there is not": (lambda files: spec(files, pooling="max"), "description.spec.pooling"),
-    "features of another length": (lambda files: spec(files, pooling="pretrained"), "head or statistics"),
+    "features of another length": (lambda files: spec(files, pooling="token+avg"), "head or statistics"),
     "a normalisation that is none": (lambda files: spec(files, mean=["0", None]), "description.spec.mean"),
     "a rule for unknown images that is not finite": (lambda files: replaced(files, "novelty", to_nan), "not finite"),
     "a rule for unknown images of other features": (

@@ -25,19 +25,6 @@ def test_the_default_goes_by_the_backbone_and_can_be_offered(backbone: str, lear
 
 
 @pytest.mark.parametrize(
-    ("named", "pooling"),
-    [
-        ({"backbone": "test_vit"}, "token+avg"),
-        ({"backbone": "test_vit", "pooling": "pretrained"}, "pretrained"),
-        ({"backbone": "test_vit2"}, "pretrained"),
-        ({}, "pretrained"),
-    ],
-)
-def test_the_class_token_has_the_patches_mean_beside_it_where_there_is_one(named: dict[str, str], pooling: str) -> None:
-    assert root_spec(load_settings(named).settings).pooling == pooling
-
-
-@pytest.mark.parametrize(
     ("named", "why"),
     [
         ({"pooling": "token+avg"}, "backbone: tf_efficientnet_lite0 has no class token"),

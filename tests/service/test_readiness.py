@@ -13,7 +13,6 @@ OLD = {"spec": {"name": "test_vit", "image_size": 32, "norm": "pretrained"}, "me
     ("settings", "said"),
     [
         ({}, []),
-        ({"pooling": "pretrained"}, []),
         ({"pooling": "token+avg"}, ["pooling is set to token+avg, the version in force has pretrained"]),
         ({"method": "slca++"}, ["method is set to slca++, the version in force has slca"]),
         ({"norm": "fresh"}, ["norm is set to fresh, the version in force has pretrained"]),

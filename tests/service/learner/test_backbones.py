@@ -46,17 +46,18 @@ def test_the_embedded_weights_tell_digits_apart(tmp_path: Path) -> None:
     world.close()
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino-fp32"])
+@pytest.mark.parametrize(("runtime", "pooling"), [("onnxruntime", "pretrained"), ("openvino-fp32", "token+avg")])
 def test_a_vision_transformer_with_real_weights_serves_from_either_runtime(
-    shared: Path, tmp_path: Path, runtime: str
+    shared: Path, tmp_path: Path, runtime: str, pooling: str
 ) -> None:
     weights = shared / "data" / "weights" / "vit_tiny_patch16_224.safetensors"
     flags = {"backbone": "vit_tiny_patch16_224", "weights": weights, "image_size": 112, "serve__runtime": runtime}
-    world = World.new(tmp_path, **flags)
+    world = World.new(tmp_path, **flags, pooling=pooling)
     accuracies = learn_twice(world, 20)
     assert min(accuracy for accuracy in accuracies if accuracy is not None) > 0.6
     version = world.ledger.version(4)
     manifest = load_manifest(world.blobs, version.digest)
     assert version.runtime == runtime
+    assert snapshot(world, version).aligned.feature_dim == {"pretrained": 192, "token+avg": 384}[pooling]
     assert set(load_parts(world.blobs, manifest, manifest.parts)) >= {"backbone", "graph", "head", "learner", "judged"}
     world.close()
