@@ -31,6 +31,8 @@ class WeightsError(ValueError):
 class PixelBackbone(nn.Module):
     """A timm network without its classifier, from uint8 pixels to the features that its classifier would see.
 
+    With `pooling` of the spec `token+avg` the mean of the patch tokens stands behind these.
+
     `pixel_mean` and `pixel_std` are buffers, so that weights bring their own normalisation. Running statistics of
     BatchNorm never move, also in training mode: batches of one task would bend them away from all the others.
     """
@@ -190,7 +192,7 @@ def _batches(views: Iterable[NDArray[np.uint8]], batch_size: int) -> Iterator[ND
 def _network(spec: BackboneSpec) -> Any:
     network = timm.create_model(spec.name, pretrained=False, num_classes=0, **size_settings(spec))
     if spec.pooling == "token+avg" and not _has_class_token(network):
-        raise WeightsError(f"{spec.name} has no class token beside which the mean of its patches could stand")
+        raise WeightsError(f"pooling: {spec.name} does not give a class token's features with patches behind it")
     return _with_fresh_norm(network, spec) if spec.norm == "fresh" else network
 
 
@@ -200,6 +202,6 @@ def _has_class_token(network: Any) -> bool:
 
 def _with_fresh_norm(network: Any, spec: BackboneSpec) -> Any:
     if not isinstance(getattr(network, "norm", None), nn.LayerNorm):
-        raise WeightsError(f"{spec.name} does not end in a LayerNorm that could be made fresh")
+        raise WeightsError(f"norm: {spec.name} does not end in a LayerNorm that could be made fresh")
     network.norm = nn.LayerNorm(network.num_features, eps=FRESH_NORM_EPSILON)
     return network

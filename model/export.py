@@ -36,8 +36,9 @@ def graph_key(spec: BackboneSpec) -> str:
         "name": spec.name,
         "image_size": spec.image_size,
         "norm": spec.norm,
-        "pooling": spec.pooling,
     }
+    if spec.pooling != "pretrained":
+        parts["pooling"] = spec.pooling
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

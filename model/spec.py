@@ -29,8 +29,11 @@ class BackboneSpec:
     pooling: Pooling = "pretrained"
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as plain JSON values."""
-        return asdict(self)
+        """The spec as plain JSON values, without `pooling` where it is the weights' own: so it was written before there
+        was another, and what is keyed by it stays.
+        """
+        told = asdict(self)
+        return {name: value for name, value in told.items() if (name, value) != ("pooling", "pretrained")}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "BackboneSpec":

@@ -11,22 +11,25 @@ if TYPE_CHECKING:
     from model.method import Method
 
 
-def check_offered_apart(settings: Settings) -> None:
+def check_offered_apart(settings: Settings, *, learns: bool = True) -> None:
     """As `check_offered`, in a process that then ends: what knows the methods would stay, 400 MB of it.
 
     The defaults, which go by the backbone, need no check, nor the seconds that it takes.
     """
-    if settings.method is None and not _has_own_features(settings):
+    if settings.method is None and not (learns and _has_own_features(settings)):
         return
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-        apart.submit(check_offered, settings).result()
+        apart.submit(check_offered, settings, learns=learns).result()
 
 
-def check_offered(settings: Settings) -> None:
-    """Raises WrongSettings, with the reason or the list, for what there is not or what does not fit the backbone."""
+def check_offered(settings: Settings, *, learns: bool = True) -> None:
+    """Raises WrongSettings, with the reason or the list, for what there is not or what does not fit the backbone.
+
+    The features of a root are held against its backbone only where someone `learns`, and so may make one.
+    """
     from model.methods import UnknownMethod, method_named
 
-    if _has_own_features(settings):
+    if learns and _has_own_features(settings):
         _check_features(settings)
     if settings.method is None:
         return
@@ -53,7 +56,7 @@ def _check_features(settings: Settings) -> None:
     try:
         build(root_spec(settings))
     except WeightsError as error:
-        raise WrongSettings(f"backbone: {error}") from None
+        raise WrongSettings(str(error)) from None
 
 
 def _check_fits(settings: Settings, method: "Method") -> None:

@@ -131,12 +131,9 @@ def newest(results: Sequence[Result]) -> list[Result]:
 
 def _parsed(path: Path, number: int, line: str) -> Result:
     try:
-        found = Result(**json.loads(line))
+        return Result(**json.loads(line))
     except (TypeError, ValueError) as error:
         raise ValueError(f"line {number} of {path} is no result: {error}") from error
-    if isinstance(backbone := found.configuration.get("backbone"), dict):
-        backbone.setdefault("pooling", "pretrained")  # Lines of code that knew no other.
-    return found
 
 
 def _whole_lines(path: Path) -> int:

@@ -81,7 +81,7 @@ def serve(loaded: "Loaded", no_learner: bool) -> None:
     from service.offered import check_offered_apart
     from service.supervisor import serve as supervise
 
-    check_offered_apart(loaded.settings)
+    check_offered_apart(loaded.settings, learns=not no_learner)
     raise SystemExit(supervise(loaded.settings, learner=not no_learner))
 
 

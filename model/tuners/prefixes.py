@@ -16,7 +16,7 @@ class Chooser(Protocol):
     """What decides on the prefixes of a batch."""
 
     def pairs(self, network: nn.Module, query_BD: Tensor) -> Mapping[int, Tensor]:
-        """Prefixes by number of the block, B×2×L×D: keys and values; `query_BD` are the plain network's features."""
+        """Prefixes by number of the block, B×2×L×D: keys and values; `query_BD` are plain class tokens."""
 
 
 def attach(backbone: PixelBackbone, chooser: Chooser, numbers: Sequence[int]) -> None:

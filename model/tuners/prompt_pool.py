@@ -1,8 +1,8 @@
 """L2P: prompts from a pool, chosen for each image by what the frozen network sees in it (Wang et al., CVPR 2022).
 
 The query is the class token's feature of the plain network. The keys nearest to it by cosine name the prompts, whose
-tokens stand behind the image's; the feature is the mean of the prompts' outputs. Keys are pulled towards the queries
-that chose them. Selection is by image, also in training, where the source selects by batch.
+tokens stand behind the image's; the mean of the prompts' outputs takes the class token's place. Keys are pulled towards
+the queries that chose them. Selection is by image, also in training, where the source selects by batch.
 """
 
 from collections.abc import Iterator

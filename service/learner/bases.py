@@ -37,24 +37,26 @@ class Base:
         return self.manifest.lineage if self.manifest else ()
 
 
-def load_base(ledger: Ledger, blobs: Blobs, settings: Settings, number: int | None) -> Base:
-    """The version of that number, or a new root from the settings where it is None.
+def load_base(
+    ledger: Ledger, blobs: Blobs, settings: Settings, number: int | None, root: BackboneSpec | None = None
+) -> Base:
+    """The version of that number, or where it is None a new root: of this architecture, else that of the settings.
 
     Raises:
         NotFound, DamagedBlob: a file of the version is not there, or not what was written.
         WeightsError: the pre-trained weights cannot be had or do not fit.
     """
     if number is None:
-        return Base(new_root(settings))
+        return Base(new_root(settings, root))
     version = ledger.version(number)
     manifest = load_manifest(blobs, version.digest)
     parts = load_parts(blobs, manifest, SNAPSHOT_ROLES)
     return Base(Snapshot.from_parts(parts, manifest.description), version, manifest)
 
 
-def new_root(settings: Settings) -> Snapshot:
-    """Pre-trained weights and no class yet."""
-    spec = root_spec(settings)
+def new_root(settings: Settings, spec: BackboneSpec | None = None) -> Snapshot:
+    """Pre-trained weights and no class yet, of this architecture, else that of the settings."""
+    spec = spec or root_spec(settings)
     weights = load_pretrained(spec, settings.weights, cache_dir=settings.cache / "weights")
     network = build(spec)
     return Snapshot.root(spec, weights, network.feature_dim, settings.method or default_method(network))

@@ -12,6 +12,7 @@ import torch
 from model.backbone import Precision
 from model.method import Method
 from model.methods import method_named
+from model.spec import BackboneSpec
 from model.tuning import TuningPlan
 from service.learner.holdout import HoldoutRule
 from service.settings import Settings
@@ -24,7 +25,10 @@ MILESTONE = 0.9
 
 @dataclass(frozen=True)
 class LearnPlan:
-    """All that decides the outcome of a task besides its base and its images; stored with the task at its claim."""
+    """All that decides the outcome of a task besides its base and its images; stored with the task at its claim.
+
+    `root` is the architecture of a task without a base; None in plans of older code.
+    """
 
     method: str
     seed: int
@@ -41,15 +45,17 @@ class LearnPlan:
     held_out: float
     held_out_per_class: int
     move_backbone: Literal["if_better", "always"] = "if_better"
+    root: BackboneSpec | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"root": None if self.root is None else self.root.to_json()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "LearnPlan":
         """The plan that `to_json` wrote."""
-        return cls(**value)
+        root = value.get("root")
+        return cls(**{**value, "root": None if root is None else BackboneSpec.from_json(root)})
 
     @property
     def composition(self) -> Method:
@@ -86,7 +92,13 @@ def milestone(epochs: int) -> int:
     return max(1, min(epochs - 1, math.ceil(MILESTONE * epochs)))
 
 
-def make_plan(settings: Settings, base_content: str | None, pixel_digests: Sequence[str], method: str) -> LearnPlan:
+def make_plan(
+    settings: Settings,
+    base_content: str | None,
+    pixel_digests: Sequence[str],
+    method: str,
+    root: BackboneSpec | None = None,
+) -> LearnPlan:
     """The plan of a task claimed now on this machine."""
     learn = settings.learn
     device = _device(learn.device)
@@ -106,6 +118,7 @@ def make_plan(settings: Settings, base_content: str | None, pixel_digests: Seque
         held_out=learn.held_out,
         held_out_per_class=learn.held_out_per_class,
         move_backbone=learn.move_backbone,
+        root=root,
     )
 
 

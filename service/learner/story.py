@@ -83,7 +83,9 @@ class TaskRun:
 
     @cached_property
     def _lesson(self) -> Lesson:
-        base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base)
+        # What an earlier claim began from, whatever the settings say now.
+        root = None if self._task.frozen is None else LearnPlan.from_json(self._task.frozen).root
+        base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base, root)
         items = self._ledger.items(self._task.id)
         plan, items = self._frozen(base, items)
         trained = tuple(item for item in items if item.split != "held_out")
@@ -97,7 +99,8 @@ class TaskRun:
         if self._task.frozen is not None:
             return LearnPlan.from_json(self._task.frozen), items
         digests = [item.pixel_digest for item in items]
-        plan = make_plan(self._workshop.settings, base.content, digests, base.snapshot.method)
+        root = base.snapshot.spec if base.version is None else None
+        plan = make_plan(self._workshop.settings, base.content, digests, base.snapshot.method, root)
         parts = split(items, self._held_before(base), plan.holdout, plan.seed)
         splits = {item.id: part for item, part in zip(items, parts, strict=True)}
         self._ledger.freeze(self._workshop.heartbeat.lease, self._task.id, plan.to_json(), splits)

@@ -77,7 +77,7 @@ def test_two_class_tokens_are_no_patches() -> None:
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit2", "test_vit3"])
 def test_without_a_class_token_nothing_can_stand_beside_it(name: str) -> None:
-    with pytest.raises(WeightsError, match=f"{name} has no class token"):
+    with pytest.raises(WeightsError, match=f"pooling: {name} does not give"):
         build(small_spec(name, "token+avg"))
 
 

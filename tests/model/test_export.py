@@ -1,11 +1,14 @@
 """The exported graph names its weights as the backbone does, holds none of them, and is the same every time."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
+import timm
 from onnx import TensorProto
 
 from model.backbone import build
@@ -67,3 +70,10 @@ def test_the_key_is_of_what_the_graph_depends_on() -> None:
     others = [replace(spec, **change) for change in changes]
     assert len({graph_key(one) for one in [spec, *others]}) == 5
     assert len(graph_key(spec)) == 64
+
+
+def test_the_key_of_the_weights_own_features_is_what_it_was_before_there_were_others() -> None:
+    spec = small_spec("test_vit")
+    parts = {"exporter": 1, "timm": timm.__version__, "name": "test_vit", "image_size": 64, "norm": "pretrained"}
+    assert graph_key(spec) == hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    assert "pooling" not in spec.to_json() and replace(spec, pooling="token+avg").to_json()["pooling"] == "token+avg"

@@ -27,9 +27,9 @@ def test_the_default_goes_by_the_backbone_and_can_be_offered(backbone: str, lear
 @pytest.mark.parametrize(
     ("named", "why"),
     [
-        ({"pooling": "token+avg"}, "backbone: tf_efficientnet_lite0 has no class token"),
-        ({"norm": "fresh"}, "backbone: tf_efficientnet_lite0 does not end in a LayerNorm"),
-        ({"backbone": "no_such_net", "norm": "fresh"}, "backbone: timm knows no backbone"),
+        ({"pooling": "token+avg"}, "pooling: tf_efficientnet_lite0 does not give a class token"),
+        ({"norm": "fresh"}, "norm: tf_efficientnet_lite0 does not end in a LayerNorm"),
+        ({"backbone": "no_such_net", "norm": "fresh"}, "timm knows no backbone"),
     ],
 )
 def test_features_that_the_backbone_cannot_give_are_refused_at_the_start(named: dict[str, str], why: str) -> None:
@@ -38,6 +38,7 @@ def test_features_that_the_backbone_cannot_give_are_refused_at_the_start(named: 
         check_offered(settings)
     with pytest.raises(WrongSettings, match=why):
         check_offered_apart(settings)
+    check_offered(settings, learns=False)
 
 
 @pytest.mark.parametrize(

@@ -21,3 +21,9 @@ OLD = {"spec": {"name": "test_vit", "image_size": 32, "norm": "pretrained"}, "me
 def test_only_what_was_asked_for_can_be_overruled(settings: dict[str, str], said: list[str]) -> None:
     asked = load_settings({"backbone": "test_vit", **settings}).settings
     assert list(differences(asked, OLD)) == said
+
+
+def test_longer_features_in_force_are_told_of() -> None:
+    long = {**OLD, "spec": {**OLD["spec"], "pooling": "token+avg"}}
+    asked = load_settings({"backbone": "test_vit"}).settings
+    assert list(differences(asked, long)) == ["pooling is set to pretrained, the version in force has token+avg"]

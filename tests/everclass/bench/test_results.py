@@ -64,15 +64,6 @@ def test_a_line_that_is_no_result_is_named(tmp_path: Path) -> None:
         read(path)
 
 
-def test_lines_of_code_that_knew_one_pooling_are_of_the_weights_own(tmp_path: Path) -> None:
-    path = tmp_path / "results.jsonl"
-    old = some_result(configuration={"backbone": {"name": "test_vit"}})
-    new = some_result(configuration={"backbone": {"name": "test_vit", "pooling": "pretrained"}})
-    append(path, old)
-    append(path, new)
-    assert newest(read(path)) == [new]
-
-
 def test_the_newest_line_of_a_run_counts(tmp_path: Path) -> None:
     old, new = some_result(last_acc=0.1), some_result(last_acc=0.2)
     other = some_result(configuration={"epochs": 20})

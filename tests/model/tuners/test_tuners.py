@@ -229,10 +229,15 @@ def test_features_longer_than_a_token_are_tuned_all_the_same(tuner: Tuner) -> No
             torch.manual_seed(0)
             return build(BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3, pooling="token+avg"))
 
-    backbone = wide()
+    backbone = wide().eval()
     tuner.begin(backbone, 1, 0)
-    backbone.eval()(pixels()).square().sum().backward()
-    apart, features_BD = tuner.taken_apart(backbone), backbone(pixels())
+    with torch.no_grad():
+        for group in tuner.groups(backbone, 1):
+            for parameter in group.parameters:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    features_BD = backbone(pixels()).detach()
+    assert not torch.allclose(features_BD, wide().eval()(pixels()), atol=1e-3)
+    apart = tuner.taken_apart(backbone)
     again = wide()
     again.load(apart.plain)
     tuner.equip(again, apart.kept)

@@ -1,7 +1,11 @@
 """A task's plan: enough steps, rates that drop in the end, and a seed that knows nothing of time or names."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
+from model.spec import BackboneSpec
 from service.learner.plan import LearnPlan, make_plan, milestone, task_seed
 from service.settings import load_settings
 
@@ -45,3 +49,5 @@ def test_a_plan_is_stored_whole() -> None:
     made = plan(max_minutes=3, precision="bf16")
     assert LearnPlan.from_json(made.to_json()) == made
     assert (made.precision, made.max_minutes) == ("bf16", 3)
+    rooted = replace(made, root=BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3, pooling="token+avg"))
+    assert LearnPlan.from_json(json.loads(json.dumps(rooted.to_json()))) == rooted

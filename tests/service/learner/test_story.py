@@ -93,6 +93,31 @@ def test_the_backbone_moves_only_where_more_images_are_answered(tmp_path: Path, 
     world.close()
 
 
+def test_a_first_task_goes_on_with_the_features_that_it_began_with(tmp_path: Path) -> None:
+    world = World.new(tmp_path, learn__epochs=40)
+    sent = world.send(labelled(0, 1, count=10))
+    world.run_until(lambda: world.ledger.checkpoint(sent.id) is not None)
+    assert not world.ledger.task(sent.id).state.finished
+    world.close()
+    told_otherwise = World.new(tmp_path, learn__epochs=40, pooling="token+avg")
+    told_otherwise.learn_all()
+    task = told_otherwise.ledger.task(sent.id)
+    assert task.state == "done", task.reason
+    final = snapshot(told_otherwise, told_otherwise.ledger.version(task.versions[-1]))
+    assert (final.spec.pooling, final.aligned.feature_dim) == ("pretrained", 64)
+    told_otherwise.close()
+
+
+def test_two_tasks_are_learned_on_longer_features(tmp_path: Path) -> None:
+    world = World.new(tmp_path, pooling="token+avg")
+    for digits in ((0, 1), (2, 3)):
+        task, (_, final) = world.learn(labelled(*digits, count=12))
+        assert (task.state, final.state) == ("done", "ready")
+    last = snapshot(world, final)
+    assert (last.spec.pooling, last.aligned.feature_dim, last.statistics.dimension) == ("token+avg", 128, 128)
+    world.close()
+
+
 def test_a_task_whose_loss_runs_away_fails_and_says_so(tmp_path: Path, seed: Path) -> None:
     world = World.new(tmp_path, seed, learn__head_lr=1e30)
     task, versions = world.learn(labelled(0, 1, count=10))

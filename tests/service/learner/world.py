@@ -71,17 +71,18 @@ class World:
 
     def get_ready(self) -> None:
         """Run a learner until it has exported the graph that a first task needs."""
-        self._run_until(lambda: self.ledger.graph(graph_key(root_spec(self.settings))) is not None)
+        self.run_until(lambda: self.ledger.graph(graph_key(root_spec(self.settings))) is not None)
 
     def learn_all(self) -> None:
         """Run a learner until no task is queued or being learned; then sweep, which its end may have cut short."""
-        self._run_until(lambda: not self.unfinished())
+        self.run_until(lambda: not self.unfinished())
         lease = self.ledger.acquire_lease("learner", "world", socket.gethostname(), 60)
         assert lease is not None
         sweep(self.ledger, self.blobs, lease, self.settings.retention.policy())
         self.ledger.release_lease(lease)
 
-    def _run_until(self, done: Callable[[], bool]) -> None:
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Run a learner until it is done, and stop it."""
         stop = threading.Event()
         learner = LearnerProcess(self.settings, self.ledger, stop)
         thread = threading.Thread(target=learner.run)
