@@ -16,7 +16,7 @@ def check_offered_apart(settings: Settings, *, learns: bool = True) -> None:
 
     The defaults, which go by the backbone, need no check, nor the seconds that it takes.
     """
-    if settings.method is None and not (learns and _has_own_features(settings)):
+    if settings.method is None and not (learns and _asks_for_features(settings)):
         return
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
         apart.submit(check_offered, settings, learns=learns).result()
@@ -29,7 +29,7 @@ def check_offered(settings: Settings, *, learns: bool = True) -> None:
     """
     from model.methods import UnknownMethod, method_named
 
-    if learns and _has_own_features(settings):
+    if learns and _asks_for_features(settings):
         _check_features(settings)
     if settings.method is None:
         return
@@ -43,7 +43,7 @@ def check_offered(settings: Settings, *, learns: bool = True) -> None:
     _check_fits(settings, method)
 
 
-def _has_own_features(settings: Settings) -> bool:
+def _asks_for_features(settings: Settings) -> bool:
     return settings.norm == "fresh" or settings.pooling == "token+avg"
 
 

@@ -7,6 +7,7 @@ from model.methods import default_method
 from model.pretrained import default_spec, load_pretrained
 from model.snapshot import Snapshot
 from model.spec import BackboneSpec
+from service.learner.plan import LearnPlan
 from service.settings import Settings
 from stream.blobs import Blobs
 from stream.ledger import Ledger
@@ -38,28 +39,29 @@ class Base:
 
 
 def load_base(
-    ledger: Ledger, blobs: Blobs, settings: Settings, number: int | None, root: BackboneSpec | None = None
+    ledger: Ledger, blobs: Blobs, settings: Settings, number: int | None, begun: LearnPlan | None = None
 ) -> Base:
-    """The version of that number, or where it is None a new root: of this architecture, else that of the settings.
+    """The version of that number, or where it is None a new root: as `begun`, the plan of an earlier claim, has it.
 
     Raises:
         NotFound, DamagedBlob: a file of the version is not there, or not what was written.
         WeightsError: the pre-trained weights cannot be had or do not fit.
     """
     if number is None:
-        return Base(new_root(settings, root))
+        return Base(new_root(settings, begun))
     version = ledger.version(number)
     manifest = load_manifest(blobs, version.digest)
     parts = load_parts(blobs, manifest, SNAPSHOT_ROLES)
     return Base(Snapshot.from_parts(parts, manifest.description), version, manifest)
 
 
-def new_root(settings: Settings, spec: BackboneSpec | None = None) -> Snapshot:
-    """Pre-trained weights and no class yet, of this architecture, else that of the settings."""
-    spec = spec or root_spec(settings)
+def new_root(settings: Settings, begun: LearnPlan | None = None) -> Snapshot:
+    """Pre-trained weights and no class yet; architecture and method are those of `begun`, else of the settings."""
+    spec = (begun and begun.root) or root_spec(settings)
     weights = load_pretrained(spec, settings.weights, cache_dir=settings.cache / "weights")
     network = build(spec)
-    return Snapshot.root(spec, weights, network.feature_dim, settings.method or default_method(network))
+    method = begun.method if begun else settings.method or default_method(network)
+    return Snapshot.root(spec, weights, network.feature_dim, method)
 
 
 def root_spec(settings: Settings) -> BackboneSpec:

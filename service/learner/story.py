@@ -83,11 +83,10 @@ class TaskRun:
 
     @cached_property
     def _lesson(self) -> Lesson:
-        # What an earlier claim began from, whatever the settings say now.
-        root = None if self._task.frozen is None else LearnPlan.from_json(self._task.frozen).root
-        base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base, root)
+        begun = None if self._task.frozen is None else LearnPlan.from_json(self._task.frozen)
+        base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base, begun)
         items = self._ledger.items(self._task.id)
-        plan, items = self._frozen(base, items)
+        plan, items = (begun, items) if begun else self._frozen(base, items)
         trained = tuple(item for item in items if item.split != "held_out")
         if not trained:
             raise NothingToLearn("every image of the task is held out; nothing is left to learn from")
@@ -95,9 +94,7 @@ class TaskRun:
         return Lesson(base, plan, trained, block)
 
     def _frozen(self, base: Base, items: list[Item]) -> tuple[LearnPlan, list[Item]]:
-        """The plan and the split: as an earlier claim fixed them, else fixed now."""
-        if self._task.frozen is not None:
-            return LearnPlan.from_json(self._task.frozen), items
+        """The plan and the split, fixed now: this is the task's first claim."""
         digests = [item.pixel_digest for item in items]
         root = base.snapshot.spec if base.version is None else None
         plan = make_plan(self._workshop.settings, base.content, digests, base.snapshot.method, root)

@@ -10,6 +10,7 @@ import pytest
 from model.backbone import build, extract_features
 from model.drift import RidgeDrift
 from model.images import decode
+from model.methods import DEFAULT_OF_TRANSFORMERS
 from model.preprocess import evaluation_view, middle_view, turned_view
 from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot
@@ -93,18 +94,19 @@ def test_the_backbone_moves_only_where_more_images_are_answered(tmp_path: Path, 
     world.close()
 
 
-def test_a_first_task_goes_on_with_the_features_that_it_began_with(tmp_path: Path) -> None:
+def test_a_first_task_goes_on_with_the_features_and_the_method_that_it_began_with(tmp_path: Path) -> None:
     world = World.new(tmp_path, learn__epochs=40)
     sent = world.send(labelled(0, 1, count=10))
     world.run_until(lambda: world.ledger.checkpoint(sent.id) is not None)
     assert not world.ledger.task(sent.id).state.finished
     world.close()
-    told_otherwise = World.new(tmp_path, learn__epochs=40, pooling="token+avg")
+    told_otherwise = World.new(tmp_path, learn__epochs=40, pooling="token+avg", method="slca")
     told_otherwise.learn_all()
     task = told_otherwise.ledger.task(sent.id)
     assert task.state == "done", task.reason
     final = snapshot(told_otherwise, told_otherwise.ledger.version(task.versions[-1]))
     assert (final.spec.pooling, final.aligned.feature_dim) == ("pretrained", 64)
+    assert final.method == DEFAULT_OF_TRANSFORMERS
     told_otherwise.close()
 
 
