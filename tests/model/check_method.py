@@ -18,7 +18,7 @@ from model.continual import Images, Learned, Told, classifier_of, features_of, l
 from model.method import Method
 from model.methods import method_named
 from model.snapshot import Snapshot
-from model.spec import BackboneSpec
+from model.spec import BackboneSpec, Pooling
 from model.tuning import TuningPlan
 from model.tuning_state import TuningState
 from tests.digits import pictures
@@ -64,12 +64,13 @@ class Lineage:
     source: Source = made
     each: int = EACH
     backbone: str = "test_vit"
+    pooling: Pooling = "pretrained"
     last: Learned | None = None
     seen: list[int] = field(default_factory=list)
 
     @property
     def root(self) -> Snapshot:
-        return root_of(self.backbone)
+        return root_of(self.backbone, self.pooling)
 
     @property
     def version(self) -> Snapshot:
@@ -133,9 +134,9 @@ class Lineage:
 
 
 @cache
-def root_of(backbone: str) -> Snapshot:
+def root_of(backbone: str, pooling: Pooling = "pretrained") -> Snapshot:
     """A tiny network that knows nothing, the same each time."""
-    spec = BackboneSpec(backbone, 32, (0.5,) * 3, (0.5,) * 3)
+    spec = BackboneSpec(backbone, 32, (0.5,) * 3, (0.5,) * 3, pooling=pooling)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build(spec)
@@ -176,12 +177,12 @@ def check_learns(name: str) -> None:
     learns(tested(name))
 
 
-def learns(method: Method) -> None:
+def learns(method: Method, pooling: Pooling = "pretrained") -> None:
     """Each lesson's classes are told from each other, and one alone stands out from what was known before.
 
     Among the lesson's own columns: who forgets, or whose heads know nothing of each other, learns as well.
     """
-    lineage = Lineage(method, LONGER, real)
+    lineage = Lineage(method, LONGER, real, pooling=pooling)
     for classes in (*LESSONS[:3], LESSONS[4]):
         lineage.learn(classes)
         own = np.array([lineage.known.index(one) for one in classes])
