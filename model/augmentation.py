@@ -52,7 +52,7 @@ def training_view(pixels_HWC: Pixels, spec: BackboneSpec, rng: np.random.Generat
         view_HWC = np.ascontiguousarray(view_HWC[:, ::-1])
     if recipe.brightness:
         factor = rng.uniform(1 - recipe.brightness, 1 + recipe.brightness)
-        view_HWC = np.clip(view_HWC * factor, 0, 255).astype(np.uint8)
+        view_HWC = np.clip(np.arange(256) * factor, 0, 255).astype(np.uint8)[view_HWC]
     return view_HWC
 
 

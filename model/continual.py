@@ -4,6 +4,7 @@ A server goes through the same steps (`service/learner/story.py`), stores what l
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.ahead import ahead
 from model.backbone import PixelBackbone, extract_features
 from model.block import Block, lay_out, starting_head
 from model.head import Head
@@ -192,8 +194,12 @@ def finished(
 
 def features_of(network: PixelBackbone, images: Images, plan: TuningPlan, view: View = evaluation_view) -> Floats:
     """`features_ND` of the evaluation views, or of others."""
-    views = (view(images.pixels(index), network.spec) for index in range(len(images)))
-    return extract_features(network, views, batch_size=FEATURE_BATCH, precision=plan.precision)
+
+    def shown(index: int) -> NDArray[np.uint8]:
+        return view(images.pixels(index), network.spec)
+
+    with closing(ahead(shown, range(len(images)), plan.view_threads)) as views:
+        return extract_features(network, views, batch_size=FEATURE_BATCH, precision=plan.precision)
 
 
 def seen_by(network: PixelBackbone, images: Images, plan: TuningPlan, views: Views = frozenset()) -> Seen:

@@ -6,9 +6,10 @@ uninterrupted one.
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model import paper
+from model.ahead import ahead
 from model.augmentation import training_view
 from model.backbone import PixelBackbone, Precision, autocast
 from model.head import Head
 from model.stage import LabelledImages, Stage, Step
 from model.tuning_state import EpochRecord, Running, TuningState
+
+Ints = NDArray[np.int64]
 
 MOMENTUM_BUFFER, KIND = "momentum_buffer", "#"
 """The optimiser's usual buffer, stored under the parameter's name alone; others follow the name after `#`."""
@@ -35,7 +39,8 @@ class TuningPlan:
     """The settings of stage 1; rates fall by `gamma` at the start of each epoch in `milestones`, counted from 0.
 
     A method may have its own way to step (`Optimisation`).
-    `max_minutes` limits the time by a number of epochs that is decided after the first one.
+    `max_minutes` limits the time by a number of epochs that is decided after the first one. `view_threads` make
+    training views ready ahead of the network; they change no figure.
     """
 
     epochs: int = paper.EPOCHS
@@ -51,6 +56,7 @@ class TuningPlan:
     augmentation: str = "crop_flip"
     seed: int = 0
     threads: int | None = None
+    view_threads: int = 0
     max_minutes: float | None = None
 
     def rate_factor(self, epoch: int, epochs: int) -> float:
@@ -115,9 +121,11 @@ def tune(
     with _threads(plan.threads):
         backbone.train()
         while run.epoch < run.epochs:
-            for batch_B in run.remaining_batches():
-                run.learn(batch_B, watch.told)
-                watch.checkpoint_if_due()
+            batches = run.remaining_batches()
+            with closing(run.views(batches)) as views:
+                for batch_B in batches:
+                    run.learn(batch_B, views, watch.told)
+                    watch.checkpoint_if_due()
             run.finish_epoch()
             if run.epoch == 1:
                 run.epochs = plan.epochs_within(watch.seconds_a_step() * run.steps_an_epoch)
@@ -148,19 +156,24 @@ class _Run:
     def steps_an_epoch(self) -> int:
         return -(-len(self.images) // self.plan.batch_size)
 
-    def remaining_batches(self) -> Iterator[NDArray[np.int64]]:
-        """The image indices of each step of this epoch that is still to do."""
+    def remaining_batches(self) -> list[Ints]:
+        """The image indices of each step of this epoch that is still to do; rates become the epoch's."""
         order_N = np.random.default_rng([self.plan.seed, self.epoch]).permutation(len(self.images))
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(group["full_lr"])
-        for step in range(self.step, self.steps_an_epoch):
-            yield order_N[step * self.plan.batch_size : (step + 1) * self.plan.batch_size]
+        size = self.plan.batch_size
+        return [order_N[step * size : (step + 1) * size] for step in range(self.step, self.steps_an_epoch)]
 
-    def learn(self, batch_B: NDArray[np.int64], told: Callable[[], None]) -> None:
-        """One step of the optimiser, its gradient gathered micro-batch by micro-batch."""
+    def views(self, batches: list[Ints]) -> Generator[NDArray[np.uint8]]:
+        """The training views of these batches' images, one after the other."""
+        return ahead(self._view, (int(index) for batch_B in batches for index in batch_B), self.plan.view_threads)
+
+    def learn(self, batch_B: Ints, views: Iterator[NDArray[np.uint8]], told: Callable[[], None]) -> None:
+        """One step of the optimiser, its gradient gathered micro-batch by micro-batch; takes the batch's views."""
         self._optimiser.zero_grad(set_to_none=True)
         for start in range(0, len(batch_B), self.plan.micro_batch):
-            self._gather(batch_B[start : start + self.plan.micro_batch], start, len(batch_B))
+            part_B = batch_B[start : start + self.plan.micro_batch]
+            self._gather(part_B, np.stack(list(islice(views, len(part_B)))), start, len(batch_B))
             told()
         if self.stage.optimisation.clip_norm is not None:
             nn.utils.clip_grad_norm_(list(self._trained().values()), self.stage.optimisation.clip_norm)
@@ -186,9 +199,9 @@ class _Run:
             return way.lr_per_256 * self.plan.batch_size / 256
         return self.plan.head_lr if way.head_lr is None else way.head_lr
 
-    def _gather(self, part_B: NDArray[np.int64], start: int, batch: int) -> None:
+    def _gather(self, part_B: Ints, views_BHWC: NDArray[np.uint8], start: int, batch: int) -> None:
         device = self.backbone.device
-        pixels_BHWC = torch.from_numpy(np.stack([self._view(int(index)) for index in part_B])).to(device)
+        pixels_BHWC = torch.from_numpy(views_BHWC).to(device)
         columns_B = torch.from_numpy(self.images.columns_N[part_B]).to(device)
         numbers = [self.plan.seed, self.epoch, self.step, start]
         with _seeded(device, numbers) as seed, autocast(device, self.plan.precision):

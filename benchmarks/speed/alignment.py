@@ -84,28 +84,30 @@ def _spoiled(head: Head, statistics: ClassStatistics, blocks_C: Ints) -> Head:
 
 
 def reference_way(world: World, covariances_CDD: Tensor, plan: AlignmentPlan, seed: int) -> Head:
-    """Stage 2 as method.md 2.3 tells of the published code."""
+    """Stage 2 as method.md 2.3 tells of the published code, where the covariances lie."""
     torch.manual_seed(seed)
+    device = covariances_CDD.device
     classes, dimension = world.head.weight_CD.shape
-    layer = nn.Linear(dimension, classes)
+    layer = nn.Linear(dimension, classes, device=device)
     layer.load_state_dict({"weight": torch.tensor(world.head.weight_CD), "bias": torch.tensor(world.head.bias_C)})
     optimiser = torch.optim.SGD(layer.parameters(), plan.lr, plan.momentum, weight_decay=plan.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, plan.epochs)
     mean_CD = torch.tensor(world.statistics.mean_CD) * torch.tensor(
         decayed_scale(world.blocks_C, int(world.blocks_C.max())), dtype=torch.float32
     ).unsqueeze(1)
+    mean_CD = mean_CD.to(device)
     sizes = np.bincount(world.blocks_C)[1:].tolist()
     for _ in range(plan.epochs):
         features_ND = torch.cat([_drawn(mean_CD[c], covariances_CDD[c], plan) for c in range(classes)])
-        columns_N = torch.arange(classes).repeat_interleave(plan.samples_per_class)
-        order_N = torch.randperm(len(columns_N))
+        columns_N = torch.arange(classes, device=device).repeat_interleave(plan.samples_per_class)
+        order_N = torch.randperm(len(columns_N), device=device)
         for start in range(0, len(order_N), plan.batch):
             rows_B = order_N[start : start + plan.batch]
             optimiser.zero_grad()
             _loss(layer(features_ND[rows_B]), columns_N[rows_B], sizes, plan.tau).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         schedule.step()
-    return Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+    return Head(layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy())
 
 
 def _drawn(mean_D: Tensor, covariance_DD: Tensor, plan: AlignmentPlan) -> Tensor:
@@ -128,24 +130,26 @@ class Turn:
     accuracy: float
 
 
-def compare(world: World, plan: AlignmentPlan, rounds: int) -> dict[str, list[Turn]]:
-    """Both ways, turn by turn, after ours has run once to warm up."""
+def compare(world: World, plan: AlignmentPlan, rounds: int, device: str) -> dict[str, list[Turn]]:
+    """Both ways, turn by turn, after ours has run once to warm up, and on a GPU the reference's."""
     ridge_DD = plan.ridge * np.eye(world.statistics.dimension)
     covariances_CDD = torch.stack(
         [
             torch.tensor(world.statistics.covariance(c) + ridge_DD, dtype=torch.float32)
             for c in range(world.statistics.class_count)
         ]
-    )
+    ).to(device)
     current = int(world.blocks_C.max())
     ways: dict[str, Callable[[int], Head]] = {
         "reference": lambda seed: reference_way(world, covariances_CDD, plan, seed),
-        "ours": lambda seed: align(world.head, world.statistics, world.blocks_C, current, plan, seed=seed),
-        "default": lambda seed: WARM_ALIGNER.align(_task(world, current, seed)).head,
+        "ours": lambda seed: align(
+            world.head, world.statistics, world.blocks_C, current, plan, seed=seed, device=device
+        ),
+        "default": lambda seed: WARM_ALIGNER.align(_task(world, current, seed, device)).head,
     }
     measured: dict[str, list[Turn]] = {name: [] for name in ways}
-    ways["ours"](0)
-    ways["default"](0)
+    for name in ways if device != "cpu" else ("ours", "default"):
+        ways[name](0)
     for seed in range(rounds):
         for name, way in ways.items():
             wall_s, processor_s = time.perf_counter(), time.process_time()
@@ -155,10 +159,10 @@ def compare(world: World, plan: AlignmentPlan, rounds: int) -> dict[str, list[Tu
     return measured
 
 
-def _task(world: World, current: int, seed: int) -> AlignmentTask:
+def _task(world: World, current: int, seed: int, device: str) -> AlignmentTask:
     """What the default's stage 2 reads; images it needs none."""
     nothing_ND, nothing_N = world.statistics.mean_CD[:0], np.zeros(0, np.int64)
-    return AlignmentTask(world.head, world.statistics, world.blocks_C, current, nothing_ND, nothing_N, {}, seed)
+    return AlignmentTask(world.head, world.statistics, world.blocks_C, current, nothing_ND, nothing_N, {}, seed, device)
 
 
 def _accuracy(head: Head, world: World) -> float:
@@ -195,19 +199,30 @@ def figures(classes: int, world: World, measured: dict[str, list[Turn]]) -> list
 @click.option("--blocks", default=10, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--threads", default=2, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/speed-alignment"))
 def main(
-    classes: tuple[int, ...], dimension: int, images: int, blocks: int, rounds: int, threads: int, out: Path
+    classes: tuple[int, ...],
+    dimension: int,
+    images: int,
+    blocks: int,
+    rounds: int,
+    threads: int,
+    device: str,
+    out: Path,
 ) -> None:
     """Alignment beside the reference's way."""
     torch.set_num_threads(threads)
     plan, rows = AlignmentPlan(), []
     for count in classes:
         world = make_world(count, dimension, images, blocks)
-        rows += figures(count, world, compare(world, plan, rounds))
+        rows += figures(count, world, compare(world, plan, rounds, device))
     table = "\n".join(["| figure | median | spread | aim |", "| --- | --- | --- | --- |", *(one.row for one in rows)])
     command = shlex.join(["python", "-m", "benchmarks.speed.alignment", *sys.argv[1:]])
-    what = f"{os.cpu_count()} cores, {threads} threads, D = {dimension}, {images} images a class, {blocks} blocks."
+    where = "" if device == "cpu" else f"{torch.cuda.get_device_name(device)}, "
+    what = (
+        f"{where}{os.cpu_count()} cores, {threads} threads, D = {dimension}, {images} images a class, {blocks} blocks."
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".md").write_text(f"# Alignment\n\n    {command}\n\n{what}\n\n{table}\n")
     document = {

@@ -34,12 +34,14 @@ class Figure:
         return f"| {self.name} | {self.median:.3g} {self.unit} | {spread} | {self.aim} |"
 
 
-def write(figures: Sequence[Figure], runtime: object, command: str, out: Path) -> str:
+def write(
+    figures: Sequence[Figure], runtime: object, command: str, out: Path, *, title: str = "Speed through HTTP"
+) -> str:
     """The figures as OUT.json and OUT.md; returns the table."""
     table = "\n".join(
         ["| figure | median | spread | aim |", "| --- | --- | --- | --- |", *(one.row for one in figures)]
     )
-    told = f"# Speed through HTTP\n\n    {command}\n\n{os.cpu_count()} cores, runtime {runtime}.\n\n{table}\n"
+    told = f"# {title}\n\n    {command}\n\n{os.cpu_count()} cores, runtime {runtime}.\n\n{table}\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(
         json.dumps(_document(figures, runtime, command), indent=1, ensure_ascii=False) + "\n"

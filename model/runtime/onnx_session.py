@@ -10,6 +10,12 @@ from model.runtime.graph import GRAPH_INPUT, matched
 from model.runtime.interface import Device, GraphMismatch, RuntimeUnavailable, Weights
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_CUDA_OPTIONS = {
+    # A search for the fastest convolution would stall the first batch of every size.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    # Memory in powers of two would be missing to the learner on the same GPU.
+    "arena_extend_strategy": "kSameAsRequested",
+}
 _DRIVER = Path("/dev/nvidiactl")
 _ERRORS_ONLY = 3
 
@@ -50,8 +56,9 @@ def _session(
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
     options.add_external_initializers(list(weights), values)
     provider = _provider(device)
+    settings = _CUDA_OPTIONS if device == "cuda" else {}
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=[provider])
+        session = onnxruntime.InferenceSession(graph, options, providers=[(provider, settings)])
     except Exception as error:
         raise GraphMismatch(f"ONNX Runtime cannot open the graph: {error}") from error
     if session.get_providers()[0] != provider:

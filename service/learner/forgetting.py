@@ -74,7 +74,7 @@ class ForgetRun:
         plan = self._frozen(base.content, base.snapshot.method)
         self._report.enter(Phase.ALIGNMENT)
         snapshot = without_class(base.snapshot, self._label, plan.composition, seed=plan.seed, device=plan.device)
-        looking = Looking(self._workshop, snapshot.spec, plan.device)
+        looking = Looking(self._workshop, snapshot.spec, plan.device, plan.threads)
         nothing_ND: Features = np.zeros((0, snapshot.statistics.dimension), np.float32)
         Publisher(
             workshop=self._workshop,

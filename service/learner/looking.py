@@ -1,11 +1,13 @@
 """Images through a backbone: features of a task's images and of held-out ones, in fp32 as the server computes them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.ahead import threads_beside
 from model.backbone import build, extract_features
 from model.preprocess import View, evaluation_view
 from model.spec import BackboneSpec
@@ -22,10 +24,12 @@ Features = NDArray[np.float32]
 class Looking:
     """One network, into which the weights of any version of a lineage are loaded in turn."""
 
-    def __init__(self, workshop: Workshop, spec: BackboneSpec, device: str) -> None:
+    def __init__(self, workshop: Workshop, spec: BackboneSpec, device: str, threads: int) -> None:
+        """`threads` make pictures ready where the network runs on a GPU."""
         self._blobs = workshop.blobs
         self._max_pixels = workshop.settings.limits.max_pixels
         self._backbone = build(spec).to(device)
+        self._threads = threads_beside(device, threads)
         self._batch = FEATURE_BATCH_GPU if device == "cuda" else FEATURE_BATCH_CPU
 
     def pictures(self, images: Sequence[HeldOutImage]) -> Pictures:
@@ -42,10 +46,11 @@ class Looking:
     ) -> list[Features]:
         """`features_ND` in each view through a backbone of these weights; `on_share` is told what part is done."""
         self._backbone.load(weights)
-        features_ND = extract_features(
-            self._backbone,
-            self.pictures(images).views(self._backbone.spec, views),
-            batch_size=self._batch,
-            on_batch=lambda done: on_share(done / (len(images) * len(views))),
-        )
+        with closing(self.pictures(images).views(self._backbone.spec, views, self._threads)) as shown:
+            features_ND = extract_features(
+                self._backbone,
+                shown,
+                batch_size=self._batch,
+                on_batch=lambda done: on_share(done / (len(images) * len(views))),
+            )
         return [features_ND[number :: len(views)] for number in range(len(views))]

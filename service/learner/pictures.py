@@ -1,10 +1,13 @@
 """A task's images as the model wants them: decoded once where memory allows, in the order that the claim froze."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.ahead import ahead
 from model.images import decode
 from model.preprocess import View, evaluation_view, shrink
 from model.spec import BackboneSpec
@@ -38,11 +41,18 @@ class Pictures:
         task_id, item = self._items[index]
         return decode(self._blobs.get(f"tasks/{task_id}/{item.sha256}"), max_pixels=self._max_pixels)
 
-    def views(self, spec: BackboneSpec, views: Sequence[View] = (evaluation_view,)) -> Iterator[Pixels]:
-        """Each image in these views, one image after the other; decoded once for all of them."""
-        for index in range(len(self)):
+    def views(
+        self, spec: BackboneSpec, views: Sequence[View] = (evaluation_view,), threads: int = 0
+    ) -> Generator[Pixels]:
+        """Each image in these views, one image after the other; decoded once for all of them, ahead with threads."""
+
+        def shown(index: int) -> list[Pixels]:
             pixels = self.decoded(index)
-            yield from (view(pixels, spec) for view in views)
+            return [view(pixels, spec) for view in views]
+
+        with closing(ahead(shown, range(len(self)), threads)) as images:
+            for image in images:
+                yield from image
 
 
 class TrainingPictures:
@@ -54,6 +64,7 @@ class TrainingPictures:
         self._short_side = 2 * spec.image_size
         self._kept: dict[int, Pixels] = {}
         self._room_bytes = CACHE_BYTES
+        self._keeping = Lock()
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -64,7 +75,8 @@ class TrainingPictures:
         if kept is not None:
             return kept
         pixels = shrink(self._pictures.decoded(index), self._short_side)
-        if pixels.nbytes <= self._room_bytes:
-            self._room_bytes -= pixels.nbytes
-            self._kept[index] = pixels
+        with self._keeping:
+            if pixels.nbytes <= self._room_bytes:
+                self._room_bytes -= pixels.nbytes
+                self._kept[index] = pixels
         return pixels

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from model.ahead import threads_beside
 from model.backbone import Precision
 from model.method import Method
 from model.methods import method_named
@@ -83,6 +84,7 @@ class LearnPlan:
             precision=self.precision,
             seed=self.seed,
             threads=self.threads,
+            view_threads=threads_beside(self.device, self.threads),
             max_minutes=self.max_minutes,
         )
 

@@ -114,7 +114,9 @@ class TaskRun:
 
     @cached_property
     def _looking(self) -> Looking:
-        return Looking(self._workshop, self._lesson.base.snapshot.spec, self._lesson.plan.device)
+        return Looking(
+            self._workshop, self._lesson.base.snapshot.spec, self._lesson.plan.device, self._lesson.plan.threads
+        )
 
     @cached_property
     def _trained(self) -> list[HeldOutImage]:

@@ -65,6 +65,7 @@ class Lineage:
     each: int = EACH
     backbone: str = "test_vit"
     pooling: Pooling = "pretrained"
+    device: str = "cpu"
     last: Learned | None = None
     seen: list[int] = field(default_factory=list)
 
@@ -93,6 +94,7 @@ class Lineage:
             replace(self.plan, seed=self.plan.seed + len(self.seen)),
             task=f"task-{len(self.seen)}",
             root=self.root,
+            device=self.device,
             resume=resume,
             told=told,
         )
@@ -177,12 +179,12 @@ def check_learns(name: str) -> None:
     learns(tested(name))
 
 
-def learns(method: Method, pooling: Pooling = "pretrained") -> None:
+def learns(method: Method, pooling: Pooling = "pretrained", device: str = "cpu") -> None:
     """Each lesson's classes are told from each other, and one alone stands out from what was known before.
 
     Among the lesson's own columns: who forgets, or whose heads know nothing of each other, learns as well.
     """
-    lineage = Lineage(method, LONGER, real, pooling=pooling)
+    lineage = Lineage(method, LONGER, real, pooling=pooling, device=device)
     for classes in (*LESSONS[:3], LESSONS[4]):
         lineage.learn(classes)
         own = np.array([lineage.known.index(one) for one in classes])

@@ -127,6 +127,15 @@ def test_a_stopped_run_goes_on_with_the_bytes_of_an_uninterrupted_one(
     assert resumed.to_bytes() == expected
 
 
+@pytest.mark.parametrize("view_threads", [1, 3])
+def test_views_made_ahead_change_not_a_byte(backbone: PixelBackbone, images: Pictures, view_threads: int) -> None:
+    expected = tune(backbone, images, some_head(backbone), PLAN).to_bytes()
+    other = fresh()
+    FullTuner().begin(other, 1, 0)
+    plan = replace(PLAN, view_threads=view_threads)
+    assert tune(other, images, some_head(backbone), plan).to_bytes() == expected
+
+
 def test_a_finished_state_is_given_back_as_it_is(backbone: PixelBackbone, images: Pictures) -> None:
     done = tune(backbone, images, some_head(backbone), PLAN)
     assert tune(backbone, images, some_head(backbone), PLAN, resume=done).to_bytes() == done.to_bytes()
