@@ -260,10 +260,10 @@ def _check_fits(snapshot: Snapshot) -> None:
     sizes = {snapshot.unaligned.feature_dim, snapshot.aligned.feature_dim, snapshot.statistics.dimension}
     if sizes != {network.feature_dim}:
         raise WrongArchive(f"its head or statistics are not of {spec.name}'s {network.feature_dim} features")
-    # The second is the length of every rule that was made before there was the first.
-    lengths = {spec.novelty_dim(network.feature_dim), network.feature_dim}
-    if snapshot.novelty is not None and snapshot.novelty.dimension not in lengths:
-        what = f"{snapshot.novelty.dimension} of {spec.name}'s {network.feature_dim} features"
+    rule = snapshot.novelty
+    # Rules of all features are what was made before any was of a part.
+    if rule is not None and rule.dimension not in (spec.novelty_dim(network.feature_dim), network.feature_dim):
+        what = f"{rule.dimension} of {spec.name}'s {network.feature_dim} features"
         raise WrongArchive(f"its rule for unknown images is of {what}")
 
 
