@@ -57,14 +57,19 @@ class SampledFit:
     novelty: NoveltyRule
 
     @classmethod
-    def of(cls, head: Head, statistics: ClassStatistics, *, seed: int) -> "SampledFit":
+    def of(cls, head: Head, statistics: ClassStatistics, *, seed: int, novelty_dim: int | None = None) -> "SampledFit":
         """Fitted on features sampled as new images of the classes might have them.
 
-        The threshold lets `KNOWN_RATE` of these pass, which lie beyond where few images span few directions, and
-        `SAMPLED_KNOWN_RATE` of features from the class Gaussians.
+        The rule is of the first `novelty_dim` numbers of a feature (None: of all), and so are the samples that it is
+        fitted on. The threshold lets `KNOWN_RATE` of these pass, which lie beyond where few images span few directions,
+        and `SAMPLED_KNOWN_RATE` of features from the class Gaussians.
         """
         new_ND, new_N = sample_new_images(statistics, SAMPLES, np.random.default_rng(seed))
         fitted = fit_temperature(head.logits(new_ND), new_N, int(statistics.count_C.sum()))
+        if novelty_dim not in (None, statistics.dimension):
+            # Drawn anew, not cut: how far samples spread would depend on the numbers that are not read.
+            statistics = statistics.leading(novelty_dim)
+            new_ND, _ = sample_new_images(statistics, SAMPLES, np.random.default_rng(seed))
         drawn_ND, drawn_N = statistics.sample(SAMPLES, np.random.default_rng(seed), paper.RIDGE)
         rule = fit_novelty(statistics, drawn_ND, drawn_N, rate=SAMPLED_KNOWN_RATE)
         beyond = float(np.quantile(rule.scores(new_ND), 1 - KNOWN_RATE, method="lower"))
@@ -75,15 +80,16 @@ def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Sna
     """The version with a temperature and a rule for unknown images, fitted on one half and reported on the other.
 
     Where that half has fewer than 20 images both are fitted on features sampled from the class statistics, with
-    account of how much easier these are.
+    account of how much easier these are. The rule reads what `BackboneSpec.novelty_dim` says.
     """
-    fit_N = held_out.fitting_N
+    statistics, fit_N = snapshot.statistics, held_out.fitting_N
+    novelty_dim = snapshot.spec.novelty_dim(statistics.dimension)
     features_ND, columns_N = held_out.features_ND[fit_N], held_out.columns_N[fit_N]
     if len(columns_N) >= FEWEST_FITTING:
         temperature = fit_temperature(snapshot.aligned.logits(features_ND), columns_N)
-        novelty = fit_novelty(snapshot.statistics, features_ND, columns_N)
+        novelty = fit_novelty(statistics.leading(novelty_dim), features_ND, columns_N)
     else:
-        sampled = SampledFit.of(snapshot.aligned, snapshot.statistics, seed=seed)
+        sampled = SampledFit.of(snapshot.aligned, statistics, seed=seed, novelty_dim=novelty_dim)
         temperature, novelty = sampled.temperature, sampled.novelty
     report_ND, report_N = held_out.features_ND[~fit_N], held_out.columns_N[~fit_N]
     probabilities_NC = softmax(snapshot.aligned.logits(report_ND) / temperature)

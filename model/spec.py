@@ -28,6 +28,14 @@ class BackboneSpec:
     norm: Norm = "pretrained"
     pooling: Pooling = "pretrained"
 
+    def novelty_dim(self, feature_dim: int) -> int:
+        """K, how many of a feature's `feature_dim` numbers, the first ones, tell known images from unknown ones.
+
+        All, but with `token+avg` the class token's half alone: the mean of the patch tokens varies between images of
+        any class.
+        """
+        return feature_dim // 2 if self.pooling == "token+avg" else feature_dim
+
     def to_json(self) -> dict[str, Any]:
         """The spec as plain JSON values, without `pooling` where it is the weights' own: so it was written before there
         was another, and what is keyed by it stays.

@@ -88,6 +88,19 @@ class ClassStatistics:
         factors = tuple(self.factors[c] for c in columns)
         return ClassStatistics(self.count_C[columns], self.mean_CD[columns], factors, self.drift_error_C[columns])
 
+    def leading(self, dimension: int) -> "ClassStatistics":
+        """The statistics of the first `dimension` numbers of each feature: the Gaussians' marginals.
+
+        Means and factors are cut. Counts stay, and with them degrees of freedom; so do drift errors, which are the same
+        in every direction. Raises ValueError where features are not so long.
+        """
+        if not 0 < dimension <= self.dimension:
+            raise ValueError(f"features of {self.dimension} numbers have no first {dimension}")
+        if dimension == self.dimension:
+            return self
+        factors = tuple(factor_RD[:, :dimension] for factor_RD in self.factors)
+        return ClassStatistics(self.count_C, self.mean_CD[:, :dimension], factors, self.drift_error_C)
+
     def covariance(self, column: int) -> Doubles:
         """Σ of one class, D×D, without ridge; zeros for fewer than two images."""
         factor_RD = self.factors[column].astype(np.float64)

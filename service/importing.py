@@ -244,7 +244,9 @@ def _finite(tensor: torch.Tensor) -> bool:
 
 
 def _check_fits(snapshot: Snapshot) -> None:
-    """Whether the weights are those of the backbone that is named, and heads and statistics of its features."""
+    """Whether the weights are those of the backbone that is named; heads, statistics and the rule for unknown images of
+    its features.
+    """
     spec = snapshot.spec
     if not timm.is_model(spec.name) or not 16 <= spec.image_size <= LARGEST_IMAGE:
         raise WrongArchive(f"{spec.name!r} at {spec.image_size} pixels is no backbone that there is")
@@ -258,6 +260,11 @@ def _check_fits(snapshot: Snapshot) -> None:
     sizes = {snapshot.unaligned.feature_dim, snapshot.aligned.feature_dim, snapshot.statistics.dimension}
     if sizes != {network.feature_dim}:
         raise WrongArchive(f"its head or statistics are not of {spec.name}'s {network.feature_dim} features")
+    rule = snapshot.novelty
+    # Rules of all features are what was made before any was of a part.
+    if rule is not None and rule.dimension not in (spec.novelty_dim(network.feature_dim), network.feature_dim):
+        what = f"{rule.dimension} of {spec.name}'s {network.feature_dim} features"
+        raise WrongArchive(f"its rule for unknown images is of {what}")
 
 
 def _graph(ledger: Ledger, blobs: Blobs, spec: BackboneSpec) -> tuple[str, bytes]:

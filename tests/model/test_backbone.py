@@ -65,6 +65,12 @@ def test_beside_the_class_token_stands_the_mean_of_the_patches() -> None:
     assert backbone.feature_dim == 2 * seeded(small_spec("test_vit")).feature_dim == 2 * backbone.token_dim
 
 
+def test_a_rule_for_unknown_images_is_of_the_class_token_where_more_stands_behind_it(spec: BackboneSpec) -> None:
+    backbone = build(spec)
+    expected = backbone.token_dim if spec.pooling == "token+avg" else backbone.feature_dim
+    assert spec.novelty_dim(backbone.feature_dim) == expected
+
+
 def test_two_class_tokens_are_no_patches() -> None:
     spec = BackboneSpec("deit_tiny_distilled_patch16_224", 32, (0.5,) * 3, (0.5,) * 3, pooling="token+avg")
     backbone = seeded(spec)

@@ -35,13 +35,13 @@ def test_images_of_other_classes_are_rejected(rule: NoveltyRule) -> None:
 
 def test_distances_are_mahalanobis_distances_to_the_class_means(rule: NoveltyRule) -> None:
     features_ND, _ = world(3, 9)
-    precision_DD = rule.whitening_DD.astype(np.float64) @ rule.whitening_DD.T
+    precision_DD = rule.whitening_KK.astype(np.float64) @ rule.whitening_KK.T
     mean_CD = ClassStatistics.from_features(*world(40, 2), C).mean_CD
     gaps_NCD = features_ND[:, None].astype(np.float64) - mean_CD
     expected_NC = np.einsum("ncd,de,nce->nc", gaps_NCD, precision_DD, gaps_NCD)
     if rule.relative:
-        background_DD = rule.background_DD.astype(np.float64)
-        expected_NC -= ((features_ND @ background_DD - rule.background_D) ** 2).sum(axis=1)[:, None]
+        background_DD = rule.background_KK.astype(np.float64)
+        expected_NC -= ((features_ND @ background_DD - rule.background_K) ** 2).sum(axis=1)[:, None]
     np.testing.assert_allclose(rule.distances(features_ND), expected_NC, rtol=1e-3, atol=1e-2)
 
 
@@ -51,7 +51,7 @@ def test_the_form_is_chosen_that_tells_left_out_classes_better() -> None:
     statistics = ClassStatistics.from_features(features_ND, columns_N, C)
     chosen = fit_novelty(statistics, features_ND, columns_N)
     plain = NoveltyRule(
-        chosen.whitening_DD, chosen.centre_CD, np.zeros((0, D), np.float32), np.zeros(0, np.float32), 0.0
+        chosen.whitening_KK, chosen.centre_CK, np.zeros((0, D), np.float32), np.zeros(0, np.float32), 0.0
     )
     assert left_out_auroc(chosen, features_ND, columns_N) >= left_out_auroc(plain, features_ND, columns_N)
 
@@ -83,6 +83,29 @@ def test_a_stored_rule_answers_bit_for_bit(rule: NoveltyRule) -> None:
     features_ND, _ = world(10, 9)
     np.testing.assert_array_equal(back.scores(features_ND), rule.scores(features_ND))
     assert back.threshold == rule.threshold and back.relative == rule.relative
+
+
+def test_a_rule_on_the_first_numbers_reads_no_others() -> None:
+    statistics = ClassStatistics.from_features(*world(40, 2), C)
+    features_ND, columns_N = world(200, 3)
+    rule = fit_novelty(statistics.leading(6), features_ND, columns_N, rate=0.9)
+    others_ND = np.concatenate([features_ND[:, :6], 100 + 9 * world(200, 7)[0][:, 6:]], axis=1)
+    np.testing.assert_array_equal(rule.scores(others_ND), rule.scores(features_ND))
+    assert rule.dimension == 6 and rule.known(features_ND).mean() == pytest.approx(0.9, abs=0.01)
+    alone = fit_novelty(statistics.leading(6), np.ascontiguousarray(features_ND[:, :6]), columns_N, rate=0.9)
+    np.testing.assert_allclose(alone.scores(features_ND[:, :6]), rule.scores(features_ND), rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "axis"),
+    [("whitening_DD", 0), ("whitening_DD", 1), ("centre_CD", 1), ("background_DD", 0), ("background_D", 0)],
+)
+def test_arrays_that_do_not_make_one_rule_are_refused(name: str, axis: int) -> None:
+    eye_DD, mean_CD = np.eye(D, dtype=np.float32), np.ones((C, D), np.float32)
+    arrays = NoveltyRule(eye_DD, mean_CD, eye_DD, mean_CD[0], 0.0).to_arrays()
+    assert NoveltyRule.from_arrays(arrays).dimension == D
+    with pytest.raises(ValueError, match="not of one length"):
+        NoveltyRule.from_arrays(arrays | {name: np.delete(arrays[name], 0, axis)})
 
 
 def test_the_auroc_counts_pairs_and_ties_half() -> None:

@@ -1,6 +1,7 @@
 """A version opened from its stored parts answers with labels, calibrated scores, and whether it knows what it sees."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,36 @@ def test_huge_logits_make_certain_scores_not_errors(parts: dict[str, bytes]) -> 
 def test_known_is_what_the_rule_says(threshold: float, known: bool, parts: dict[str, bytes]) -> None:
     with opened(parts | {"novelty": save(rule(threshold).to_arrays())}) as model:
         assert {answer.known for answer in model.predict(pixels(3), 1)} == {known}
+
+
+@pytest.mark.parametrize("kind", available_runtimes())
+def test_a_rule_on_the_class_token_alone_answers_as_it_does_in_numpy(
+    kind: RuntimeKind, exported: Callable[[BackboneSpec], bytes]
+) -> None:
+    longer = small_spec("test_vit", "token+avg")
+    torch.manual_seed(5)
+    backbone = build(longer)
+    features_ND = extract_features(backbone, pixels(8), batch_size=8)
+    shown = replace(rule(0.0), whitening_KK=np.diag(np.linspace(0.5, 2, 64)).astype(np.float32))
+    scores_N = np.sort(shown.scores(features_ND))
+    widest = np.diff(scores_N).argmax()
+    shown = replace(shown, threshold=float(scores_N[widest : widest + 2].mean()))
+    files = {
+        "graph": exported(longer),
+        "backbone": save({name: value.numpy() for name, value in backbone.state().items()}),
+        "head": save(head(feature_dim=128).to_arrays()),
+        "novelty": save(shown.to_arrays()),
+    }
+    with opened(files, kind, spec=longer.to_json()) as model:
+        model.warm()
+        known = [answer.known for answer in model.predict(pixels(8), 1)]
+    assert known == shown.known(features_ND).tolist() and len(set(known)) == 2
+
+
+def test_warming_finds_a_rule_for_longer_features(parts: dict[str, bytes]) -> None:
+    longer = replace(rule(0.0), whitening_KK=np.eye(65, dtype=np.float32), centre_CK=np.zeros((4, 65), np.float32))
+    with opened(parts | {"novelty": save(longer.to_arrays())}) as model, pytest.raises(ServingError, match="rule"):
+        model.warm()
 
 
 def test_without_a_rule_everything_counts_as_known(parts: dict[str, bytes]) -> None:

@@ -167,6 +167,30 @@ def test_a_removed_class_leaves_the_others_as_they_were() -> None:
     assert_describes(statistics, 1, parts[2])
 
 
+@pytest.mark.parametrize("count", [1, 3, 8, 40])
+def test_statistics_cut_to_the_first_numbers_are_those_of_features_cut_so(count: int) -> None:
+    features_ND, columns_N = features(count + 5), np.repeat([0, 2], [count, 5])
+    whole = replace(ClassStatistics.from_features(features_ND, columns_N, 3), drift_error_C=np.full(3, 0.5, np.float32))
+    cut, expected = whole.leading(4), ClassStatistics.from_features(features_ND[:, :4], columns_N, 3)
+    assert (cut.dimension, cut.class_count, cut.freedom) == (4, 3, whole.freedom)
+    np.testing.assert_array_equal(cut.count_C, expected.count_C)
+    np.testing.assert_array_equal(cut.mean_CD, expected.mean_CD)
+    np.testing.assert_array_equal(cut.drift_error_C, whole.drift_error_C)
+    np.testing.assert_allclose(cut.covariance(0), expected.covariance(0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(cut.pooled_covariance(), expected.pooled_covariance(), rtol=1e-4, atol=1e-4)
+    for found, right in zip(cut.overall(), expected.overall(), strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
+
+
+def test_statistics_are_cut_to_no_more_numbers_than_there_are() -> None:
+    statistics = of_one_class(5)
+    assert statistics.leading(D) is statistics
+    assert ClassStatistics.empty(D, 2).leading(3).dimension == 3
+    for length in (0, D + 1):
+        with pytest.raises(ValueError, match=f"no first {length}"):
+            statistics.leading(length)
+
+
 def test_stored_statistics_read_back_bit_for_bit() -> None:
     statistics = ClassStatistics.from_features(features(20), np.repeat([0, 2], 10), 3)
     back = ClassStatistics.from_arrays(statistics.to_arrays())

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from socket import gethostname
 
@@ -33,10 +34,15 @@ Files = dict[str, bytes]
 def exported(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Version 6 as one archive."""
     world = World.new(tmp_path_factory.mktemp("exported"), taught.folder)
-    file = world.settings.root.parent / "six.zip"
-    entries = archive_of(world.blobs, world.ledger.version(6), "safetensors")
-    file.write_bytes(b"".join(stream_zip("everclass-version-6-safetensors", entries)))
+    file = archived(world, world.ledger.version(6))
     world.close()
+    return file
+
+
+def archived(world: World, version: Version) -> Path:
+    file = world.settings.root.parent / "version.zip"
+    entries = archive_of(world.blobs, version, "safetensors")
+    file.write_bytes(b"".join(stream_zip(f"everclass-version-{version.version}-safetensors", entries)))
     return file
 
 
@@ -134,6 +140,17 @@ def shortened(arrays: dict[str, np.ndarray]) -> None:
     arrays["whitening_DD"] = arrays["whitening_DD"][:-1]
 
 
+def ruled(files: Files, length: int) -> None:
+    """Another rule for unknown images, whole in itself, of so many numbers of a feature."""
+
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        eye_DD, classes = np.eye(length, dtype=np.float32), len(arrays["centre_CD"])
+        arrays |= {"whitening_DD": eye_DD, "centre_CD": np.zeros((classes, length), np.float32)}
+        arrays |= {"background_DD": eye_DD, "background_D": eye_DD[0]}
+
+    replaced(files, "novelty", change)
+
+
 HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "no manifest": (lambda files: files.pop("manifest.json"), "format safetensors"),
     "no part": (lambda files: files.pop("head.safetensors"), "holds no head"),
@@ -168,30 +185,63 @@ HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "features of another length": (lambda files: spec(files, pooling="token+avg"), "head or statistics"),
     "a normalisation that is none": (lambda files: spec(files, mean=["0", None]), "description.spec.mean"),
     "a rule for unknown images that is not finite": (lambda files: replaced(files, "novelty", to_nan), "not finite"),
-    "a rule for unknown images of other features": (
+    "a rule for unknown images that lacks rows": (
         lambda files: replaced(files, "novelty", shortened),
-        "does not load",
+        "not of one length",
+    ),
+    "a rule for unknown images of half of the features": (
+        lambda files: ruled(files, 32),
+        "unknown images is of 32 of test_vit's 64 features",
+    ),
+    "a rule for unknown images of more features": (
+        lambda files: ruled(files, 65),
+        "unknown images is of 65 of test_vit's 64 features",
     ),
 }
+
+
+def altered(archive: Path, place: Path, change: Callable[[Files], object]) -> Path:
+    """The archive with other files, packed at `place`."""
+    with zipfile.ZipFile(archive) as whole:
+        files = {one.rpartition("/")[2]: whole.read(one) for one in whole.namelist()}
+    change(files)
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry, data in files.items():
+            packed.writestr(f"../../{entry}", data)
+    return place
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_archive_is_refused_and_leaves_nothing(name: str, exported: Path, tmp_path: Path) -> None:
     change, why = HOSTILE[name]
-    with zipfile.ZipFile(exported) as archive:
-        files = {one.rpartition("/")[2]: archive.read(one) for one in archive.namelist()}
-    change(files)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for entry, data in files.items():
-            archive.writestr(f"../../{entry}", data)
-    (tmp_path / "bad.zip").write_bytes(file.getvalue())
+    altered(exported, tmp_path / "bad.zip", change)
     world = World.new(tmp_path)
     with pytest.raises(WrongArchive, match=why):
         import_version(world.ledger, world.blobs, world.settings, tmp_path / "bad.zip")
     assert world.ledger.versions().items == ()
     assert [path for path in (world.settings.root / "blobs").rglob("*") if path.is_file()] == []
     world.close()
+
+
+def test_a_rule_on_the_class_token_comes_in_with_its_version_as_does_an_older_one_on_all_features(
+    world: World, tmp_path: Path
+) -> None:
+    there = World.new(tmp_path / "there", pooling="token+avg")
+    *_, learned = there.learn(labelled(0, 1, count=12))[1]
+    rule = snapshot(there, learned).novelty
+    assert rule is not None and rule.dimension == 64 and snapshot(there, learned).aligned.feature_dim == 128
+    plain, place = archived(there, learned), tmp_path / "other.zip"
+    made = import_version(world.ledger, world.blobs, world.settings, plain)
+    assert snapshot(world, made).to_parts()["novelty"] == snapshot(there, learned).to_parts()["novelty"]
+    older = altered(plain, place, partial(ruled, length=128))
+    of_all = snapshot(world, import_version(world.ledger, world.blobs, world.settings, older)).novelty
+    assert of_all is not None and of_all.dimension == 128
+    for wrong in (63, 65):
+        other = altered(plain, place, partial(ruled, length=wrong))
+        with pytest.raises(WrongArchive, match=f"is of {wrong} of test_vit's 128 features"):
+            import_version(world.ledger, world.blobs, world.settings, other)
+    assert verify(world.ledger, world.blobs).sound and len(world.ledger.versions().items) == 2
+    there.close()
 
 
 def test_an_archive_that_was_damaged_on_the_way_is_refused(exported: Path, tmp_path: Path) -> None:

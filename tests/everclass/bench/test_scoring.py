@@ -1,0 +1,52 @@
+"""What a chain says of unknown images is what a server's rule does with them."""
+
+import numpy as np
+import pytest
+
+from everclass.bench.scoring import Scores, TestFeatures
+from model.confidence import HeldOut, calibrated
+from model.novelty import auroc
+from model.snapshot import Snapshot
+from model.spec import Pooling
+from tests.model import check_method
+from tests.model.pictures import Pictures, made
+
+METHOD = check_method.tested("slca+warm")
+KNOWN, UNKNOWN = [3, 6, 4], [11, 13]
+
+
+def learned(pooling: Pooling) -> tuple[Snapshot, TestFeatures]:
+    """A version of three classes, and test images of these and of others through its network."""
+    lineage = check_method.Lineage(METHOD, pooling=pooling)
+    snapshot = lineage.learn(KNOWN)
+    assert lineage.last is not None
+    (known, labels), (unknown, others) = made(KNOWN, 8, seed=5), made(UNKNOWN, 8, seed=5)
+    known_ND, unknown_ND = (
+        check_method.features_of(lineage.last.network, Pictures(shown, np.zeros(len(names), np.int64)), lineage.plan)
+        for shown, names in ((known, labels), (unknown, others))
+    )
+    return snapshot, TestFeatures([known_ND], [labels], unknown_ND)
+
+
+def figure(snapshot: Snapshot, test: TestFeatures) -> float:
+    scores = Scores()
+    scores.add(snapshot, METHOD, test, seed=4)
+    (found,) = scores.novelty_auroc
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("pooling", ["pretrained", "token+avg"])
+def test_unknown_images_are_told_apart_as_by_the_rule_that_is_served(pooling: Pooling) -> None:
+    snapshot, test = learned(pooling)
+    dimension = snapshot.statistics.dimension
+    nothing = HeldOut(np.zeros((0, dimension), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+    rule = calibrated(snapshot, nothing, seed=4)[0].novelty
+    assert rule is not None and rule.dimension == 64
+    assert figure(snapshot, test) == auroc(rule.scores(test.seen[0]), rule.scores(test.unseen_ND)) > 0.5
+
+
+def test_the_mean_of_the_patches_has_no_say_in_it() -> None:
+    snapshot, test = learned("token+avg")
+    other_ND = np.concatenate([test.unseen_ND[:, :64], np.full((16, 64), 1e3, np.float32)], axis=1)
+    assert figure(snapshot, test) == figure(snapshot, TestFeatures(test.seen, test.labels, other_ND))
