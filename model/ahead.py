@@ -25,7 +25,7 @@ def threads_beside(device: str, threads: int) -> int:
     return 0 if device == "cpu" else threads
 
 
-def ahead(work: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Generator[Made]:
+def ahead(work: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Generator[Made, None, None]:
     """`work` of each item, in order; with threads up to 32 items a thread are begun before they are asked for.
 
     What `work` raises is raised where its item's turn comes. Nothing is begun any more once the iterator is closed.

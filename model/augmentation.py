@@ -1,6 +1,7 @@
 """Training views: a random part of a picture, brought to the backbone's square, perhaps mirrored and brightened.
 
 Every recipe is one box, one resize, one flip, one factor; the reference's recipes are those of its `utils/data.py`.
+What is drawn (`Cut`) and what is done with it stand apart: a GPU does it for a batch at once (`model/batch_views.py`).
 """
 
 from collections.abc import Callable
@@ -34,6 +35,28 @@ class Augmentation:
     brightness: float = 0.0
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What was drawn for one view: the box of the picture, whether it is mirrored, the factor of its brightness."""
+
+    box: Box
+    mirrored: bool = False
+    brightness: float = 1.0
+
+
+def drawn_cut(height: int, width: int, rng: np.random.Generator, name: str) -> Cut:
+    """A cut of a picture of this size by the recipe of this name.
+
+    Raises KeyError for a name that is not in `AUGMENTATIONS`.
+    """
+    recipe = AUGMENTATIONS[name]
+    box = recipe.crop(height, width, rng)
+    mirrored = recipe.flip and bool(rng.random() < 0.5)
+    if not recipe.brightness:
+        return Cut(box, mirrored)
+    return Cut(box, mirrored, rng.uniform(1 - recipe.brightness, 1 + recipe.brightness))
+
+
 def training_view(pixels_HWC: Pixels, spec: BackboneSpec, rng: np.random.Generator, name: str) -> Pixels:
     """A view of `spec.image_size` pixels a side by the recipe of this name; `none` is the evaluation view.
 
@@ -41,18 +64,15 @@ def training_view(pixels_HWC: Pixels, spec: BackboneSpec, rng: np.random.Generat
     """
     if name == "none":
         return evaluation_view(pixels_HWC, spec)
-    recipe = AUGMENTATIONS[name]
     height, width = pixels_HWC.shape[:2]
+    cut = drawn_cut(height, width, rng, name)
     square = (spec.image_size, spec.image_size)
-    image = Image.fromarray(pixels_HWC).resize(
-        square, RESAMPLING[spec.interpolation], box=recipe.crop(height, width, rng)
-    )
+    image = Image.fromarray(pixels_HWC).resize(square, RESAMPLING[spec.interpolation], box=cut.box)
     view_HWC = np.array(image, dtype=np.uint8)
-    if recipe.flip and rng.random() < 0.5:
+    if cut.mirrored:
         view_HWC = np.ascontiguousarray(view_HWC[:, ::-1])
-    if recipe.brightness:
-        factor = rng.uniform(1 - recipe.brightness, 1 + recipe.brightness)
-        view_HWC = np.clip(np.arange(256) * factor, 0, 255).astype(np.uint8)[view_HWC]
+    if cut.brightness != 1:
+        view_HWC = np.clip(np.arange(256) * cut.brightness, 0, 255).astype(np.uint8)[view_HWC]
     return view_HWC
 
 

@@ -26,12 +26,18 @@ def evaluation_view(pixels_HWC: NDArray[np.uint8], spec: BackboneSpec) -> NDArra
     million pixels costs no more than another.
     """
     height, width = pixels_HWC.shape[:2]
-    scale = _resized_short_side(spec) / min(height, width)
-    box = (*_span(width, scale, spec.image_size), *_span(height, scale, spec.image_size))
-    left, right, top, bottom = box
+    box = evaluation_box(height, width, spec)
     square = (spec.image_size, spec.image_size)
-    image = Image.fromarray(pixels_HWC).resize(square, RESAMPLING[spec.interpolation], box=(left, top, right, bottom))
+    image = Image.fromarray(pixels_HWC).resize(square, RESAMPLING[spec.interpolation], box=box)
     return np.array(image, dtype=np.uint8)
+
+
+def evaluation_box(height: int, width: int, spec: BackboneSpec) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of what the evaluation view shows of a picture of this size, in its pixels."""
+    scale = _resized_short_side(spec) / min(height, width)
+    left, right = _span(width, scale, spec.image_size)
+    top, bottom = _span(height, scale, spec.image_size)
+    return left, top, right, bottom
 
 
 MIDDLE: Final = 7 / 8

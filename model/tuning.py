@@ -6,10 +6,9 @@ uninterrupted one.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model import paper
-from model.ahead import ahead
-from model.augmentation import training_view
 from model.backbone import PixelBackbone, Precision, autocast
 from model.head import Head
 from model.stage import LabelledImages, Stage, Step
+from model.training_views import TrainingViews
 from model.tuning_state import EpochRecord, Running, TuningState
 
 Ints = NDArray[np.int64]
@@ -122,9 +120,9 @@ def tune(
         backbone.train()
         while run.epoch < run.epochs:
             batches = run.remaining_batches()
-            with closing(run.views(batches)) as views:
+            with closing(run.views.prepared(run.epoch, batches)) as prepared:
                 for batch_B in batches:
-                    run.learn(batch_B, views, watch.told)
+                    run.learn(batch_B, prepared, watch.told)
                     watch.checkpoint_if_due()
             run.finish_epoch()
             if run.epoch == 1:
@@ -146,6 +144,9 @@ class _Run:
         backbone.load(state.backbone)
         self._weight_CD = nn.Parameter(torch.tensor(state.head.weight_CD, device=backbone.device))
         self._bias_C = nn.Parameter(torch.tensor(state.head.bias_C, device=backbone.device))
+        self.views = TrainingViews(
+            images, backbone.spec, plan.augmentation, plan.seed, plan.view_threads, backbone.device
+        )
         self._optimiser = self._new_optimiser()
         self._take_momentum(state.momentum)
         for number, penalty in enumerate(stage.penalties):
@@ -164,16 +165,12 @@ class _Run:
         size = self.plan.batch_size
         return [order_N[step * size : (step + 1) * size] for step in range(self.step, self.steps_an_epoch)]
 
-    def views(self, batches: list[Ints]) -> Generator[NDArray[np.uint8]]:
-        """The training views of these batches' images, one after the other."""
-        return ahead(self._view, (int(index) for batch_B in batches for index in batch_B), self.plan.view_threads)
-
-    def learn(self, batch_B: Ints, views: Iterator[NDArray[np.uint8]], told: Callable[[], None]) -> None:
-        """One step of the optimiser, its gradient gathered micro-batch by micro-batch; takes the batch's views."""
+    def learn(self, batch_B: Ints, prepared: Iterator[Any], told: Callable[[], None]) -> None:
+        """One step of the optimiser, its gradient gathered micro-batch by micro-batch; takes what its views need."""
         self._optimiser.zero_grad(set_to_none=True)
         for start in range(0, len(batch_B), self.plan.micro_batch):
             part_B = batch_B[start : start + self.plan.micro_batch]
-            self._gather(part_B, np.stack(list(islice(views, len(part_B)))), start, len(batch_B))
+            self._gather(part_B, self.views.batch(prepared, len(part_B)), start, len(batch_B))
             told()
         if self.stage.optimisation.clip_norm is not None:
             nn.utils.clip_grad_norm_(list(self._trained().values()), self.stage.optimisation.clip_norm)
@@ -199,9 +196,8 @@ class _Run:
             return way.lr_per_256 * self.plan.batch_size / 256
         return self.plan.head_lr if way.head_lr is None else way.head_lr
 
-    def _gather(self, part_B: Ints, views_BHWC: NDArray[np.uint8], start: int, batch: int) -> None:
+    def _gather(self, part_B: Ints, pixels_BHWC: Tensor, start: int, batch: int) -> None:
         device = self.backbone.device
-        pixels_BHWC = torch.from_numpy(views_BHWC).to(device)
         columns_B = torch.from_numpy(self.images.columns_N[part_B]).to(device)
         numbers = [self.plan.seed, self.epoch, self.step, start]
         with _seeded(device, numbers) as seed, autocast(device, self.plan.precision):
@@ -216,10 +212,6 @@ class _Run:
         total.backward()  # type: ignore[no-untyped-call]
         correct = int((logits_BC.argmax(dim=1) == columns_B).sum())
         self.running = self.running.plus(float(loss.detach()), correct, len(part_B))
-
-    def _view(self, index: int) -> NDArray[np.uint8]:
-        rng = np.random.default_rng([self.plan.seed, self.epoch, index])
-        return training_view(self.images.pixels(index), self.backbone.spec, rng, self.plan.augmentation)
 
     def finish_epoch(self) -> None:
         self.history = (*self.history, EpochRecord(self.running.loss, self.running.accuracy))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everclass.bench.course import Course
+from everclass.bench.course import Course, Decoded
 from everclass.bench.measures import Hindsight, Measure
 from everclass.bench.progress import Checkpoint, ProgressFolder, Reached
 from everclass.bench.recipe import Training
@@ -135,7 +135,7 @@ class Chain:
         )
         tuned = tune_task(
             snapshots[self._lead],
-            task.train,
+            Decoded(task.train),
             self._course.labels(task.train),
             self._stem,
             plan,

@@ -7,7 +7,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model.pixel_cache import PixelCache
+
 JOINT = "all tasks"
+
+ROOM_BYTES = 2 << 30
+"""Decoded pictures that are kept while a task is learned; what goes beyond is decoded again each time."""
 
 
 class Pictures(Protocol):
@@ -69,3 +74,19 @@ class Joined:
         """Image `index`, H×W×3 RGB."""
         part = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._parts[part].pixels(index - int(self._starts[part]))
+
+
+class Decoded:
+    """Pictures that stay decoded once they were looked at, while there is room."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._cache = PixelCache(pictures.pixels, ROOM_BYTES)
+        self.classes_N = pictures.classes_N
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, H×W×3 RGB."""
+        return self._cache(index)

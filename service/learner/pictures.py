@@ -2,13 +2,13 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.ahead import ahead
 from model.images import decode
+from model.pixel_cache import PixelCache
 from model.preprocess import View, evaluation_view, shrink
 from model.spec import BackboneSpec
 from stream.blobs import Blobs
@@ -43,7 +43,7 @@ class Pictures:
 
     def views(
         self, spec: BackboneSpec, views: Sequence[View] = (evaluation_view,), threads: int = 0
-    ) -> Generator[Pixels]:
+    ) -> Generator[Pixels, None, None]:
         """Each image in these views, one image after the other; decoded once for all of them, ahead with threads."""
 
         def shown(index: int) -> list[Pixels]:
@@ -62,21 +62,14 @@ class TrainingPictures:
         self.columns_N = columns_N
         self._pictures = pictures
         self._short_side = 2 * spec.image_size
-        self._kept: dict[int, Pixels] = {}
-        self._room_bytes = CACHE_BYTES
-        self._keeping = Lock()
+        self._cache = PixelCache(self._shrunk, CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     def pixels(self, index: int) -> Pixels:
         """The image, H×W×3, its short side at most twice the backbone's input."""
-        kept = self._kept.get(index)
-        if kept is not None:
-            return kept
-        pixels = shrink(self._pictures.decoded(index), self._short_side)
-        with self._keeping:
-            if pixels.nbytes <= self._room_bytes:
-                self._room_bytes -= pixels.nbytes
-                self._kept[index] = pixels
-        return pixels
+        return self._cache(index)
+
+    def _shrunk(self, index: int) -> Pixels:
+        return shrink(self._pictures.decoded(index), self._short_side)
