@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from itertools import islice
 from typing import Any, Final, Literal, Self
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from model.spec import BackboneSpec
+from model.spec import BackboneSpec, Pooling
 
 Precision = Literal["fp32", "bf16"]
 
@@ -170,6 +171,17 @@ def extract_features(
     finally:
         backbone.train(was_training)
     return np.concatenate(parts) if parts else np.zeros((0, backbone.feature_dim), np.float32)
+
+
+@cache
+def default_pooling(name: str) -> Pooling:
+    """Which features of this timm network are told apart best: with the mean of the patches where it has a class token.
+
+    Measured in `docs/decisions/0023`. Raises `WeightsError` for an unknown name.
+    """
+    known_settings(name)
+    network = timm.create_model(name, pretrained=False, num_classes=0)
+    return "token+avg" if _has_class_token(network) else "pretrained"
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

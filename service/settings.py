@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     weights: Path | None = None
     image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
     norm: Literal["pretrained", "fresh"] = "pretrained"
-    pooling: Literal["pretrained", "token+avg"] = "pretrained"
+    pooling: Literal["pretrained", "token+avg"] | None = None
     method: Name | None = None
     promote: Literal["auto", "manual"] = "auto"
     database_url: str | None = None

@@ -11,6 +11,8 @@ from model.runtime.interface import Device, GraphMismatch, RuntimeUnavailable, W
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _CUDA_OPTIONS = {
+    # Features are the learner's, in single precision.
+    "use_tf32": "0",
     # A search for the fastest convolution would stall the first batch of every size.
     "cudnn_conv_algo_search": "HEURISTIC",
     # Memory in powers of two would be missing to the learner on the same GPU.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model.backbone import build
+from model.backbone import build, default_pooling
 from model.methods import default_method
 from model.pretrained import default_spec, load_pretrained
 from model.snapshot import Snapshot
@@ -57,7 +57,7 @@ def load_base(
 
 def new_root(settings: Settings, begun: LearnPlan | None = None) -> Snapshot:
     """Pre-trained weights and no class yet; architecture and method are those of `begun`, else of the settings."""
-    spec = (begun and begun.root) or root_spec(settings)
+    spec = root_spec(settings) if begun is None else begun.root or _root_of_older_code(settings)
     weights = load_pretrained(spec, settings.weights, cache_dir=settings.cache / "weights")
     network = build(spec)
     method = begun.method if begun else settings.method or default_method(network)
@@ -65,5 +65,11 @@ def new_root(settings: Settings, begun: LearnPlan | None = None) -> Snapshot:
 
 
 def root_spec(settings: Settings) -> BackboneSpec:
-    """The architecture that a new root gets from the settings."""
-    return default_spec(settings.backbone, image_size=settings.image_size, norm=settings.norm, pooling=settings.pooling)
+    """The architecture that a new root gets from the settings, its pooling by default the one that suits it."""
+    pooling = settings.pooling or default_pooling(settings.backbone)
+    return default_spec(settings.backbone, image_size=settings.image_size, norm=settings.norm, pooling=pooling)
+
+
+def _root_of_older_code(settings: Settings) -> BackboneSpec:
+    """What a plan means that names no architecture: features were then those of the weights' own classifier."""
+    return root_spec(settings.model_copy(update={"pooling": settings.pooling or "pretrained"}))

@@ -16,6 +16,7 @@ from model.backbone import (
     WeightsError,
     build,
     check_fits,
+    default_pooling,
     extract_features,
 )
 from model.spec import BackboneSpec
@@ -201,3 +202,16 @@ def test_whether_weights_fit_is_seen_without_the_memory_that_the_network_takes(s
     with pytest.raises(WeightsError, match="MiB beside its weights"):
         check_fits(large.spec, tables)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling"),
+    [("test_vit", "token+avg"), ("test_efficientnet", "pretrained"), ("test_vit3", "pretrained")],
+)
+def test_only_networks_with_a_class_token_get_longer_features_by_default(name: str, pooling: str) -> None:
+    assert default_pooling(name) == pooling
+
+
+def test_no_pooling_is_found_for_a_network_that_there_is_not() -> None:
+    with pytest.raises(WeightsError, match="timm knows no backbone"):
+        default_pooling("no_such_network")

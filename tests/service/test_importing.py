@@ -182,20 +182,20 @@ HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "fewer than no tunings": (lambda files: changed(files, tuned_tasks=-1), "description.tuned_tasks"),
     "a backbone without a name": (lambda files: spec(files, name=5), "description.spec.name"),
     "a pooling that there is not": (lambda files: spec(files, pooling="max"), "description.spec.pooling"),
-    "features of another length": (lambda files: spec(files, pooling="token+avg"), "head or statistics"),
+    "features of another length": (lambda files: spec(files, pooling="pretrained"), "head or statistics"),
     "a normalisation that is none": (lambda files: spec(files, mean=["0", None]), "description.spec.mean"),
     "a rule for unknown images that is not finite": (lambda files: replaced(files, "novelty", to_nan), "not finite"),
     "a rule for unknown images that lacks rows": (
         lambda files: replaced(files, "novelty", shortened),
         "not of one length",
     ),
-    "a rule for unknown images of half of the features": (
+    "a rule for unknown images of a quarter of the features": (
         lambda files: ruled(files, 32),
-        "unknown images is of 32 of test_vit's 64 features",
+        "unknown images is of 32 of test_vit's 128 features",
     ),
     "a rule for unknown images of more features": (
-        lambda files: ruled(files, 65),
-        "unknown images is of 65 of test_vit's 64 features",
+        lambda files: ruled(files, 129),
+        "unknown images is of 129 of test_vit's 128 features",
     ),
 }
 
@@ -241,6 +241,17 @@ def test_a_rule_on_the_class_token_comes_in_with_its_version_as_does_an_older_on
         with pytest.raises(WrongArchive, match=f"is of {wrong} of test_vit's 128 features"):
             import_version(world.ledger, world.blobs, world.settings, other)
     assert verify(world.ledger, world.blobs).sound and len(world.ledger.versions().items) == 2
+    there.close()
+
+
+def test_a_rule_on_half_of_the_features_is_refused_where_they_are_not_of_two_halves(
+    world: World, tmp_path: Path
+) -> None:
+    there = World.new(tmp_path / "there", pooling="pretrained")
+    *_, learned = there.learn(labelled(0, 1, count=12))[1]
+    half = altered(archived(there, learned), tmp_path / "other.zip", partial(ruled, length=32))
+    with pytest.raises(WrongArchive, match="is of 32 of test_vit's 64 features"):
+        import_version(world.ledger, world.blobs, world.settings, half)
     there.close()
 
 

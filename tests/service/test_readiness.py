@@ -23,7 +23,9 @@ def test_only_what_was_asked_for_can_be_overruled(settings: dict[str, str], said
     assert list(differences(asked, OLD)) == said
 
 
-def test_longer_features_in_force_are_told_of() -> None:
+def test_longer_features_in_force_are_told_of_where_others_were_asked_for() -> None:
     long = {**OLD, "spec": {**OLD["spec"], "pooling": "token+avg"}}
-    asked = load_settings({"backbone": "test_vit"}).settings
-    assert list(differences(asked, long)) == ["pooling is set to pretrained, the version in force has token+avg"]
+    asked = {"backbone": "test_vit", "pooling": "pretrained"}
+    told = "pooling is set to pretrained, the version in force has token+avg"
+    assert list(differences(load_settings(asked).settings, long)) == [told]
+    assert not list(differences(load_settings({"backbone": "test_vit"}).settings, long))

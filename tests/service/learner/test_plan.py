@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from model.spec import BackboneSpec
+from service.learner.bases import new_root
 from service.learner.plan import LearnPlan, make_plan, milestone, task_seed
 from service.settings import load_settings
+from tests import tiny_weights
 
 
 def plan(**flags: object) -> LearnPlan:
@@ -51,3 +54,11 @@ def test_a_plan_is_stored_whole() -> None:
     assert (made.precision, made.max_minutes) == ("bf16", 3)
     rooted = replace(made, root=BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3, pooling="token+avg"))
     assert LearnPlan.from_json(json.loads(json.dumps(rooted.to_json()))) == rooted
+
+
+def test_a_first_task_that_older_code_began_goes_on_with_the_features_that_there_were(tmp_path: Path) -> None:
+    weights = tiny_weights.make("test_vit", tmp_path)
+    settings = load_settings({"backbone": "test_vit", "weights": weights, "image_size": 32}).settings
+    begun = LearnPlan.from_json({**plan().to_json(), "root": None})
+    assert new_root(settings, begun).spec.pooling == "pretrained"
+    assert new_root(settings).spec.pooling == "token+avg"

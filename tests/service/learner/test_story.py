@@ -100,23 +100,25 @@ def test_a_first_task_goes_on_with_the_features_and_the_method_that_it_began_wit
     world.run_until(lambda: world.ledger.checkpoint(sent.id) is not None)
     assert not world.ledger.task(sent.id).state.finished
     world.close()
-    told_otherwise = World.new(tmp_path, learn__epochs=40, pooling="token+avg", method="slca")
+    told_otherwise = World.new(tmp_path, learn__epochs=40, pooling="pretrained", method="slca")
     told_otherwise.learn_all()
     task = told_otherwise.ledger.task(sent.id)
     assert task.state == "done", task.reason
     final = snapshot(told_otherwise, told_otherwise.ledger.version(task.versions[-1]))
-    assert (final.spec.pooling, final.aligned.feature_dim) == ("pretrained", 64)
+    assert (final.spec.pooling, final.aligned.feature_dim) == ("token+avg", 128)
     assert final.method == DEFAULT_OF_TRANSFORMERS
     told_otherwise.close()
 
 
-def test_two_tasks_are_learned_on_longer_features(tmp_path: Path) -> None:
-    world = World.new(tmp_path, pooling="token+avg")
+@pytest.mark.parametrize(("pooling", "length"), [("pretrained", 64), ("token+avg", 128), (None, 128)])
+def test_two_tasks_are_learned_on_features_of_either_pooling(tmp_path: Path, pooling: str | None, length: int) -> None:
+    world = World.new(tmp_path, pooling=pooling)
     for digits in ((0, 1), (2, 3)):
         task, (_, final) = world.learn(labelled(*digits, count=12))
         assert (task.state, final.state) == ("done", "ready")
     last = snapshot(world, final)
-    assert (last.spec.pooling, last.aligned.feature_dim, last.statistics.dimension) == ("token+avg", 128, 128)
+    assert last.spec.pooling == (pooling or "token+avg")
+    assert last.aligned.feature_dim == last.statistics.dimension == length
     world.close()
 
 
