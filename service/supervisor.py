@@ -66,9 +66,11 @@ class Child:
         elif (code := self.process.poll()) is not None:
             self._bury(_in_words(code), now)
         elif self.works_through_a_child and self._lost_its_child(self.process.pid):
+            # It may have been killed since the line above, and its child with it.
+            cause = "its worker died" if (code := self.process.poll()) is None else _in_words(code)
             self.stop(signal.SIGKILL)
             self.process.wait()
-            self._bury("its worker died", now)
+            self._bury(cause, now)
 
     def stop(self, number: int) -> None:
         """Send a signal, if it is up: SIGKILL to all it started as well."""
