@@ -27,6 +27,11 @@ Chosen on training images alone: of 0.001 to 10 it is where a map, fitted withou
 best, on Split CIFAR-100 (D = 192, 450 images; flat from 1 to 3) and near best on digits (D = 1,280, 120 images).
 """
 
+STRENGTHS = (1.0, 3.0, 10.0)
+"""Of which each task takes the one that its own left-out classes are moved best by: the fewer its images are for the
+dimension, the stronger (`docs/decisions/0007-statistics-follow-the-backbone.md`).
+"""
+
 
 class DriftMap(Protocol):
     """How statistics of the old feature space read in the new one."""
@@ -88,9 +93,11 @@ class RidgeMap:
 
 @dataclass(frozen=True)
 class RidgeDrift:
-    """Statistics of old classes follow the backbone through a linear map, pulled towards the identity by `strength`."""
+    """Statistics of old classes follow the backbone through a linear map, pulled towards the identity by `strength`;
+    None: by the one of `STRENGTHS` that leaves least of the movement of classes left out, the first of equal ones.
+    """
 
-    strength: float = STRENGTH
+    strength: float | None = None
 
     def fit(
         self,
@@ -101,8 +108,10 @@ class RidgeDrift:
         """The map from the same images' features before and after; the identity where nothing moved."""
         if np.array_equal(features_old_ND, features_new_ND):
             return IDENTITY
-        found = RidgeMap.fit(features_old_ND, features_new_ND, self.strength)
-        return replace(found, error=left_out_error(features_old_ND, features_new_ND, columns_N, self.strength))
+        strengths = STRENGTHS if self.strength is None else (self.strength,)
+        errors = [left_out_error(features_old_ND, features_new_ND, columns_N, one) for one in strengths]
+        best = int(np.argmin(errors))
+        return replace(RidgeMap.fit(features_old_ND, features_new_ND, strengths[best]), error=errors[best])
 
 
 def left_out_error(old_ND: Floats, new_ND: Floats, columns_N: NDArray[np.int64], strength: float = STRENGTH) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.drift import IDENTITY, RidgeDrift, RidgeMap, left_out_error
+from model.drift import IDENTITY, STRENGTHS, RidgeDrift, RidgeMap, left_out_error
 from model.statistics import ClassStatistics
 
 D = 6
@@ -103,3 +103,26 @@ def test_a_map_that_fits_its_own_images_only_says_so() -> None:
     assert isinstance(fitted, RidgeMap) and fitted.error > 1
     alike = RidgeDrift().fit(old_ND, (old_ND @ (1.5 * np.eye(D))).astype(np.float32), columns_N)
     assert isinstance(alike, RidgeMap) and alike.error < 0.3
+
+
+def test_the_strength_is_the_one_that_moves_left_out_classes_best() -> None:
+    rng = np.random.default_rng(0)
+    classes, moves_DD = np.repeat(np.arange(4), 60), np.eye(D) + 0.3 * some(D, 5)
+    old_ND = (3 * some(4, 3))[classes] + some(240, 1)
+    told = (old_ND @ moves_DD).astype(np.float32)
+    noisy = old_ND + (2 * some(4, 9))[classes] + rng.standard_normal((240, D)).astype(np.float32)
+    chosen = []
+    for new_ND in (told, noisy):
+        errors = {one: left_out_error(old_ND, new_ND, classes, one) for one in STRENGTHS}
+        chosen.append(min(errors, key=lambda one: errors[one]))
+        found = RidgeDrift().fit(old_ND, new_ND, classes)
+        assert isinstance(found, RidgeMap) and found.error == errors[chosen[-1]]
+        np.testing.assert_array_equal(found.matrix_DD, RidgeMap.fit(old_ND, new_ND, chosen[-1]).matrix_DD)
+    assert chosen[0] == STRENGTHS[0] < chosen[1]
+
+
+def test_where_nothing_tells_strengths_apart_the_first_is_taken() -> None:
+    old_ND, alone_N = some(8, 1), np.zeros(8, np.int64)
+    found = RidgeDrift().fit(old_ND, old_ND + 2, alone_N)
+    assert isinstance(found, RidgeMap)
+    np.testing.assert_array_equal(found.matrix_DD, RidgeMap.fit(old_ND, old_ND + 2, STRENGTHS[0]).matrix_DD)
