@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Event
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -20,30 +21,40 @@ LEAD = 4
 """How many handfuls a thread may be ahead."""
 
 
+MOST_BESIDE = 8
+"""Threads beside a network: more of them would only wait for the interpreter, and hold more pictures."""
+
+
 def threads_beside(device: str, threads: int) -> int:
     """How many threads make pictures ready beside the network: none on a CPU, whose cores it already has."""
-    return 0 if device == "cpu" else threads
+    return 0 if device == "cpu" else min(threads, MOST_BESIDE)
 
 
 def ahead(work: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Generator[Made, None, None]:
     """`work` of each item, in order; with threads up to 32 items a thread are begun before they are asked for.
 
-    What `work` raises is raised where its item's turn comes. Nothing is begun any more once the iterator is closed.
+    What `work` raises is raised where its item's turn comes. Once the iterator is closed no item is begun any more, and
+    those that are in work have ended.
     """
     if not threads:
         yield from map(work, items)
         return
-    waiting: deque[Future[list[Made]]] = deque()
+    closed = Event()
+    waiting: deque[Future[tuple[list[Made], Exception | None]]] = deque()
     handfuls = _handfuls(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
     try:
         while True:
             missing = LEAD * threads - len(waiting)
-            waiting.extend(pool.submit(_all, work, handful) for handful in islice(handfuls, missing))
+            waiting.extend(pool.submit(_all, work, handful, closed) for handful in islice(handfuls, missing))
             if not waiting:
                 return
-            yield from waiting.popleft().result()
+            made, failure = waiting.popleft().result()
+            yield from made
+            if failure is not None:
+                raise failure
     finally:
+        closed.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -53,5 +64,14 @@ def _handfuls(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield handful
 
 
-def _all(work: Callable[[Item], Made], handful: list[Item]) -> list[Made]:
-    return [work(item) for item in handful]
+def _all(work: Callable[[Item], Made], handful: list[Item], closed: Event) -> tuple[list[Made], Exception | None]:
+    """What was made until something went wrong, and that."""
+    made: list[Made] = []
+    try:
+        for item in handful:
+            if closed.is_set():
+                break
+            made.append(work(item))
+    except Exception as error:
+        return made, error
+    return made, None

@@ -1,7 +1,7 @@
 """Training views: a random part of a picture, brought to the backbone's square, perhaps mirrored and brightened.
 
 Every recipe is one box, one resize, one flip, one factor; the reference's recipes are those of its `utils/data.py`.
-What is drawn (`Cut`) and what is done with it stand apart: a GPU does it for a batch at once (`model/batch_views.py`).
+What is drawn (`Cut`) and what is done with it stand apart, so that a GPU can do it for a batch at once.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@ Resampling is linear in rows and in columns: one matrix a picture for each, `out
 two products. Bytes are rounded between them as Pillow rounds them (`src/libImaging/Resample.c`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, floor
 
 import numpy as np
@@ -24,8 +24,8 @@ REACH: dict[Interpolation, float] = {"bicubic": 2.0, "bilinear": 1.0}
 SHARPNESS = -0.5
 """`a` of the cubic filter (Keys 1981)."""
 
-TOGETHER = 32
-"""Pictures of one product, so that large ones do not fill the device."""
+ROOM_BYTES = 256 << 20
+"""Of padded pictures and their weights in one product; a picture that takes more is resampled alone."""
 
 
 def trimmed(pixels_HWC: Pixels, box: Box, side: int, interpolation: Interpolation) -> tuple[Pixels, Box]:
@@ -47,14 +47,37 @@ def resampled(
 ) -> Tensor:
     """`pixels_BCHW`, uint8 on the device: each picture's box (H×W×3) as a square of `side` pixels a side.
 
-    A byte may be one off Pillow's where a sum lies half-way between two, and a few more at sharp edges of pictures that
-    are much taller than wide, whose rows Pillow 13 resamples before their columns.
+    A byte may be one off Pillow's where a sum lies half-way between two, and several where a picture is so much taller
+    than wide (from about 8:5) that Pillow 13 resamples its rows before its columns.
     """
-    parts = [
-        _resampled(pictures[start : start + TOGETHER], boxes[start : start + TOGETHER], side, interpolation, device)
-        for start in range(0, len(pictures), TOGETHER)
-    ]
-    return torch.cat(parts)
+    made: list[Tensor | None] = [None] * len(pictures)
+    for group in _groups([one.shape[:2] for one in pictures], side):
+        together = _resampled(
+            [pictures[index] for index in group], [boxes[index] for index in group], side, interpolation, device
+        )
+        for index, one in zip(group, together, strict=True):
+            made[index] = one
+    return torch.stack([one for one in made if one is not None])
+
+
+def _groups(sizes: Sequence[tuple[int, ...]], side: int) -> Iterator[list[int]]:
+    """The numbers of pictures that fit into one product, those of like size together."""
+    group: list[int] = []
+    height = width = 0
+    for index in sorted(range(len(sizes)), key=lambda index: max(sizes[index])):
+        higher, wider = max(height, sizes[index][0]), max(width, sizes[index][1])
+        if group and (len(group) + 1) * _bytes_of_one(higher, wider, side) > ROOM_BYTES:
+            yield group
+            group, higher, wider = [], *sizes[index]
+        group.append(index)
+        height, width = higher, wider
+    if group:
+        yield group
+
+
+def _bytes_of_one(height: int, width: int, side: int) -> int:
+    """A picture as float32 and, in float64 with what they are made of, its weights."""
+    return height * width * 3 * 4 + side * (height + width) * 8 * 4
 
 
 def _resampled(

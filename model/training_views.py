@@ -61,7 +61,7 @@ class Framed:
 
 @dataclass(frozen=True)
 class OnDevice:
-    """A batch of views by the device: Pillow's, but for a byte that is one off here and there."""
+    """A batch of views by the device: Pillow's, but for bytes that are a little off here and there (`resampled`)."""
 
     spec: BackboneSpec
     augmentation: str
@@ -75,6 +75,8 @@ class OnDevice:
         else:
             cut = drawn_cut(height, width, rng, self.augmentation)
         read_HWC, box = trimmed(pixels_HWC, cut.box, self.spec.image_size, self.spec.interpolation)
+        # A copy, where it is a part: what waits must not hold on to whole pictures.
+        read_HWC = read_HWC if read_HWC.shape == pixels_HWC.shape else read_HWC.copy()
         return Framed(read_HWC, replace(cut, box=box))
 
     @torch.no_grad()

@@ -75,7 +75,7 @@ def judgements(after: Reached, seed: int) -> Iterator[tuple[str, Judgement]]:
 
 def known_rates(after: Reached, seed: int) -> tuple[float, float]:
     """Of test images called known where the threshold lets `KNOWN_RATE` of the Gaussians' features pass, and where it
-    is the server's.
+    is the server's; of features of the weights' own pooling.
     """
     sampled_ND, sampled_N = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
     plain = fit_novelty(after.statistics, sampled_ND, sampled_N, rate=KNOWN_RATE)

@@ -108,6 +108,8 @@ class Chain:
             for number in range(reached.tasks, len(self._course.lessons)):
                 tuned, snapshots = self._learn(number, snapshots, watch)
                 self._judge(number, tuned, snapshots, scores, watch)
+                # It holds the task's decoded pictures.
+                del tuned
                 watch.enter(None)
                 self._folder.save(Reached(number + 1, snapshots, _stored(scores, watch)))
         return {name: self._result(name, snapshots[name], scores[name], watch) for name in self._methods}

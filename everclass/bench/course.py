@@ -11,7 +11,7 @@ from model.pixel_cache import PixelCache
 
 JOINT = "all tasks"
 
-ROOM_BYTES = 2 << 30
+ROOM_BYTES = 1 << 30
 """Decoded pictures that are kept while a task is learned; what goes beyond is decoded again each time."""
 
 

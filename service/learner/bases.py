@@ -72,4 +72,4 @@ def root_spec(settings: Settings) -> BackboneSpec:
 
 def _root_of_older_code(settings: Settings) -> BackboneSpec:
     """What a plan means that names no architecture: features were then those of the weights' own classifier."""
-    return root_spec(settings.model_copy(update={"pooling": settings.pooling or "pretrained"}))
+    return root_spec(settings.model_copy(update={"pooling": "pretrained"}))

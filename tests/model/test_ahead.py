@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from model.ahead import LEAD, TOGETHER, ahead, threads_beside
+from model.ahead import LEAD, MOST_BESIDE, TOGETHER, ahead, threads_beside
 
 
 def counted(limit: int, seen: list[int]) -> Iterator[int]:
@@ -55,20 +55,38 @@ def test_without_threads_nothing_is_begun_before_it_is_asked_for() -> None:
     assert seen == [0, 1]
 
 
+def test_closing_waits_for_the_items_in_work_and_for_no_others() -> None:
+    begun: list[int] = []
+    go_on = threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        assert number < TOGETHER or go_on.wait(timeout=30)
+        return number
+
+    made = ahead(work, range(1000), 1)
+    assert next(made) == 0
+    while len(begun) <= TOGETHER:
+        time.sleep(0.001)
+    threading.Timer(0.05, go_on.set).start()
+    made.close()
+    assert len(begun) == TOGETHER + 1
+
+
 @pytest.mark.parametrize("threads", [0, 2])
 def test_what_goes_wrong_is_raised_at_its_items_turn_and_ends_the_threads(threads: int) -> None:
     def work(number: int) -> int:
-        if number == 2 * TOGETHER:
-            raise ValueError("item 16")
+        if number == 2 * TOGETHER + 5:
+            raise ValueError("item 21")
         return number
 
     made = []
-    with pytest.raises(ValueError, match="item 16"), closing(ahead(work, range(500), threads)) as results:
+    with pytest.raises(ValueError, match="item 21"), closing(ahead(work, range(500), threads)) as results:
         for one in results:
             made.append(one)
-    assert made == list(range(2 * TOGETHER))
+    assert made == list(range(2 * TOGETHER + 5))
     assert not [one for one in threading.enumerate() if one.name.startswith("ahead")]
 
 
 def test_a_cpu_has_no_threads_to_spare() -> None:
-    assert (threads_beside("cpu", 8), threads_beside("cuda", 8), threads_beside("cuda:1", 3)) == (0, 8, 3)
+    assert (threads_beside("cpu", 8), threads_beside("cuda", 16), threads_beside("cuda:1", 3)) == (0, MOST_BESIDE, 3)

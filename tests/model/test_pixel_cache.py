@@ -1,9 +1,11 @@
 """A picture that was looked at is loaded once, as long as there is room."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 
-from model.ahead import ahead
 from model.pixel_cache import PixelCache
 
 
@@ -36,7 +38,14 @@ def test_what_cannot_be_loaded_is_asked_for_again() -> None:
 
 
 def test_threads_that_load_the_same_picture_take_its_room_once() -> None:
-    cache = PixelCache(lambda index: np.full((4, 4, 3), index, np.uint8), room_bytes=3 * 48)
-    numbers = [0, 1, 2] * 40
-    assert [int(one[0, 0, 0]) for one in ahead(cache, numbers, 4)] == numbers
-    assert all(cache(index) is cache(index) for index in range(3))
+    both = Barrier(2, timeout=30)
+
+    def load(index: int) -> np.ndarray:
+        if index == 0:
+            both.wait()
+        return np.full((4, 4, 3), index, np.uint8)
+
+    cache = PixelCache(load, room_bytes=2 * 48)
+    with ThreadPoolExecutor(2) as threads:
+        assert [int(one[0, 0, 0]) for one in threads.map(cache, [0, 0])] == [0, 0]
+    assert cache(0) is cache(0) and cache(1) is cache(1)

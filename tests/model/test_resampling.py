@@ -1,12 +1,15 @@
 """Many pictures resampled at once are Pillow's, one by one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from model import resampling
 from model.preprocess import RESAMPLING
-from model.resampling import TOGETHER, Box, resampled, trimmed
+from model.resampling import ROOM_BYTES, Box, resampled, trimmed
 from model.spec import Interpolation
 
 CPU = torch.device("cpu")
@@ -64,8 +67,26 @@ def test_what_is_trimmed_away_is_not_read(interpolation: Interpolation, side: in
     assert small.shape[0] < 72 and small.shape[1] < 72
 
 
-def test_more_pictures_than_are_taken_together() -> None:
-    pictures = [picture(20, 20 + number % 3) for number in range(TOGETHER + 3)]
+@pytest.mark.parametrize("room_bytes", [1, 100_000, ROOM_BYTES])
+def test_pictures_come_in_their_order_however_few_fit_into_one_product(
+    room_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.resampling.ROOM_BYTES", room_bytes)
+    pictures = [picture(20 + number % 7, 20 + number % 30) for number in range(70)]
     found = resampled(pictures, [(0, 0, 20, 20)] * len(pictures), 8, "bicubic", CPU)
     alone = [resampled([one], [(0, 0, 20, 20)], 8, "bicubic", CPU)[0] for one in pictures]
     assert (found.int() - torch.stack(alone).int()).abs().max() <= 1
+
+
+def test_one_large_picture_does_not_make_the_others_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, ...]] = []
+    whole = resampling._resampled
+
+    def noted(pictures: list[np.ndarray], *others: Any) -> torch.Tensor:
+        sizes.append((len(pictures), *np.max([one.shape[:2] for one in pictures], axis=0).tolist()))
+        return whole(pictures, *others)
+
+    monkeypatch.setattr("model.resampling._resampled", noted)
+    pictures = [picture(1500, 2000), *[picture(64, 64)] * 40]
+    resampled(pictures, [(0, 0, 64, 64)] * 41, 224, "bicubic", CPU)
+    assert sizes == [(40, 64, 64), (1, 1500, 2000)]

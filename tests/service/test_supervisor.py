@@ -48,6 +48,24 @@ def settings(**flags: object) -> Settings:
     return load_settings({"port": free_port(), "serve.drain_s": 0.5, **flags}).settings
 
 
+def test_a_child_that_is_killed_while_its_own_is_looked_for_is_not_said_to_have_lost_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = child(SLEEPER, works_through_a_child=True)
+    one.look_after()
+    process = one.process
+    assert process is not None
+
+    def killed_meanwhile(self: Child, pid: int) -> bool:
+        process.kill()
+        return until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+    monkeypatch.setattr(Child, "_lost_its_child", killed_meanwhile)
+    one.look_after()
+    assert one.process is None and one.deaths == 1
+    assert "the child ended (signal SIGKILL)" in caplog.text
+
+
 def test_a_child_that_dies_is_started_again_later_each_time() -> None:
     one = child("raise SystemExit(3)")
     pauses = []
