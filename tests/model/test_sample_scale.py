@@ -81,6 +81,6 @@ def test_all_rates_fall_along_a_cosine_to_one_floor_that_milestones_lower() -> N
         plan = TuningPlan(epochs=4, milestones=milestones, batch_size=4)
         state = TuningState.start(backbone.state(), Head.empty(backbone.feature_dim), 4)
         run = _Run(backbone, images, replace(state, epoch=2), plan, stage)
-        next(run.remaining_batches())
+        run.remaining_batches()
         rates = [group["lr"] for group in run._optimiser.param_groups]
         np.testing.assert_allclose(rates, [(0.01 + floor) / 2, (0.005 + floor) / 2])
