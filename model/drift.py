@@ -8,6 +8,7 @@ No map is right for classes that it was not learned from, and statistics keep ac
 may be off is measured on the task's own classes, each carried by a map that was learned without it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -109,33 +110,39 @@ class RidgeDrift:
         if np.array_equal(features_old_ND, features_new_ND):
             return IDENTITY
         strengths = STRENGTHS if self.strength is None else (self.strength,)
-        errors = [left_out_error(features_old_ND, features_new_ND, columns_N, one) for one in strengths]
+        errors = left_out_errors(features_old_ND, features_new_ND, columns_N, strengths)
         best = int(np.argmin(errors))
         return replace(RidgeMap.fit(features_old_ND, features_new_ND, strengths[best]), error=errors[best])
 
 
-def left_out_error(old_ND: Floats, new_ND: Floats, columns_N: NDArray[np.int64], strength: float = STRENGTH) -> float:
-    """Root of the mean square, over classes and directions, of what is left of a class's movement when its mean is
-    carried by the map of the other classes; with a single class, of its whole movement.
+def left_out_errors(
+    old_ND: Floats, new_ND: Floats, columns_N: NDArray[np.int64], strengths: Sequence[float]
+) -> list[float]:
+    """For each strength the root of the mean square, over classes and directions, of what is left of a class's movement
+    when its mean is carried by the map of the other classes; with a single class, of its whole movement.
     """
     old_ND, new_ND = old_ND.astype(np.float64), new_ND.astype(np.float64)
     gram_DD, cross_DD = old_ND.T @ old_ND, old_ND.T @ new_ND
-    left = [
-        _left_over(old_ND[columns_N == column], new_ND[columns_N == column], gram_DD, cross_DD, strength)
+    left_CSD = [
+        _left_over(old_ND[columns_N == column], new_ND[columns_N == column], gram_DD, cross_DD, strengths)
         for column in np.unique(columns_N)
     ]
-    return float(np.sqrt(np.mean(np.square(left))))
+    return [float(one) for one in np.sqrt(np.mean(np.square(left_CSD), axis=(0, 2)))]
 
 
 def _left_over(
-    own_old_ND: Doubles, own_new_ND: Doubles, gram_DD: Doubles, cross_DD: Doubles, strength: float
-) -> Doubles:
-    """One class's mean after, less its mean before through the map of all images but its own."""
+    own_old_ND: Doubles, own_new_ND: Doubles, gram_DD: Doubles, cross_DD: Doubles, strengths: Sequence[float]
+) -> list[Doubles]:
+    """One class's mean after, less its mean before through the map of all images but its own, at each strength."""
     before_D, after_D = own_old_ND.mean(axis=0), own_new_ND.mean(axis=0)
-    others_DD = gram_DD - own_old_ND.T @ own_old_ND
-    ridge = strength * np.trace(others_DD) / len(others_DD)
-    if ridge <= 0:
-        return np.asarray(after_D - before_D)
-    ridged_DD = others_DD + ridge * np.eye(len(others_DD))
-    through_D = cho_solve(cho_factor(ridged_DD, lower=True), before_D)
-    return np.asarray(after_D - through_D @ (cross_DD - own_old_ND.T @ own_new_ND) - ridge * through_D)
+    others_DD, others_cross_DD = gram_DD - own_old_ND.T @ own_old_ND, cross_DD - own_old_ND.T @ own_new_ND
+    energy = np.trace(others_DD) / len(others_DD)
+    left = []
+    for ridge in (strength * energy for strength in strengths):
+        if ridge <= 0:
+            left.append(np.asarray(after_D - before_D))
+            continue
+        ridged_DD = others_DD + ridge * np.eye(len(others_DD))
+        through_D = cho_solve(cho_factor(ridged_DD, lower=True), before_D)
+        left.append(np.asarray(after_D - through_D @ others_cross_DD - ridge * through_D))
+    return left

@@ -50,14 +50,13 @@ def resampled(
     A byte may be one off Pillow's where a sum lies half-way between two, and several where a picture is so much taller
     than wide (from about 8:5) that Pillow 13 resamples its rows before its columns.
     """
-    made: list[Tensor | None] = [None] * len(pictures)
-    for group in _groups([one.shape[:2] for one in pictures], side):
-        together = _resampled(
-            [pictures[index] for index in group], [boxes[index] for index in group], side, interpolation, device
-        )
-        for index, one in zip(group, together, strict=True):
-            made[index] = one
-    return torch.stack([one for one in made if one is not None])
+    groups = list(_groups([one.shape[:2] for one in pictures], side))
+    parts = [
+        _resampled([pictures[index] for index in group], [boxes[index] for index in group], side, interpolation, device)
+        for group in groups
+    ]
+    place_B = np.argsort([index for group in groups for index in group])
+    return torch.cat(parts)[torch.from_numpy(place_B).to(device)]
 
 
 def _groups(sizes: Sequence[tuple[int, ...]], side: int) -> Iterator[list[int]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from model import paper as constants
 from model.aligners import ClosedFormAligner, GaussianAligner
 from model.alignment import AlignmentPlan
-from model.drift import RidgeDrift
+from model.drift import STRENGTHS, RidgeDrift
 from model.method import Aligner
 from model.sample_scale import SampleScale
 from model.shrinkage import FEW_FOR_THE_DIMENSION, FewImages
@@ -216,6 +216,14 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         "drift maps fitted on evaluation views, or on the images upside down too?",
         _turned("the default", replace(ours(), two_views=True))
         | _turned("linear discriminant", Setting(ClosedFormAligner("lda"), RidgeDrift(), two_views=True)),
+    ),
+    "pull": Experiment(
+        "how strongly do drift maps hold on to the identity? (decision 0007; chosen: by each task's left-out classes)",
+        {
+            f"{name}, {told}": Setting(aligner, RidgeDrift(strength), two_views=True)
+            for name, aligner in (("the default", ours().aligner), ("linear discriminant", ClosedFormAligner("lda")))
+            for told, strength in (*((f"{one:g}", one) for one in STRENGTHS), ("chosen", None))
+        },
     ),
     "borrowing": Experiment(
         "how much of the pooled covariance does each class borrow?",

@@ -178,26 +178,31 @@ def _kept(kept: Kept, name: str, modifier: str) -> NDArray[np.float32]:
     return kept[name]
 
 
-def runs(folder: Path) -> Iterator[Run]:
-    """Each whole run in the folder."""
+def runs(folder: Path, leading: int | None = None) -> Iterator[Run]:
+    """Each whole run in the folder, of the first `leading` numbers of each feature (None: of all)."""
     for first in sorted(folder.glob("*-seed*-task0.npz")):
         name, _, seed = first.name.removesuffix("-task0.npz").rpartition("-seed")
         tasks: list[Kept] = []
         while (path := folder / f"{name}-seed{seed}-task{len(tasks)}.npz").is_file():
             with np.load(path) as arrays:
-                tasks.append({key: arrays[key] for key in arrays.files})
+                tasks.append({key: arrays[key][..., : _length(key, leading)] for key in arrays.files})
         yield Run(name, int(seed), tuple(tasks))
+
+
+def _length(key: str, leading: int | None) -> int | None:
+    return leading if key.endswith("D") else None
 
 
 @click.command()
 @click.option("--features", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--run", "leads", multiple=True, help="Runs that this method led.  [all]")
 @click.option("--experiment", "names", type=click.Choice(list(EXPERIMENTS)), multiple=True, help="[all]")
+@click.option("--leading", type=click.IntRange(1), help="The first numbers of each feature alone.  [all]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def main(features: Path, leads: tuple[str, ...], names: tuple[str, ...], out: Path | None) -> None:
+def main(features: Path, leads: tuple[str, ...], names: tuple[str, ...], leading: int | None, out: Path | None) -> None:
     """Last-Acc / Inc-Acc of every setting, means of the seeds of each run."""
     by_lead: dict[str, list[Run]] = {}
-    for run in runs(features):
+    for run in runs(features, leading):
         if not leads or run.name in leads:
             by_lead.setdefault(run.name, []).append(run)
     lines = [

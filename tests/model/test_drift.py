@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.drift import IDENTITY, STRENGTHS, RidgeDrift, RidgeMap, left_out_error
+from model.drift import IDENTITY, STRENGTH, STRENGTHS, RidgeDrift, RidgeMap, left_out_errors
 from model.statistics import ClassStatistics
 
 D = 6
@@ -72,12 +72,13 @@ def test_the_error_is_what_the_other_classes_maps_leave_of_each_movement() -> No
         mine_N = columns_N == column
         matrix_DD = RidgeMap.fit(old_ND[~mine_N], new_ND[~mine_N]).matrix_DD
         left.append(new_ND[mine_N].mean(axis=0) - old_ND[mine_N].mean(axis=0) @ matrix_DD)
-    np.testing.assert_allclose(left_out_error(old_ND, new_ND, columns_N), np.sqrt(np.square(left).mean()), rtol=1e-5)
+    (found,) = left_out_errors(old_ND, new_ND, columns_N, [STRENGTH])
+    np.testing.assert_allclose(found, np.sqrt(np.square(left).mean()), rtol=1e-5)
 
 
 def test_a_single_class_tells_of_its_whole_movement() -> None:
     old_ND = some(8, 1)
-    assert left_out_error(old_ND, old_ND + 2, np.zeros(8, np.int64)) == pytest.approx(2, rel=1e-5)
+    assert left_out_errors(old_ND, old_ND + 2, np.zeros(8, np.int64), [1, 3]) == pytest.approx([2, 2], rel=1e-5)
 
 
 def test_errors_of_maps_one_after_the_other_add_as_independent_ones() -> None:
@@ -113,7 +114,7 @@ def test_the_strength_is_the_one_that_moves_left_out_classes_best() -> None:
     noisy = old_ND + (2 * some(4, 9))[classes] + rng.standard_normal((240, D)).astype(np.float32)
     chosen = []
     for new_ND in (told, noisy):
-        errors = {one: left_out_error(old_ND, new_ND, classes, one) for one in STRENGTHS}
+        errors = dict(zip(STRENGTHS, left_out_errors(old_ND, new_ND, classes, STRENGTHS), strict=True))
         chosen.append(min(errors, key=lambda one: errors[one]))
         found = RidgeDrift().fit(old_ND, new_ND, classes)
         assert isinstance(found, RidgeMap) and found.error == errors[chosen[-1]]
