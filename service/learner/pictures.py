@@ -39,7 +39,7 @@ class Pictures:
             DamagedBlob: the stored bytes are not those that were accepted.
         """
         task_id, item = self._items[index]
-        return decode(self._blobs.get(f"tasks/{task_id}/{item.sha256}"), max_pixels=self._max_pixels)
+        return decode(self._blobs.get(item.key(task_id)), max_pixels=self._max_pixels)
 
     def views(
         self, spec: BackboneSpec, views: Sequence[View] = (evaluation_view,), threads: int = 0

@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from model.augmentation import AUGMENTATIONS
+from model.backbone import build
+from model.continual import features_of
+from model.preprocess import View, evaluation_view, middle_view
 from model.spec import BackboneSpec
 from model.training_views import OnDevice, OnHost, TrainingViews
+from model.tuning import TuningPlan
 from tests.model.pictures import Pictures, made
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3, crop_fraction=0.875)
@@ -44,3 +48,11 @@ def test_views_depend_on_seed_epoch_and_image_alone(threads: int) -> None:
     assert torch.equal(views(1, 0, part)[0], expected[20]) and torch.equal(views(1, 0, part)[1], expected[3])
     assert not torch.equal(views(2, 0, part)[0], expected[20])
     assert not torch.equal(views(1, 1, part)[0], expected[20])
+
+
+@pytest.mark.parametrize("view", [evaluation_view, middle_view])
+def test_features_are_the_same_however_many_threads_make_views_ready(view: View) -> None:
+    shown, _ = made(range(3), 7)
+    images, network = Pictures(shown, np.zeros(21, np.int64)), build(SPEC)
+    alone, together = (features_of(network, images, TuningPlan(view_threads=count), view) for count in (0, 3))
+    np.testing.assert_array_equal(together, alone)
