@@ -29,6 +29,10 @@ STACKED_ROWS = 4096
 """Of factors that are multiplied at once: one product is faster than many, and needs them in memory together."""
 
 
+class NotFinite(ValueError):
+    """Features that are no finite numbers: those of a network whose training diverged."""
+
+
 @dataclass(frozen=True, eq=False)
 class ClassStatistics:
     """Count, mean and covariance factor by column: `count_C`, `mean_CD`, and C factors of R_c×D; float32 but the
@@ -197,15 +201,16 @@ class StatisticsAccumulator:
         self._classes = [_Moments(dimension) for _ in range(class_count)]
 
     def add(self, features_ND: NDArray[np.floating], columns_N: Ints, *other_views_ND: NDArray[np.floating]) -> None:
-        """Adds one part, and other views of its images. Raises ValueError where features are not finite or of another
-        shape.
+        """Adds one part, and other views of its images.
+
+        Raises NotFinite, and ValueError for features of another shape.
         """
         views = (features_ND, *other_views_ND)
         for view_ND in views:
             if view_ND.shape != (len(columns_N), self._dimension):
                 raise ValueError(f"features of shape {view_ND.shape} for {len(columns_N)} images of {self._dimension}")
             if not np.isfinite(view_ND).all():
-                raise ValueError("a feature is not a finite number")
+                raise NotFinite("a feature is not a finite number")
         for column in np.unique(columns_N):
             of_class_N = columns_N == column
             self._classes[column].add(np.stack([view_ND[of_class_N] for view_ND in views]).astype(np.float64))

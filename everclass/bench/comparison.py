@@ -1,80 +1,159 @@
-"""A whole comparison: every seed's chains, each result written as soon as it is there, the report at the end."""
+"""A whole comparison: every seed's chains, their results written as soon as they are there, the report at the end."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from everclass.bench.chain import Chain, Extras, Listener, features_file
 from everclass.bench.course import Course
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
+from everclass.bench.measures import MEASURES
 from everclass.bench.progress import ProgressFolder
+from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
-from everclass.bench.results import Result, append, read
+from everclass.bench.results import Result, append, newest, read
+from model.backbone import build
+from model.method import Method
 from model.pretrained import load_pretrained
-from stream.protocols import read_dataset
+from model.statistics import NotFinite
+from stream.protocols import Dataset, read_dataset
+
+RESULTS = "results.jsonl"
 
 ListenerOf = Callable[[str, int, int], Listener]
 """From the names of a chain's methods, the seed and the number of tasks."""
 
 
-def compare(request: BenchRequest, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Path:
-    """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report; the path of its page.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A request that can run: its images are found, its weights fit, its methods have a place in the network."""
 
-    A run that was stopped goes on at its last finished epoch. Raises ProtocolError, UnknownMethod, WeightsError and
-    OSError.
+    request: BenchRequest
+    training: Training
+    dataset: Dataset
+    weights: Mapping[str, Tensor]
+    courses: Sequence[Course]
+    chains: Sequence[Mapping[str, Method]]
+
+    def left_out(self) -> str | None:
+        """What to warn of where some classes of the data set come in no task, else None."""
+        met = {name for lesson in self.courses[0].lessons for name in lesson.classes}
+        missing = len(self.dataset.classes) - len(met)
+        return f"{missing} of {len(self.dataset.classes)} classes come in no task" if missing else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The report's page, None where there is nothing to report; and why runs came to no figures, by method and seed."""
+
+    page: Path | None
+    failed: Mapping[str, str]
+
+
+def prepare(request: BenchRequest) -> Prepared:
+    """What can be found out before anything is learned.
+
+    Raises ProtocolError, UnknownMethod, WeightsError, UnfitBackbone and ValueError for a request that cannot run,
+    OSError for what cannot be read.
     """
+    chains = list(request.chains())
     training = request.training()
     dataset = read_dataset(request.protocol, request.data, request.part)
-    weights = load_pretrained(training.spec, request.weights)
-    lines = out / "results.jsonl"
+    courses = [request.course(dataset, seed) for seed in request.seeds]
+    for methods in chains:
+        for method in methods.values():
+            training.adjusted(method).tuner.begin(build(training.spec), task=1, seed=0)
+    return Prepared(request, training, dataset, load_pretrained(training.spec, request.weights), courses, chains)
+
+
+def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:
+    """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report.
+
+    A run that was stopped goes on at its last finished epoch. One whose training diverges has no figures, and the
+    others go on. Raises OSError, and ValueError for lines that are no results.
+    """
+    failed: dict[str, str] = {}
+    for course in prepared.courses:
+        for methods in prepared.chains:
+            failed |= _run(prepared, course, methods, out, listener_of, extras)
+    results = read(out / RESULTS)
+    return Outcome(write_report(results, out, command) if results else None, failed)
+
+
+def _run(
+    prepared: Prepared,
+    course: Course,
+    methods: Mapping[str, Method],
+    out: Path,
+    listener_of: ListenerOf,
+    extras: Extras,
+) -> dict[str, str]:
+    """One chain: its lines are added together; why it came to no figures, by method and seed."""
+    request, training, dataset = prepared.request, prepared.training, prepared.dataset
+    inputs = inputs_of(dataset, training.spec, request.weights)
     shared = training.describe() | request.describe()
-    inputs, known = inputs_of(dataset, training.spec, request.weights), provenance(dataset, training.device)
-    for seed in request.seeds:
-        course = request.course(dataset, seed)
-        for methods in request.chains():
-            described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
-            alike = [one for one in read(lines) if _alike(one, course, inputs)]
-            tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
-            done = _done(alike, described, extras, tasks)
-            waiting = {name: method for name, method in methods.items() if name not in done}
-            if not waiting:
-                continue
-            identity = {
-                "protocol": request.protocol,
-                "seed": seed,
-                "inputs": inputs,
-                "asked": sorted(extras.asked),
-                "features": None if extras.features is None else str(extras.features.resolve()),
-                "methods": {name: described[name] for name in waiting},
-            }
-            folder = ProgressFolder(out / "unfinished", identity)
-            listener = listener_of(" ".join(waiting), seed, tasks)
-            lead = None if extras.features is None else next(iter(waiting))
-            said = inputs | known | {"unknown": extras.unknown, "features": lead}
-            for name, result in Chain(waiting, course, training, weights, folder, listener, extras).run().items():
-                numbers = {"method": as_plain(training.adjusted(waiting[name]))}
-                append(lines, replace(result, configuration=described[name], inputs=said | numbers))
-            folder.remove()
-    return write_report(read(lines), out, command)
+    described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
+    alike = [one for one in newest(read(out / RESULTS)) if _alike(one, course, described, inputs)]
+    tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
+    done = _done(alike, list(described), extras, tasks)
+    waiting = {name: method for name, method in methods.items() if name not in done}
+    if not waiting:
+        return {}
+    wanted = _with_measures_of([one for one in alike if one.method in waiting], extras)
+    identity = {
+        "protocol": request.protocol,
+        "seed": course.seed,
+        "inputs": inputs,
+        "asked": sorted(wanted.asked),
+        "features": None if wanted.features is None else str(wanted.features.resolve()),
+        "methods": {name: described[name] for name in waiting},
+    }
+    folder = ProgressFolder(out / "unfinished", identity)
+    listener = listener_of(" ".join(waiting), course.seed, tasks)
+    try:
+        found = Chain(waiting, course, training, prepared.weights, folder, listener, wanted).run()
+    except (NotFinite, np.linalg.LinAlgError) as error:
+        return {f"{name}, seed {course.seed}": f"training diverged: {error}" for name in waiting}
+    lead = None if wanted.features is None else next(iter(waiting))
+    said = inputs | provenance(dataset, training.device) | {"unknown": wanted.unknown, "features": lead}
+    numbers = {name: {"method": as_plain(training.adjusted(method))} for name, method in waiting.items()}
+    append(
+        out / RESULTS,
+        *(replace(one, configuration=described[name], inputs=said | numbers[name]) for name, one in found.items()),
+    )
+    folder.remove()
+    return {}
 
 
-def _alike(one: Result, course: Course, inputs: Mapping[str, Any]) -> bool:
-    """Whether it is of this protocol and seed, and of no other weights or images as far as it says."""
-    return (one.protocol, one.seed) == (course.protocol, course.seed) and same_inputs(one.inputs, inputs)
+def _alike(one: Result, course: Course, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
+    """Whether it is of this protocol, seed and configuration, and of no other weights or images as far as it says."""
+    same = (one.protocol, one.seed, one.configuration) == (course.protocol, course.seed, described.get(one.method))
+    return same and same_inputs(one.inputs, inputs)
 
 
-def _done(results: Sequence[Result], described: Mapping[str, Any], extras: Extras, tasks: int) -> set[str]:
-    """The methods that have a line of their configuration, with every measure and all features that are asked for."""
+def _done(results: Sequence[Result], chain: Sequence[str], extras: Extras, tasks: int) -> set[str]:
+    """The methods that have a line with every measure and all features that are asked for."""
     return {
         one.method
         for one in results
-        if one.configuration == described.get(one.method)
-        and one.measured >= extras.asked
-        and (extras.features is None or _kept(one, list(described), extras.features, tasks))
+        if one.measured >= extras.asked and (extras.features is None or _kept(one, chain, extras.features, tasks))
     }
+
+
+def _with_measures_of(results: Sequence[Result], extras: Extras) -> Extras:
+    """With what the lines have figures of that are to be replaced, so that a line says no less than the one before."""
+    before = frozenset[str]().union(*(one.measured for one in results))
+    return replace(
+        extras,
+        unknown=extras.unknown or "unknown" in before,
+        measures=tuple(one for one in MEASURES if one in before or one in extras.measures),
+    )
 
 
 def _kept(one: Result, chain: Sequence[str], folder: Path, tasks: int) -> bool:

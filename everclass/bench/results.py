@@ -1,7 +1,6 @@
-"""What a run found, as one JSON line; lines are only ever added, each whole or not at all."""
+"""What a run found, as one JSON line; lines are only ever added, those of a chain all or none."""
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from everclass.bench.code import code
 from everclass.bench.inputs import same_inputs
+from stream.files import write
 
 MEASURING = "measures"
 """The phase in which a run is measured beside its own answers: no part of a method's time or memory."""
@@ -80,8 +81,8 @@ class Result:
 
 
 def installed() -> dict[str, str]:
-    """Python's version and those of the packages that decide figures."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+    """Python's version, those of the packages that decide figures, and which code of our own it is."""
+    found = {"python": platform.python_version(), "machine": platform.machine(), **code()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -90,16 +91,11 @@ def installed() -> dict[str, str]:
     return found
 
 
-def append(path: Path, result: Result) -> None:
-    """Adds the line and forces it to the disk; a line that a crash cut off is dropped first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = _whole_lines(path)
-    with path.open("r+b" if path.exists() else "w+b") as file:
-        file.truncate(whole)
-        file.seek(whole)
-        file.write(json.dumps(asdict(result), ensure_ascii=False).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+def append(path: Path, *results: Result) -> None:
+    """Adds the lines, all of them or none, durable; a line that a crash cut off is dropped first."""
+    before = path.read_bytes()[: _whole_lines(path)] if path.exists() else b""
+    added = [json.dumps(asdict(result), ensure_ascii=False).encode() + b"\n" for result in results]
+    write(path, before + b"".join(added))
 
 
 def read(path: Path) -> list[Result]:

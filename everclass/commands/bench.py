@@ -10,13 +10,15 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from everclass.exits import Exit
 
 if TYPE_CHECKING:
-    from everclass.bench.chain import Listener
+    from everclass.bench.chain import Extras, Listener
+    from everclass.bench.comparison import Outcome, Prepared
     from model.tuning import TuningProgress
 
 
@@ -125,15 +127,24 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
     if show_list:
         _list()
         return
+    _check_alone("seeds", "one_seed")
+    _check_alone("tasks", "sizes")
     for needed in ("protocol", "data"):
         if options[needed] is None:
             raise click.UsageError(f"--{needed} is needed")
+    command = shlex.join(["everclass", *sys.argv[1:]])
     try:
-        page = _compare(methods or ("slca",), align, out, options)
+        prepared, extras = _prepared(methods or ("slca",), align, out, options)
     except _wrong_requests() as error:
         click.echo(f"everclass: {error}", err=True)
         sys.exit(Exit.USAGE)
-    click.echo(f"{(out / 'table.md').read_text()}\nReport: {page}")
+    outcome = _compared(prepared, out, command, extras)
+    if outcome.page is not None:
+        click.echo(f"{(out / 'table.md').read_text()}\nReport: {outcome.page}")
+    for run, reason in outcome.failed.items():
+        click.echo(f"everclass: {run}: {reason}", err=True)
+    if outcome.failed:
+        sys.exit(Exit.FAILED)
 
 
 def _list() -> None:
@@ -158,10 +169,11 @@ def _list() -> None:
         click.echo(f"  {name}: {protocol.description}")
 
 
-def _compare(methods: tuple[str, ...], align: bool, out: Path, options: dict[str, Any]) -> Path:
+def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[str, Any]) -> tuple["Prepared", "Extras"]:
     from everclass.bench.chain import Extras
-    from everclass.bench.comparison import compare
+    from everclass.bench.comparison import RESULTS, prepare
     from everclass.bench.request import BenchRequest, aligned
+    from everclass.bench.results import read
     from model import paper
 
     seeds = options.pop("one_seed") or paper.SEEDS[: options["seeds"]]
@@ -174,14 +186,36 @@ def _compare(methods: tuple[str, ...], align: bool, out: Path, options: dict[str
     request = BenchRequest(
         methods=methods,
         sizes=None if sizes is None else tuple(_number(one) for one in sizes.split(",")),
-        **(options | {"seeds": tuple(seeds)}),
+        **(options | {"seeds": tuple(dict.fromkeys(seeds))}),
     )
     _check_folder(out)
-    if warning := request.unheard():
-        click.echo(f"everclass: {warning}", err=True)
-    command = shlex.join(["everclass", *sys.argv[1:]])
-    with _bars() as progress:
-        return compare(request, out, command, partial(_listener, progress), extras)
+    read(out / RESULTS)
+    prepared = prepare(request)
+    for warning in (request.unheard(), prepared.left_out()):
+        if warning:
+            click.echo(f"everclass: {warning}", err=True)
+    return prepared, extras
+
+
+def _compared(prepared: "Prepared", out: Path, command: str, extras: "Extras") -> "Outcome":
+    from everclass.bench.comparison import compare
+    from stream.errors import StreamError
+
+    try:
+        with _bars() as progress:
+            return compare(prepared, out, command, partial(_listener, progress), extras)
+    except (OSError, StreamError) as error:
+        click.echo(f"everclass: {error}", err=True)
+        sys.exit(Exit.FAILED)
+
+
+def _check_alone(*names: str) -> None:
+    """That at most one of these options was said."""
+    context = click.get_current_context()
+    said = [name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    if len(said) > 1:
+        flags = [flag for one in context.command.params if one.name in said for flag in one.opts]
+        raise click.UsageError(f"{' and '.join(flags)} exclude each other")
 
 
 def _check_folder(out: Path) -> None:
@@ -202,11 +236,9 @@ def _number(text: str) -> int:
 
 
 def _wrong_requests() -> tuple[type[Exception], ...]:
-    from model.backbone import WeightsError
-    from model.methods import UnknownMethod
     from stream.errors import StreamError
 
-    return (StreamError, UnknownMethod, WeightsError, ValueError, OSError)
+    return (StreamError, ValueError, OSError)
 
 
 def _bars() -> Progress:

@@ -36,7 +36,7 @@ def arguments(tmp_path: Path) -> list[str]:
     data = made.tree(tmp_path / "data", {f"class {number}": 10 for number in range(4)})
     weights = tiny_weights.make("test_vit", tmp_path)
     return [
-        *("--protocol", "folder", "--data", str(data), "--tasks", "2", "--backbone", "test_vit"),
+        *("--protocol", "folder", "--data", str(data), "--sizes", "2,2", "--backbone", "test_vit"),
         *("--weights", str(weights), "--image-size", "32", "--recipe", "small", "--batch", "8", "--threads", "1"),
         *("--precision", "fp32", "--out", str(tmp_path / "out")),
     ]
@@ -47,8 +47,10 @@ def lines(folder: Path) -> list[dict[str, object]]:
 
 
 def test_the_list_names_all_methods_and_protocols() -> None:
-    told = run("--list").stdout
-    assert all(name in told for name in [*METHODS, *PROTOCOLS])
+    told = run("--list").stdout.splitlines()
+    assert told[0] == "Methods: " + ", ".join(METHODS)
+    after = told[told.index("Protocols:") + 1 :]
+    assert [line.strip().partition(":")[0] for line in after] == list(PROTOCOLS)
 
 
 def test_the_list_says_which_modifiers_go_with_which_methods() -> None:
@@ -129,6 +131,9 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--device", "gpu"], "--device gpu: nothing can run there"),
         (["--device", "cuda:99"], "--device cuda:99: nothing can run there"),
         (["--device", "meta"], "--device meta: nothing can run there"),
+        (["--seed", "7", "--seeds", "2"], "--seeds and --seed exclude each other"),
+        (["--tasks", "2"], "--tasks and --sizes exclude each other"),
+        (["--method", "ncm", "--method", "slca++", "--backbone", "test_efficientnet"], "test_efficientnet"),
         (["--out", f"{__file__}/out"], "Invalid value for --out: nothing can be written to"),
     ],
 )
@@ -136,6 +141,14 @@ def test_wrong_requests_are_told_and_end_with_2(arguments: list[str], more: list
     done = run(*arguments, *more)
     assert done.exit_code == 2 and told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_method_that_diverges_ends_with_1_after_the_others(arguments: list[str], tmp_path: Path) -> None:
+    more = ["--seeds", "1", "--epochs", "1", "--backbone-lr", "1e20", "--method", "sl", "--method", "ncm"]
+    done = run(*arguments, *more)
+    assert done.exit_code == 1 and "sl, seed 1993: training diverged" in done.stderr
+    assert [one["method"] for one in lines(tmp_path / "out")] == ["ncm"]
+    assert "ncm" in done.stdout and (tmp_path / "out" / "report.html").exists()
 
 
 def test_a_rate_that_no_method_listens_to_is_warned_of(arguments: list[str]) -> None:

@@ -10,7 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from everclass.bench.chain import Extras, Listener
-from everclass.bench.comparison import compare
+from everclass.bench.code import code
+from everclass.bench.comparison import compare, prepare
 from everclass.bench.inputs import as_plain, data_digest, device_name
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result, append, read
@@ -33,7 +34,7 @@ def wanted(tmp_path: Path) -> BenchRequest:
 
 def lines(request: BenchRequest, out: Path, extras: Extras = NOTHING) -> list[Result]:
     """All lines after one more comparison."""
-    compare(request, out, "everclass bench", lambda names, seed, tasks: Listener(), extras)
+    compare(prepare(request), out, "everclass bench", lambda names, seed, tasks: Listener(), extras)
     return read(out / "results.jsonl")
 
 
@@ -112,6 +113,37 @@ def test_telling_known_from_unknown_is_done_only_where_it_was_asked_for(wanted: 
     assert len(lines(nothing_to_come, tmp_path / "one", unknown)) == 1
 
 
+def test_a_run_that_is_made_again_says_no_less_than_before(wanted: BenchRequest, tmp_path: Path) -> None:
+    lines(wanted, tmp_path / "out", Extras(measures=("probe",)))
+    again = lines(wanted, tmp_path / "out", Extras(unknown=True))
+    assert len(again) == 2 and again[1].measured == {"probe", "unknown"} and again[1].probe == again[0].probe
+    assert len(lines(wanted, tmp_path / "out", Extras(measures=("probe",)))) == 2
+
+
+def test_only_the_newest_line_of_a_run_counts_as_done(wanted: BenchRequest, tmp_path: Path) -> None:
+    (line,) = lines(wanted, tmp_path / "out", Extras(measures=("probe",)))
+    append(tmp_path / "out" / "results.jsonl", replace(line, probe=[]))
+    assert lines(wanted, tmp_path / "out", Extras(measures=("probe",)))[2].probe == line.probe
+
+
+def test_training_that_diverges_costs_no_other_method_its_figures(wanted: BenchRequest, tmp_path: Path) -> None:
+    request = replace(wanted, methods=("sl", "slca", "ncm"), epochs=1, batch=8, backbone_lr=1e20)
+    for _ in range(2):
+        outcome = compare(prepare(request), tmp_path / "out", "", lambda names, seed, tasks: Listener(), NOTHING)
+        assert set(outcome.failed) == {"sl, seed 1993", "slca, seed 1993"}
+        assert outcome.failed["sl, seed 1993"] == "training diverged: a feature is not a finite number"
+        assert outcome.page is not None and "ncm" in outcome.page.read_text()
+        assert [one.method for one in read(tmp_path / "out" / "results.jsonl")] == ["ncm"]
+    alone = replace(request, methods=("sl",))
+    nothing = compare(prepare(alone), tmp_path / "alone", "", lambda names, seed, tasks: Listener(), NOTHING)
+    assert nothing.page is None and set(nothing.failed) == {"sl, seed 1993"}
+
+
+def test_classes_that_come_in_no_task_are_told(wanted: BenchRequest) -> None:
+    assert prepare(wanted).left_out() is None
+    assert prepare(replace(wanted, tasks=None, sizes=(2, 1))).left_out() == "1 of 4 classes come in no task"
+
+
 def test_features_are_done_only_where_their_files_are(wanted: BenchRequest, tmp_path: Path) -> None:
     both, features = replace(wanted, methods=("ncm", "lda")), Extras(features=tmp_path / "features")
     assert len(lines(both, tmp_path / "out")) == 2
@@ -136,7 +168,7 @@ def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
             raise Stopped
 
     with pytest.raises(Stopped):
-        compare(wanted, tmp_path / "out", "", lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
+        compare(prepare(wanted), tmp_path / "out", "", lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
     more = Extras(unknown=True) if name == "unknown" else Extras(features=tmp_path / "features")
     (line,) = lines(wanted, tmp_path / "out", more)
     if name == "unknown":
@@ -155,7 +187,7 @@ def test_a_line_says_what_it_was_made_from(wanted: BenchRequest, tmp_path: Path)
     assert f"4 classes, 16 training and 4 test images. {said['note']}" in page
     assert method["objective"] == {"is": "SymmetricCrossEntropy", "a": 0.5, "b": 0.5}
     assert method["aligner"]["plan"]["weight_decay"] == 0.0
-    assert "everclass" in line.versions
+    assert "everclass" in line.versions and line.versions["code"] == code()["code"]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -172,7 +204,9 @@ def test_joint_training_is_said_to_have_one_task(wanted: BenchRequest, tmp_path:
         told[names] = tasks
         return Listener()
 
-    compare(replace(wanted, methods=("ncm", "joint"), epochs=1, batch=8), tmp_path / "out", "", listener, NOTHING)
+    compare(
+        prepare(replace(wanted, methods=("ncm", "joint"), epochs=1, batch=8)), tmp_path / "out", "", listener, NOTHING
+    )
     assert told == {"ncm": 2, "joint": 1}
 
 
@@ -185,7 +219,7 @@ def test_a_stopped_run_goes_on_only_with_the_same_protocol_images_and_weights(
             raise Stopped
 
     with pytest.raises(Stopped):
-        compare(wanted, tmp_path / "out", "", lambda names, seed, total: Listener(on_task=stop), NOTHING)
+        compare(prepare(wanted), tmp_path / "out", "", lambda names, seed, total: Listener(on_task=stop), NOTHING)
     changed = {
         "nothing": wanted,
         "protocol": replace(wanted, protocol="imagenet_r"),
@@ -194,5 +228,5 @@ def test_a_stopped_run_goes_on_only_with_the_same_protocol_images_and_weights(
     }[what]
     tasks: list[int] = []
     seen = Listener(on_task=lambda task, accuracy: tasks.append(task))
-    compare(changed, tmp_path / "out", "", lambda names, seed, total: seen, NOTHING)
+    compare(prepare(changed), tmp_path / "out", "", lambda names, seed, total: seen, NOTHING)
     assert tasks == ([1] if what == "nothing" else [0, 1])

@@ -55,6 +55,14 @@ def test_a_line_that_a_crash_cut_off_is_dropped(tmp_path: Path) -> None:
     assert [result.method for result in read(path)] == ["slca", "sl"]
 
 
+def test_the_lines_of_a_chain_come_together(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append(path, some_result())
+    path.write_bytes(path.read_bytes() + b'{"cut')
+    append(path, some_result("sl"), some_result("slca"))
+    assert [one.method for one in read(path)][1:] == ["sl", "slca"] and len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_line_that_is_no_result_is_named(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     append(path, some_result())
