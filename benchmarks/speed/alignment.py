@@ -110,6 +110,14 @@ def reference_way(world: World, covariances_CDD: Tensor, plan: AlignmentPlan, se
     return Head(layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy())
 
 
+def full_covariances(statistics: ClassStatistics, plan: AlignmentPlan) -> Tensor:
+    """Every class's D×D covariance with the ridge, float32, as the reference stores them."""
+    ridge_DD = plan.ridge * np.eye(statistics.dimension)
+    return torch.stack(
+        [torch.tensor(statistics.covariance(c) + ridge_DD, dtype=torch.float32) for c in range(statistics.class_count)]
+    )
+
+
 def _drawn(mean_D: Tensor, covariance_DD: Tensor, plan: AlignmentPlan) -> Tensor:
     gaussian = torch.distributions.MultivariateNormal(mean_D, covariance_DD)
     drawn: Tensor = gaussian.sample((plan.samples_per_class,))
@@ -132,20 +140,14 @@ class Turn:
 
 def compare(world: World, plan: AlignmentPlan, rounds: int, device: str) -> dict[str, list[Turn]]:
     """Both ways, turn by turn, after ours has run once to warm up, and on a GPU the reference's."""
-    ridge_DD = plan.ridge * np.eye(world.statistics.dimension)
-    covariances_CDD = torch.stack(
-        [
-            torch.tensor(world.statistics.covariance(c) + ridge_DD, dtype=torch.float32)
-            for c in range(world.statistics.class_count)
-        ]
-    ).to(device)
+    covariances_CDD = full_covariances(world.statistics, plan).to(device)
     current = int(world.blocks_C.max())
     ways: dict[str, Callable[[int], Head]] = {
         "reference": lambda seed: reference_way(world, covariances_CDD, plan, seed),
         "ours": lambda seed: align(
             world.head, world.statistics, world.blocks_C, current, plan, seed=seed, device=device
         ),
-        "default": lambda seed: WARM_ALIGNER.align(_task(world, current, seed, device)).head,
+        "default": lambda seed: WARM_ALIGNER.align(task_of(world, current, seed, device)).head,
     }
     measured: dict[str, list[Turn]] = {name: [] for name in ways}
     for name in ways if device != "cpu" else ("ours", "default"):
@@ -159,7 +161,7 @@ def compare(world: World, plan: AlignmentPlan, rounds: int, device: str) -> dict
     return measured
 
 
-def _task(world: World, current: int, seed: int, device: str) -> AlignmentTask:
+def task_of(world: World, current: int, seed: int, device: str) -> AlignmentTask:
     """What the default's stage 2 reads; images it needs none."""
     nothing_ND, nothing_N = world.statistics.mean_CD[:0], np.zeros(0, np.int64)
     return AlignmentTask(world.head, world.statistics, world.blocks_C, current, nothing_ND, nothing_N, {}, seed, device)
