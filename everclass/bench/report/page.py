@@ -10,6 +10,7 @@ from jinja2 import Environment
 
 from everclass.bench.inputs import IDENTITY
 from everclass.bench.report.figures import Row
+from everclass.bench.report.plots import Plots
 from everclass.bench.report.settings import setting_of_each
 from everclass.bench.report.tables import full, side_by_side
 from everclass.bench.results import Result
@@ -24,6 +25,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
 th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+summary { cursor: pointer; }
 .wide { overflow-x: auto; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; }
 .plots img { max-width: 100%; height: auto; border: 1px solid #eee; }
@@ -42,9 +44,14 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 <thead><tr>{% for name in table[0] %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
 </table></div>
-{% endfor %}<div class="plots">{% for plot in protocol.plots %}
-<img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.data }}">{% endfor %}
+{% endfor %}<div class="plots">{% for title, data in protocol.plots.items() %}
+<img alt="{{ protocol.name }}: {{ title }}" src="data:image/png;base64,{{ data }}">{% endfor %}
 </div>
+<h3>Accuracy on each task's classes after each task</h3>
+<details open><summary>{{ protocol.matrices|length }} matrices</summary><div class="plots">
+{%- for name, data in protocol.matrices.items() %}
+<img alt="{{ protocol.name }}: accuracy matrix of {{ name }}" src="data:image/png;base64,{{ data }}">{% endfor %}
+</div></details>
 {% endfor %}
 <h2>Time and memory by phase</h2>
 <div class="wide"><table>
@@ -65,22 +72,8 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 """
 
 
-def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str, Path], command: str) -> str:
+def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str, Plots], command: str) -> str:
     """The page."""
-    rows_of = {
-        name: [row for row in table if row.protocol == name] for name in dict.fromkeys(row.protocol for row in table)
-    }
-    protocols = [
-        {
-            "name": name,
-            "tables": [cells for cells in (full(mine), side_by_side(mine)) if cells],
-            "images": dict.fromkeys(
-                _images(one) for one in results if one.protocol == name and one.inputs.get("classes")
-            ),
-            "plots": [_plot(title, path) for title, path in plots.items() if title.startswith(f"{name}: ")],
-        }
-        for name, mine in rows_of.items()
-    ]
     configurations: dict[str, list[str]] = {}
     for one in results:
         shown = {"configuration": one.configuration, "versions": one.versions}
@@ -91,12 +84,31 @@ def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str,
     template = Environment(autoescape=True).from_string(PAGE)
     return template.render(
         command=command,
-        protocols=protocols,
+        protocols=[
+            _protocol(
+                name,
+                [one for one in results if one.protocol == name],
+                [row for row in table if row.protocol == name],
+                plots.get(name, Plots({}, {})),
+            )
+            for name in dict.fromkeys(one.protocol for one in results)
+        ],
         phases=list(dict.fromkeys(phase for one in results for phase in one.seconds)),
         runs=results,
         whose=_columns_of_runs(results),
         configurations={text: ", ".join(dict.fromkeys(methods)) for text, methods in configurations.items()},
     )
+
+
+def _protocol(name: str, results: Sequence[Result], table: Sequence[Row], plots: Plots) -> dict[str, Any]:
+    """What the page shows of one protocol."""
+    return {
+        "name": name,
+        "tables": [cells for cells in (full(table), side_by_side(table)) if cells],
+        "images": dict.fromkeys(_images(one) for one in results if one.inputs.get("classes")),
+        "plots": {title: _embedded(path) for title, path in plots.together.items()},
+        "matrices": {method: _embedded(path) for method, path in plots.matrices.items()},
+    }
 
 
 def _columns_of_runs(results: Sequence[Result]) -> dict[str, list[str]]:
@@ -113,5 +125,5 @@ def _images(one: Result) -> str:
     return f"{text} {said['note']}".strip()
 
 
-def _plot(title: str, path: Path) -> dict[str, Any]:
-    return {"title": title, "data": base64.b64encode(path.read_bytes()).decode()}
+def _embedded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()

@@ -42,6 +42,13 @@ def by_setting(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]
     return groups
 
 
+def by_name(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """One protocol's runs by what they are called where no column tells settings apart: `slca (backbone_lr 0.001)`."""
+    return {
+        f"{method} ({setting})" if setting else method: runs for (method, setting), runs in by_setting(results).items()
+    }
+
+
 def setting_of_each(results: Sequence[Result]) -> list[str]:
     """The setting of each run among those of its protocol."""
     found = [""] * len(results)

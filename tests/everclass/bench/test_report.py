@@ -5,14 +5,11 @@ import io
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from everclass.bench.report import rows, write_report
 from everclass.bench.report.figures import figure
 from everclass.bench.report.page import as_html
-from everclass.bench.report.plots import _curves
 from everclass.bench.report.settings import settings
 from everclass.bench.report.tables import as_csv, side_by_side
 from everclass.bench.results import Result, newest
@@ -41,15 +38,6 @@ def test_the_time_and_memory_of_measures_are_not_the_methods() -> None:
     seconds, peaks = {"training": 10.0, "measures": 90.0}, {"training": 2**20, "measures": 2**30}
     (row,) = rows([some_result(seconds=seconds, peak_bytes=peaks)])
     assert row.seconds.mean == 10.0 and row.peak_bytes.mean == 2**20
-
-
-def test_what_was_measured_is_drawn_beside_the_methods_own_line() -> None:
-    measured = some_result(probe=[0.9, 0.8], oracle=[0.85, 0.7])
-    plain = some_result("sl", probe=[0.9, 0.8], oracle=[None, None])
-    (axes,) = _curves({"slca": [measured], "sl": [plain]}, "made").axes
-    lines = {str(line.get_label()): list(np.asarray(line.get_ydata())) for line in axes.lines}
-    assert list(lines) == ["slca", "slca: probe", "slca: oracle", "sl", "sl: probe"]
-    assert lines["slca: oracle"] == pytest.approx([85, 70])
 
 
 def pre_trained(method: str, weights: str, last_acc: float, image_size: int = 112, **changes: object) -> Result:
@@ -127,13 +115,6 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None
         assert text in page
 
 
-def test_plots_are_pictures(tmp_path: Path) -> None:
-    write_report(RESULTS, tmp_path, "everclass bench")
-    for path in (tmp_path / "plots").iterdir():
-        with Image.open(path) as image:
-            assert image.format == "PNG" and min(image.size) > 100
-
-
 def test_the_table_for_programs_has_a_line_for_each_run(tmp_path: Path) -> None:
     write_report(RESULTS, tmp_path, "everclass bench")
     lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
@@ -188,16 +169,6 @@ def test_each_run_says_its_protocol_and_setting_where_there_are_several() -> Non
     settings = [line["setting"] for line in csv.DictReader(io.StringIO(as_csv(several)))]
     assert settings[2:] == ["weights supervised.safetensors", "weights moco.safetensors", ""]
     assert "<th>method</th><th>seed</th>" in as_html(RESULTS, rows(RESULTS), {}, "everclass bench")
-
-
-def test_who_learned_all_tasks_as_one_is_a_line_across() -> None:
-    joint = [some_result("joint", seed, curve=[level], probe=[0.95]) for seed, level in ((1993, 0.8), (1996, 0.9))]
-    (axes,) = _curves({"slca": [some_result()], "joint": joint}, "made").axes
-    slca, across, probe = axes.lines
-    assert (across.get_label(), across.get_linestyle(), list(np.asarray(across.get_xdata()))) == ("joint", "--", [0, 1])
-    assert list(np.asarray(across.get_ydata())) == pytest.approx([85, 85])
-    assert list(np.asarray(probe.get_ydata())) == pytest.approx([95, 95])
-    assert slca.get_color() != across.get_color() == probe.get_color()
 
 
 def test_the_page_says_of_which_images_and_device_the_figures_are() -> None:
