@@ -11,17 +11,23 @@ from everclass.bench.results import Result
 
 @dataclass(frozen=True)
 class Figure:
-    """The mean over seeds and the sample deviation (None for one seed); None where no seed has it."""
+    """The mean over the seeds that have it, and their sample deviation (None for one); None where no seed has it.
+
+    `seeds` have it, of the `of` that the row has.
+    """
 
     mean: float | None
     deviation: float | None
+    seeds: int
+    of: int
 
-    def text(self, scale: float = 100.0, digits: int = 1) -> str:
-        """`68.5 ± 0.4`, `68.5`, or a dash."""
+    def text(self, scale: float = 100.0, digits: int = 1, unit: str = "") -> str:
+        """`68.5 ± 0.4`, `68.5`, `68.5 (1 of 3)` where only one of three seeds has it, or a dash."""
         if self.mean is None:
             return "–"
-        text = f"{scale * self.mean:.{digits}f}"
-        return text if self.deviation is None else f"{text} ± {scale * self.deviation:.{digits}f}"
+        deviation = "" if self.deviation is None else f" ± {scale * self.deviation:.{digits}f}"
+        seeds = "" if self.seeds == self.of else f" ({self.seeds} of {self.of})"
+        return f"{scale * self.mean:.{digits}f}{deviation}{unit}{seeds}"
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Row:
     """One method under one protocol and configuration, over its seeds. Accuracies in 0–1, seconds, bytes.
 
     `setting` is what sets the configuration apart from others of the protocol; empty where there is no other.
+    `inc_acc`, `calibration_error` and `novelty_auroc` are means over tasks; all other rates hold after the last task.
     """
 
     method: str
@@ -81,11 +88,11 @@ def _row(group: Sequence[Result], setting: str) -> Row:
 
 
 def figure(values: Sequence[float | None]) -> Figure:
-    """Mean and deviation of what is there."""
+    """Mean and deviation of what is there, one value a seed."""
     there = [value for value in values if value is not None]
-    if not there:
-        return Figure(None, None)
-    return Figure(float(np.mean(there)), float(np.std(there, ddof=1)) if len(there) > 1 else None)
+    mean = float(np.mean(there)) if there else None
+    deviation = float(np.std(there, ddof=1)) if len(there) > 1 else None
+    return Figure(mean, deviation, len(there), len(values))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

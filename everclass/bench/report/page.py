@@ -12,7 +12,7 @@ from everclass.bench.inputs import IDENTITY
 from everclass.bench.report.figures import Row
 from everclass.bench.report.plots import Plots
 from everclass.bench.report.settings import setting_of_each
-from everclass.bench.report.tables import full, side_by_side
+from everclass.bench.report.tables import LEGEND, full, side_by_side
 from everclass.bench.results import Result
 
 PAGE = """<!doctype html>
@@ -24,6 +24,7 @@ PAGE = """<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
 th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: right; white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
 summary { cursor: pointer; }
 .wide { overflow-x: auto; }
@@ -37,7 +38,7 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 <pre>{{ command }}</pre>
 {% for protocol in protocols %}
 <h2>{{ protocol.name }}</h2>
-<p>Means ± sample deviations over seeds; accuracies, forgetting, calibration error and AUROC in percent.</p>
+<p>{{ legend }}</p>
 {% for text in protocol.images %}<p>{{ text }}</p>
 {% endfor %}{% for table in protocol.tables %}{% if loop.index == 2 %}<p>Last-Acc / Inc-Acc, side by side:</p>
 {% endif %}<div class="wide"><table>
@@ -84,6 +85,7 @@ def as_html(results: Sequence[Result], table: Sequence[Row], plots: Mapping[str,
     template = Environment(autoescape=True).from_string(PAGE)
     return template.render(
         command=command,
+        legend=LEGEND,
         protocols=[
             _protocol(
                 name,

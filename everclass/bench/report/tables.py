@@ -18,16 +18,23 @@ COLUMNS = (
     ("Inc-Acc", lambda row: row.inc_acc.text()),
     ("forgetting", lambda row: row.forgetting.text()),
     ("backward transfer", lambda row: row.backward_transfer.text()),
-    ("calibration error", lambda row: row.calibration_error.text()),
-    ("AUROC of unknown", lambda row: row.novelty_auroc.text()),
-    ("probe", lambda row: row.probe.text()),
-    ("oracle", lambda row: row.oracle.text()),
-    ("remembers", lambda row: row.kept_bytes.text(1 / 2**20) + " MiB"),
-    ("time", lambda row: row.seconds.text(1, 0) + " s"),
-    ("peak memory", lambda row: row.peak_bytes.text(1 / 2**30, 2) + " GiB"),
+    ("calibration error (mean over tasks)", lambda row: row.calibration_error.text()),
+    ("AUROC of unknown (mean over tasks)", lambda row: row.novelty_auroc.text()),
+    ("probe (after the last task)", lambda row: row.probe.text()),
+    ("oracle (after the last task)", lambda row: row.oracle.text()),
+    ("remembers", lambda row: row.kept_bytes.text(1 / 2**20, unit=" MiB")),
+    ("time", lambda row: row.seconds.text(1, 0, " s")),
+    ("peak memory", lambda row: row.peak_bytes.text(1 / 2**30, 2, " GiB")),
     ("seeds", lambda row: ", ".join(map(str, row.seeds))),
 )
-"""What a row shows, in percent unless it says otherwise."""
+"""What a row shows."""
+
+LEGEND = (
+    "Means ± sample deviations over seeds, in percent where no unit is said. Last-Acc, forgetting, backward transfer, "
+    "probe and oracle are what holds after the last task; Inc-Acc, calibration error and AUROC are means over tasks. "
+    "(1 of 3) says that only so many of the row's seeds have the figure."
+)
+"""What a reader of a table must know."""
 
 
 def full(table: Sequence[Row]) -> Cells:
@@ -88,8 +95,8 @@ def _curve(values: Sequence[float | None]) -> str:
 
 
 def as_markdown(table: Sequence[Row], command: str) -> str:
-    """A table for each protocol; means ± deviations over seeds, accuracies in percent."""
-    lines = [f"    {command}", ""]
+    """The legend, and a table for each protocol."""
+    lines = [f"    {command}", "", LEGEND, ""]
     for protocol in dict.fromkeys(row.protocol for row in table):
         mine = [row for row in table if row.protocol == protocol]
         lines += [f"## {protocol}", "", *_lines(full(mine)), ""]

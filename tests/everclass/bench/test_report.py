@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from everclass.bench.report import rows, write_report
 from everclass.bench.report.figures import figure
 from everclass.bench.report.page import as_html
 from everclass.bench.report.settings import settings
-from everclass.bench.report.tables import as_csv, side_by_side
+from everclass.bench.report.tables import LEGEND, as_csv, side_by_side
 from everclass.bench.results import Result, newest
 from tests.everclass.bench.test_results import some_result
 
@@ -31,7 +32,7 @@ def test_rows_are_means_and_deviations_over_seeds() -> None:
     assert joint.inc_acc.text() == "–" and plain.novelty_auroc.mean is None
     assert slca.novelty_auroc.mean == pytest.approx(0.9)
     assert slca.seconds.mean == 11.0 and slca.peak_bytes.mean == 2**30
-    assert slca.probe.text() == "80.0" and slca.oracle.text() == "–"
+    assert slca.probe.mean == pytest.approx(0.8) and slca.oracle.text() == "–"
 
 
 def test_the_time_and_memory_of_measures_are_not_the_methods() -> None:
@@ -102,8 +103,37 @@ def test_runs_under_different_settings_are_not_averaged_in_plots(tmp_path: Path)
 
 
 def test_no_value_is_no_figure() -> None:
-    assert figure([None, None]).text() == "–"
-    assert figure([0.5, None]).text() == "50.0"
+    assert figure([None, None]).text(unit=" s") == "–"
+
+
+def test_a_figure_says_of_how_many_of_the_seeds_it_is() -> None:
+    assert figure([0.5, None]).text() == "50.0 (1 of 2)"
+    assert figure([0.5, 0.7, None]).text(1, 1, " s") == "0.6 ± 0.1 s (2 of 3)"
+    assert figure([0.5, 0.5]).text() == "50.0 ± 0.0"
+
+
+def test_what_was_measured_of_one_seed_does_not_pass_for_all_of_them(tmp_path: Path) -> None:
+    seeds = [
+        some_result(probe=[0.9, 0.8], oracle=[0.9, 0.7]),
+        some_result(seed=1996, novelty_auroc=[None, None]),
+        some_result(seed=1997, calibration_error=[None, None]),
+    ]
+    page = write_report(seeds, tmp_path, "everclass bench").read_text()
+    shown = ["15.0 ± 0.0 (2 of 3)", "90.0 ± 0.0 (2 of 3)", "80.0 (1 of 3)", "70.0 (1 of 3)"]
+    assert f"| {' | '.join(shown)} |" in (tmp_path / "table.md").read_text()
+    assert "".join(f"<td>{one}</td>" for one in shown) in page
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert [line["probe"] for line in lines] == ["0.9000 0.8000", "", ""]
+
+
+def test_the_table_says_what_is_a_mean_over_tasks_and_what_holds_after_the_last(tmp_path: Path) -> None:
+    page = write_report(RESULTS, tmp_path, "everclass bench").read_text()
+    table = (tmp_path / "table.md").read_text()
+    for name in ("calibration error", "AUROC of unknown"):
+        assert f"| {name} (mean over tasks) |" in table and f"<th>{name} (mean over tasks)</th>" in page
+    for name in ("probe", "oracle"):
+        assert f"| {name} (after the last task) |" in table and f"<th>{name} (after the last task)</th>" in page
+    assert LEGEND in table and LEGEND in unescape(page)
 
 
 def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None:
