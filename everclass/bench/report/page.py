@@ -10,6 +10,7 @@ from jinja2 import Environment
 
 from everclass.bench.inputs import IDENTITY
 from everclass.bench.report.figures import Row
+from everclass.bench.report.numbers import numbers_of_methods, without_numbers
 from everclass.bench.report.plots import Plots
 from everclass.bench.report.settings import setting_of_each
 from everclass.bench.report.tables import LEGEND, full, side_by_side
@@ -25,7 +26,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
 th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: right; white-space: nowrap; }
 th { white-space: normal; vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .numbers td { text-align: left; }
 summary { cursor: pointer; }
 .wide { overflow-x: auto; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; }
@@ -53,7 +54,13 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 {%- for name, data in protocol.matrices.items() %}
 <img alt="{{ protocol.name }}: accuracy matrix of {{ name }}" src="data:image/png;base64,{{ data }}">{% endfor %}
 </div></details>
-{% endfor %}
+<h3>What each method is made of</h3>
+{% for name, numbers in protocol.numbers.items() %}<details><summary>{{ name }}</summary><table class="numbers">
+<tbody>{% for number, value in numbers %}<tr><td>{{ number }}</td><td>{{ value }}</td></tr>{% endfor %}</tbody>
+</table></details>
+{% endfor %}{% if protocol.without_numbers %}<p>Results of older code do not say it of
+{{ protocol.without_numbers|join(", ") }}.</p>
+{% endif %}{% endfor %}
 <h2>Time and memory by phase</h2>
 <div class="wide"><table>
 <thead><tr><th>method</th>{% for name in whose %}<th>{{ name }}</th>{% endfor %}<th>seed</th>
@@ -110,6 +117,8 @@ def _protocol(name: str, results: Sequence[Result], table: Sequence[Row], plots:
         "images": dict.fromkeys(_images(one) for one in results if one.inputs.get("classes")),
         "plots": {title: _embedded(path) for title, path in plots.together.items()},
         "matrices": {method: _embedded(path) for method, path in plots.matrices.items()},
+        "numbers": numbers_of_methods(results),
+        "without_numbers": without_numbers(results),
     }
 
 

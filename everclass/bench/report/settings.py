@@ -29,7 +29,7 @@ def settings(results: Sequence[Result]) -> dict[str, str]:
     telling = _telling(everywhere, [("any", flat) for flat in entries.values()])
     telling = _telling(names, [(one.method, flat) for one, flat in zip(results, runs, strict=True)], telling)
     return {
-        key: ", ".join(f"{_last(name)} {_text(_short(name, flat.get(name)))}" for name in telling)
+        key: ", ".join(f"{_last(name)} {as_text(_short(name, flat.get(name)))}" for name in telling)
         for key, flat in entries.items()
     }
 
@@ -65,7 +65,7 @@ def _runs(results: Sequence[Result]) -> list[dict[str, Any]]:
     """The entries of each run. Digests count only where all runs have them: older lines say nothing of theirs."""
     told = all(name in result.inputs for result in results for name in IDENTITY)
     return [
-        dict(_flat(result.configuration))
+        dict(flat(result.configuration))
         | ({f"{name}{DIGEST}": result.inputs[name] for name in IDENTITY} if told else {})
         for result in results
     ]
@@ -75,10 +75,11 @@ def _keys(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [json.dumps(flat, sort_keys=True) for flat in runs]
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a tree of plain values, each by the names on the way to it: `backbone.name`."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
+            yield from flat(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value
 
@@ -111,5 +112,6 @@ def _short(name: str, value: Any) -> Any:
     return value[:SHOWN] if name.endswith(DIGEST) and not value.startswith("hub ") else value
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A leaf as people read it: a dash for nothing, commas in a list."""
     return "–" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -10,6 +10,7 @@ import pytest
 
 from everclass.bench.report import rows, write_report
 from everclass.bench.report.figures import figure
+from everclass.bench.report.numbers import numbers_of_methods, without_numbers
 from everclass.bench.report.page import as_html
 from everclass.bench.report.settings import settings
 from everclass.bench.report.tables import LEGEND, as_csv, side_by_side
@@ -143,6 +144,38 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None
     assert page.count("data:image/png;base64,") == len(list((tmp_path / "plots").iterdir())) == 4 + 3
     for text in ("65.0 ± 7.1", "training, s", "&#34;epochs&#34;: 4", "torch", "<p>slca, sl&lt;b&gt;, joint</p>"):
         assert text in page
+
+
+def test_the_page_shows_the_numbers_of_each_method() -> None:
+    memory = {"is": "DarkExperience", "alpha": 0.3, "capacity": 1000}
+    method = {"is": "Method", "memory": memory, "tuner": {"is": "Lora<1>", "layers": ["qkv", "fc1"]}, "joint": False}
+    results = [some_result("der++", inputs={"method": method}), some_result("sl"), some_result("sl", 1996)]
+    page = as_html(results, rows(results), {}, "everclass bench")
+    assert "<details><summary>der++</summary>" in page and page.count("<summary>sl") == 0
+    assert re.findall("<tr><td>([^<]*)</td><td>([^<]*)</td></tr>", page) == [
+        ("memory", "DarkExperience"),
+        ("memory.alpha", "0.3"),
+        ("memory.capacity", "1000"),
+        ("tuner", "Lora&lt;1&gt;"),
+        ("tuner.layers", "qkv,fc1"),
+        ("joint", "False"),
+    ]
+    assert "Results of older code do not say it of sl." in " ".join(page.split())
+
+
+def test_numbers_that_are_not_of_all_seeds_say_of_which_they_are() -> None:
+    def of(seed: int, **inputs: object) -> Result:
+        return some_result(seed=seed, inputs=inputs)
+
+    small, large = {"is": "Method", "later_pace": 0.5}, {"is": "Method", "later_pace": 1.0}
+    results = [of(1993, method=small), of(1996, method=small), of(1997, method=large)]
+    assert numbers_of_methods(results) == {
+        "slca, seeds 1993, 1996": [("later_pace", "0.5")],
+        "slca, seeds 1997": [("later_pace", "1.0")],
+    }
+    assert numbers_of_methods(results[:2]) == {"slca": [("later_pace", "0.5")]}
+    assert list(numbers_of_methods([results[0], of(1996)])) == ["slca, seeds 1993"]
+    assert without_numbers([results[0], of(1996)]) == [] and without_numbers([of(1996)]) == ["slca"]
 
 
 def test_the_table_for_programs_has_a_line_for_each_run(tmp_path: Path) -> None:
