@@ -73,7 +73,7 @@ METHODS: dict[str, Method] = {
     "bitfit": Method(PartialTuner()),
     "adapter": Method(AdapterTuner()),
     "vpt_shallow": Method(PromptTuner()),
-    "vpt_deep": Method(PromptTuner(deep=True)),
+    "vpt_deep": Method(PromptTuner(deep=True, ratio=0.1)),
     "l2p": Method(PromptPoolTuner(), optimisation=PROMPT_STEPS),
     "dualprompt": Method(DualPromptTuner(), optimisation=PROMPT_STEPS),
     "coda_prompt": Method(ComposedPromptTuner(), optimisation=CODA_STEPS),
