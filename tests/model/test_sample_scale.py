@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from torch import nn
 
 from model.alignment import AlignmentPlan, align
 from model.backbone import build
 from model.head import Head
 from model.methods import METHODS, method_named
 from model.sample_scale import SampleScale
+from model.sampling import GaussianSampler
 from model.spec import BackboneSpec
 from model.stage import Group, Optimisation, Stage
 from model.statistics import ClassStatistics
@@ -53,11 +56,41 @@ def test_rows_answer_as_if_their_input_were_larger_and_the_unaligned_head_stays(
     assert np.array_equal(head.weight_CD, unaligned().weight_CD)
 
 
-def test_alignment_without_the_scale_draws_what_it_always_drew() -> None:
-    with_range_of_nothing = AlignmentPlan(sample_scale=SampleScale(0.0, 0.0))
-    head = align(unaligned(), statistics(), BLOCKS_C, 4, with_range_of_nothing, seed=0)
-    assert np.isfinite(head.weight_CD).all()
-    assert not np.array_equal(head.weight_CD, unaligned().weight_CD)
+def restated(scale: SampleScale | None, plan: AlignmentPlan) -> Head:
+    """The head before the scale of inference: what torch's own SGD makes of the same draws, shrunk by hand."""
+    head, ages = unaligned(), torch.tensor([2, 2, 1, 0])
+    generator = torch.Generator().manual_seed(0)
+    sampler = GaussianSampler(statistics(), np.ones(4), plan.ridge, plan.few_images, generator)
+    layer = nn.Linear(6, 4)
+    layer.load_state_dict({"weight": torch.tensor(head.weight_CD), "bias": torch.tensor(head.bias_C)})
+    optimiser = torch.optim.SGD(layer.parameters(), lr=plan.lr, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, plan.epochs)
+    for _ in range(plan.epochs):
+        features_ND, columns_N = sampler.draw(plan.samples_per_class)
+        if scale is not None:
+            rate_N = torch.empty(len(columns_N)).uniform_(scale.low, scale.high, generator=generator)
+            features_ND = features_ND / (1 + rate_N * ages[columns_N])[:, None]
+        for rows_B in torch.randperm(len(columns_N), generator=generator).split(plan.batch):
+            logits_BC = layer(features_ND[rows_B])
+            norm_B = sum(logits_BC[:, first:last].norm(dim=1) for first, last in ((0, 2), (2, 3), (3, 4))) / 3 + 1e-7
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(logits_BC / (norm_B[:, None] * plan.tau), columns_N[rows_B]).backward()
+            optimiser.step()
+        schedule.step()
+    return Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+
+
+@pytest.mark.parametrize("scale", [None, SampleScale(), SampleScale(0.2, 0.9)])
+def test_alignment_draws_what_it_drew_before_there_was_a_scale_and_then_the_rates(scale: SampleScale | None) -> None:
+    """Without a scale nothing more is drawn; with one, a rate for each sample between the samples and their order."""
+    plan = AlignmentPlan(
+        epochs=2, samples_per_class=24, batch=16, mean_decay=False, sample_scale=scale, largest_first_step=None
+    )
+    found, wanted = align(unaligned(), statistics(), BLOCKS_C, 4, plan, seed=0), restated(scale, plan)
+    factor_C = np.ones(4) if scale is None else 1 + (scale.low + scale.high) / 2 * np.array([2, 2, 1, 0])
+    np.testing.assert_allclose(found.weight_CD, factor_C[:, None] * wanted.weight_CD, atol=2e-5)
+    np.testing.assert_allclose(found.bias_C, wanted.bias_C, atol=2e-5)
+    assert not np.allclose(wanted.weight_CD, unaligned().weight_CD, atol=1e-2)
 
 
 def test_the_method_is_put_together_as_the_paper_says() -> None:
