@@ -68,7 +68,12 @@ def nearest_mean(statistics: ClassStatistics) -> Head:
 
 @dataclass(frozen=True)
 class RowScale:
-    """How long the weight rows of a head are on average: what heads made in different ways are brought to."""
+    """How long the weight rows of a head are on average: what heads made in different ways are brought to.
+
+    Rows are measured, not the mean block norm of the logits (method.md 9), since for a whole head that alignment begins
+    from either will do: the loss with logit normalisation is unchanged by l → a·l, so that a sets only how far a step
+    goes for the length of the weights (∝ 1/a²).
+    """
 
     mean_length: float
 
