@@ -7,6 +7,7 @@ the samples' mean is the class's mean exactly; and the gradient is written out, 
 
 from dataclasses import dataclass
 from math import cos, pi
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,6 +28,16 @@ LARGEST_FIRST_STEP = 1.0
 """How far the first steps may move the logits, relative to their norm; the paper's own runs lie near 0.7."""
 
 
+NormBlocks = Literal["alike", "by_size", "per_class", "as_one"]
+"""How blocks share in n̄, which logits are divided by (method.md 8.1), where block t has C_t of all C classes, t = 1…T.
+
+`alike`: the mean of ‖l_t‖ (the paper), so that a block of one class counts as much as one of many. `by_size`:
+Σ_t (C_t/C)·‖l_t‖. `per_class`: the mean of ‖l_t‖/√C_t, times √(C/T). `as_one`: ‖l‖/√C, times √(C/T), whatever classes
+came together. That factor is one for all images and keeps n̄ about as large as the paper's, and so the meaning of τ:
+where blocks are of one size, the first three are the same.
+"""
+
+
 @dataclass(frozen=True)
 class AlignmentPlan:
     """The settings of stage 2; the defaults are the paper's, but for two cases which it does not know.
@@ -35,7 +46,7 @@ class AlignmentPlan:
     Classes of few images borrow covariance. And a head whose logits are small beside its features, as after a short
     stage 1, is first scaled up until `largest_first_step` holds: the normalised loss does not see the scale, but its
     gradient grows as the scale shrinks, and the first steps would throw the head away. SLCA++ has
-    `sample_scale` in place of `mean_decay`.
+    `sample_scale` in place of `mean_decay`. `norm_blocks` is for tasks of different sizes.
     """
 
     epochs: int = paper.ALIGNMENT_EPOCHS
@@ -47,6 +58,7 @@ class AlignmentPlan:
     weight_decay: float = paper.WEIGHT_DECAY
     tau: float = paper.TEMPERATURE
     logit_norm: bool = True
+    norm_blocks: NormBlocks = "alike"
     mean_decay: bool = True
     sample_scale: SampleScale | None = None
     ridge: float = paper.RIDGE
@@ -113,11 +125,32 @@ def decayed_scale(order_C: NDArray[np.int64], current: int) -> NDArray[np.float6
     return np.asarray(1 - paper.MEAN_DECAY + paper.MEAN_DECAY * order_C / current)
 
 
-def block_norms(logits_NC: NDArray[np.floating], blocks_C: NDArray[np.int64]) -> NDArray[np.float64]:
-    """‖l_t‖ of each row: the length of its logits of each block's classes, N×T, blocks in order."""
-    order_C = dense_blocks(blocks_C)
+def block_norms(
+    logits_NC: NDArray[np.floating], blocks_C: NDArray[np.int64], norm_blocks: NormBlocks = "alike"
+) -> NDArray[np.float64]:
+    """‖l_t‖ of each row: the length of its logits of each block's classes, N×T, blocks in order.
+
+    For others than `alike` times what makes n̄ their mean over blocks; `as_one` is one block.
+    """
     square_NC = logits_NC.astype(np.float64) ** 2
-    return np.asarray(np.sqrt(square_NC @ (order_C[:, None] == np.arange(1, order_C.max() + 1))))
+    return np.asarray(np.sqrt(square_NC @ norm_weights(dense_blocks(blocks_C), norm_blocks)))
+
+
+def norm_weights(order_C: NDArray[np.int64], norm_blocks: NormBlocks) -> NDArray[np.float64]:
+    """What the square of each class's logit counts in each block's squared length, C×T (`as_one`: C×1).
+
+    0 outside the block; within it what the block's length is multiplied by, squared.
+    """
+    member_CT = (order_C[:, None] == np.arange(1, order_C.max() + 1)).astype(np.float64)
+    # C_t over the mean size of a block: exactly 1 where all are of one size.
+    size_T = member_CT.sum(axis=0) * member_CT.shape[1] / len(order_C)
+    weights: dict[NormBlocks, NDArray[np.float64]] = {
+        "alike": member_CT,
+        "by_size": member_CT * size_T**2,
+        "per_class": member_CT / size_T,
+        "as_one": np.full((len(order_C), 1), 1 / member_CT.shape[1]),
+    }
+    return weights[norm_blocks]
 
 
 def steadied(
@@ -130,7 +163,8 @@ def steadied(
     """
     energy_C = (statistics.mean_CD.astype(np.float64) ** 2).sum(axis=1)
     energy_C += [float((factor_RD.astype(np.float64) ** 2).sum()) for factor_RD in statistics.factors]
-    norm = max(float(block_norms(head.logits(statistics.mean_CD), order_C).mean()), paper.NORM_FLOOR)
+    norm_CT = block_norms(head.logits(statistics.mean_CD), order_C, plan.norm_blocks)
+    norm = max(float(norm_CT.mean()), paper.NORM_FLOOR)
     ratio = plan.lr * float(energy_C.mean()) / (norm**2 * plan.tau)
     factor = np.sqrt(max(1.0, ratio / largest))
     return Head(head.weight_CD * factor, head.bias_C * factor)
@@ -140,7 +174,8 @@ class _HeadTrainer:
     """A linear head under SGD with momentum; the loss is cross-entropy on l/(n̄·τ), or on l where nothing is
     normalised.
 
-    n̄ is the mean over blocks of ‖l_t‖ + 1e-7 of each feature, and the gradient passes through it.
+    n̄ is the mean over blocks of ‖l_t‖ + 1e-7 of each feature, or as `norm_blocks` has it, and the gradient passes
+    through it.
     """
 
     lr = 0.0
@@ -150,7 +185,9 @@ class _HeadTrainer:
         self._weight_CD = torch.from_numpy(np.concatenate([head.weight_CD, bias_1C], axis=1)).to(device)
         self._velocity_CD = torch.zeros_like(self._weight_CD)
         self._plan = plan
-        self._blocks_CT = None if order_C is None else _membership(order_C).to(device)
+        self._blocks_CT: Tensor | None = None
+        if order_C is not None:
+            self._blocks_CT = torch.from_numpy(norm_weights(order_C, plan.norm_blocks).astype(np.float32)).to(device)
 
     def step(self, features_BD: Tensor, columns_B: Tensor) -> None:
         weight_CD, bias_C = self._weight_CD[:, :-1], self._weight_CD[:, -1]
@@ -183,11 +220,6 @@ def _softmax_minus_target(logits_BC: Tensor, columns_B: Tensor) -> Tensor:
     gradient_BC = logits_BC.softmax(dim=1)
     gradient_BC[torch.arange(len(columns_B), device=columns_B.device), columns_B] -= 1
     return gradient_BC.div_(len(columns_B))
-
-
-def _membership(order_C: NDArray[np.int64]) -> Tensor:
-    """1 where a class belongs to a block, C×T."""
-    return torch.from_numpy((order_C[:, None] == np.arange(1, order_C.max() + 1)).astype(np.float32))
 
 
 def _check(

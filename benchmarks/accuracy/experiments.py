@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model import paper as constants
 from model.aligners import ClosedFormAligner, GaussianAligner
-from model.alignment import AlignmentPlan
+from model.alignment import AlignmentPlan, NormBlocks
 from model.drift import STRENGTHS, RidgeDrift
 from model.method import Aligner
 from model.sample_scale import SampleScale
@@ -154,6 +154,13 @@ BORROWING: Mapping[str, FewImages | None] = {
     "κ = D/2": FewImages(fewer_than=None, of_dimension=0.5),
 }
 
+NORMS: Mapping[str, NormBlocks] = {
+    "the mean of ‖l_t‖ (the paper)": "alike",
+    "‖l_t‖ weighted by block size": "by_size",
+    "the mean of ‖l_t‖/√C_t": "per_class",
+    "‖l‖/√C, as one block": "as_one",
+}
+
 EXPERIMENTS: Mapping[str, Experiment] = {
     "parts": Experiment(
         "what does each part of SLCA add?",
@@ -176,6 +183,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     ),
     "temperature": Experiment(
         "which τ of the normalised loss?", {f"τ {tau:g}": paper(tau=tau) for tau in (0.02, 0.05, 0.1, 0.2, 0.5)}
+    ),
+    "norm_blocks": Experiment(
+        "how do blocks share in the norm of logits? (tasks of one size know no difference, but for 'as one')",
+        {f"SLCA, {name}": paper(norm_blocks=rule) for name, rule in NORMS.items()}
+        | {f"ours, {name}": ours(norm_blocks=rule) for name, rule in NORMS.items()},
     ),
     "samples": Experiment(
         "how many samples of each class, in how many epochs?",

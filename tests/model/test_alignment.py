@@ -1,5 +1,6 @@
 """Stage 2 against a restatement with torch's own optimiser and gradients, and the properties that the loss has."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.alignment import AlignmentPlan, _HeadTrainer, align, block_norms, decayed_scale, dense_blocks, steadied
+from model.alignment import (
+    AlignmentPlan,
+    NormBlocks,
+    _HeadTrainer,
+    align,
+    block_norms,
+    decayed_scale,
+    dense_blocks,
+    steadied,
+)
 from model.head import Head
 from model.statistics import ClassStatistics
 
@@ -28,42 +38,89 @@ def some_statistics(classes: int = 6, images: int = 8, spread: float = 0.6) -> C
     return ClassStatistics.from_features(features_ND.astype(np.float32), columns_N, classes)
 
 
-def naive_loss(logits_BC: Tensor, columns_B: Tensor, order_C: np.ndarray | None, tau: float) -> Tensor:
+NORMS: dict[NormBlocks, Callable[[list[Tensor], Tensor], Tensor]] = {
+    "alike": lambda blocks, all_BC: sum(block.norm(dim=1) for block in blocks) / len(blocks),
+    "by_size": lambda blocks, all_BC: sum(block.shape[1] * block.norm(dim=1) for block in blocks) / all_BC.shape[1],
+    "per_class": lambda blocks, all_BC: (
+        sum(block.norm(dim=1) / block.shape[1] ** 0.5 for block in blocks)
+        / len(blocks)
+        * (all_BC.shape[1] / len(blocks)) ** 0.5
+    ),
+    "as_one": lambda blocks, all_BC: all_BC.norm(dim=1) / len(blocks) ** 0.5,
+}
+"""n̄ from each block's logits, and all."""
+
+
+def naive_norm(logits_BC: Tensor, order_C: np.ndarray, norm_blocks: NormBlocks) -> Tensor:
+    return NORMS[norm_blocks]([logits_BC[:, order_C == block] for block in sorted(set(order_C))], logits_BC) + 1e-7
+
+
+def naive_loss(
+    logits_BC: Tensor, columns_B: Tensor, order_C: np.ndarray | None, tau: float, norm_blocks: NormBlocks = "alike"
+) -> Tensor:
     if order_C is None:
         return nn.functional.cross_entropy(logits_BC, columns_B)
-    norms = [logits_BC[:, order_C == block].norm(dim=1) + 1e-7 for block in sorted(set(order_C))]
-    return nn.functional.cross_entropy(logits_BC / (torch.stack(norms).mean(dim=0)[:, None] * tau), columns_B)
+    norm_B1 = naive_norm(logits_BC, order_C, norm_blocks)[:, None]
+    return nn.functional.cross_entropy(logits_BC / (norm_B1 * tau), columns_B)
 
 
-def naive_steps(head: Head, batches: list[tuple[Tensor, Tensor]], order_C: np.ndarray | None, lr: float) -> Head:
+def naive_steps(
+    head: Head,
+    batches: list[tuple[Tensor, Tensor]],
+    order_C: np.ndarray | None,
+    lr: float,
+    norm_blocks: NormBlocks = "alike",
+) -> Head:
     layer = nn.Linear(D, head.class_count)
     layer.load_state_dict({"weight": torch.tensor(head.weight_CD), "bias": torch.tensor(head.bias_C)})
     optimiser = torch.optim.SGD(layer.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
     for features_BD, columns_B in batches:
         optimiser.zero_grad()
-        naive_loss(layer(features_BD), columns_B, order_C, 0.1).backward()
+        naive_loss(layer(features_BD), columns_B, order_C, 0.1, norm_blocks).backward()
         optimiser.step()
     return Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
 
 
+@pytest.mark.parametrize("norm_blocks", NORMS)
 @pytest.mark.parametrize("order_C", [None, BLOCKS_C, np.ones(6, np.int64), np.arange(1, 7)])
-def test_steps_are_those_of_sgd_on_the_normalised_cross_entropy(order_C: np.ndarray | None) -> None:
+def test_steps_are_those_of_sgd_on_the_normalised_cross_entropy(
+    order_C: np.ndarray | None, norm_blocks: NormBlocks
+) -> None:
     torch.manual_seed(0)
     batches = [(torch.randn(16, D) * 2, torch.randint(0, 6, (16,))) for _ in range(7)]
-    trainer = _HeadTrainer(some_head(), order_C, AlignmentPlan(), "cpu")
+    trainer = _HeadTrainer(some_head(), order_C, AlignmentPlan(norm_blocks=norm_blocks), "cpu")
     trainer.lr = 0.05
     for features_BD, columns_B in batches:
         trainer.step(features_BD, columns_B)
-    expected = naive_steps(some_head(), batches, order_C, 0.05)
+    expected = naive_steps(some_head(), batches, order_C, 0.05, norm_blocks)
     np.testing.assert_allclose(trainer.head().weight_CD, expected.weight_CD, atol=2e-5)
     np.testing.assert_allclose(trainer.head().bias_C, expected.bias_C, atol=2e-5)
 
 
-def test_the_normalised_loss_does_not_see_the_scale_of_the_logits() -> None:
-    trainer = _HeadTrainer(some_head(), BLOCKS_C, AlignmentPlan(), "cpu")
-    logits_BC, columns_B = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 5])
+@pytest.mark.parametrize("norm_blocks", NORMS)
+def test_the_norm_of_blocks_of_different_sizes_is_as_the_plan_says(norm_blocks: NormBlocks) -> None:
+    logits_BC = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    found_BT = block_norms(logits_BC.numpy(), BLOCKS_C, norm_blocks)
+    np.testing.assert_allclose(found_BT.mean(axis=1), naive_norm(logits_BC, BLOCKS_C, norm_blocks), rtol=1e-5)
+
+
+def test_blocks_of_one_size_know_no_difference_unless_there_are_none() -> None:
+    blocks_C = np.array([1, 1, 2, 2, 3, 3])
+    heads = {
+        rule: align(some_head(), some_statistics(), blocks_C, 3, replace(PLAN, norm_blocks=rule), seed=0)
+        for rule in NORMS
+    }
+    for rule in ("by_size", "per_class"):
+        assert heads[rule].weight_CD.tobytes() == heads["alike"].weight_CD.tobytes()
+    assert heads["as_one"].weight_CD.tobytes() != heads["alike"].weight_CD.tobytes()
+
+
+@pytest.mark.parametrize("norm_blocks", NORMS)
+def test_the_normalised_loss_does_not_see_the_scale_of_the_logits(norm_blocks: NormBlocks) -> None:
+    trainer = _HeadTrainer(some_head(), BLOCKS_C, AlignmentPlan(norm_blocks=norm_blocks), "cpu")
+    logits_BC, columns_B = torch.randn(5, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3, 5])
     gradient_BC = trainer._gradient(logits_BC, columns_B)
-    np.testing.assert_allclose((gradient_BC * logits_BC).sum(dim=1), 0, atol=1e-6)
+    np.testing.assert_allclose((gradient_BC * logits_BC).sum(dim=1), 0, atol=2e-6)
     np.testing.assert_allclose(trainer._gradient(9 * logits_BC, columns_B) * 9, gradient_BC, atol=1e-5)
 
 
@@ -136,7 +193,8 @@ def test_the_head_given_is_left_alone() -> None:
 
 def test_every_switch_of_the_plan_matters() -> None:
     usual = align(some_head(), some_statistics(), BLOCKS_C, 3, PLAN, seed=0).weight_CD
-    for change in ({"logit_norm": False}, {"mean_decay": False}, {"tau": 0.5}, {"ridge": 0.1}, {"lr": 0.1}):
+    switches = ({"logit_norm": False}, {"mean_decay": False}, {"tau": 0.5}, {"ridge": 0.1}, {"lr": 0.1})
+    for change in (*switches, *({"norm_blocks": rule} for rule in NORMS if rule != "alike")):
         other = align(some_head(), some_statistics(), BLOCKS_C, 3, replace(PLAN, **change), seed=0).weight_CD
         assert not np.array_equal(usual, other), change
 
@@ -187,20 +245,19 @@ def test_what_does_not_fit_together_is_refused() -> None:
 
 
 def first_step_ratio(head: Head, statistics: ClassStatistics, plan: AlignmentPlan) -> float:
-    blocks = [block == BLOCKS_C for block in (1, 2, 3)]
     energy = np.mean(
         [mean_D @ mean_D + np.trace(statistics.covariance(c)) for c, mean_D in enumerate(statistics.mean_CD)]
     )
-    logits_CC = head.logits(statistics.mean_CD)
-    norm = np.mean([np.linalg.norm(logits_CC[:, block], axis=1) for block in blocks])
+    norm = float(naive_norm(torch.from_numpy(head.logits(statistics.mean_CD)), BLOCKS_C, plan.norm_blocks).mean())
     return float(plan.lr * energy / (norm**2 * plan.tau))
 
 
-def test_a_head_of_tiny_logits_is_scaled_up_until_its_first_steps_are_small() -> None:
-    head, statistics = some_head(), some_statistics()
+@pytest.mark.parametrize("norm_blocks", NORMS)
+def test_a_head_of_tiny_logits_is_scaled_up_until_its_first_steps_are_small(norm_blocks: NormBlocks) -> None:
+    head, statistics, plan = some_head(), some_statistics(), replace(PLAN, norm_blocks=norm_blocks)
     tiny = Head(head.weight_CD / 1_000, head.bias_C / 1_000)
-    steady = steadied(tiny, statistics, BLOCKS_C, PLAN, 0.5)
-    assert first_step_ratio(steady, statistics, PLAN) == pytest.approx(0.5, rel=1e-3)
+    steady = steadied(tiny, statistics, BLOCKS_C, plan, 0.5)
+    assert first_step_ratio(steady, statistics, plan) == pytest.approx(0.5, rel=1e-3)
     np.testing.assert_allclose(
         steady.weight_CD / steady.weight_CD[0, 0], head.weight_CD / head.weight_CD[0, 0], rtol=1e-4
     )
