@@ -11,18 +11,20 @@ from typing import Protocol
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 
 from model.aligners import RandomProjectionAligner
 from model.backbone import build
 from model.continual import Images, Learned, Told, classifier_of, features_of, learn_task
 from model.method import Method
 from model.methods import method_named
-from model.snapshot import Snapshot
+from model.snapshot import KEPT, Snapshot
 from model.spec import BackboneSpec, Pooling
 from model.tuning import TuningPlan
 from model.tuning_state import TuningState
 from tests.digits import pictures
 from tests.model.pictures import Pictures, made
+from tests.model.traces import Traces
 
 PLAN = TuningPlan(epochs=2, batch_size=8, micro_batch=8, milestones=(1,), backbone_lr=1e-3, seed=3, threads=1)
 LONGER = replace(PLAN, epochs=8, milestones=(6,), head_lr=0.005, backbone_lr=5e-4, augmentation="none")
@@ -249,14 +251,44 @@ def check_declares_its_memory(name: str) -> None:
 
 
 def declares_its_memory(method: Method) -> None:
-    """From twice as many images grows nothing but the memory, and statistics by a row an image at most, less one."""
-    sizes = []
-    for each in (4, 8):
-        version = Lineage(method, replace(PLAN, epochs=1, milestones=()), real).learn(LESSONS[0], each)
-        assert method.memory is not None or not any(key.startswith("memory/") for key in version.kept)
-        assert all(len(factor_RD) <= each - 1 for factor_RD in version.statistics.factors)
-        sizes.append({key: tensor.shape for key, tensor in version.kept.items() if not key.startswith("memory/")})
-    assert sizes[0] == sizes[1]
+    """Of four images a class nothing more is kept than of one but in the memory, after each of three tasks, and none of
+    them is found in anything else after the last one. Statistics grow by a row an image at most, less one.
+    """
+    sizes: list[list[dict[str, torch.Size]]] = []
+    for each in (1, 4):
+        lineage, shown, versions = Lineage(method, replace(PLAN, epochs=1, milestones=()), real), list[np.ndarray](), []
+        for classes in (LESSONS[0], LESSONS[2], LESSONS[1]):
+            shown += real(classes, each, seed=len(lineage.seen))[0]
+            versions.append(lineage.learn(classes, each))
+            assert method.memory is not None or not any(key.startswith("memory/") for key in lineage.version.kept)
+            assert all(len(factor_RD) <= each - 1 for factor_RD in lineage.version.statistics.factors)
+        sizes.append([sizes_beside(version) for version in versions])
+    assert sizes[0] == sizes[1], "more is kept of more images"
+    traces, before = Traces.of(shown, lineage.root.spec), parts_of(lineage.root)
+    holding = [
+        key
+        for key, tensor in beside_the_memory(lineage.version).items()
+        if not (key in before and torch.equal(tensor, before[key])) and traces.are_in(tensor)
+    ]
+    assert not holding, "pictures are kept outside of the memory"
+
+
+def parts_of(version: Snapshot) -> dict[str, torch.Tensor]:
+    """All tensors that are stored of a version."""
+    return {
+        f"{part}/{key}": tensor for part, stored in version.to_parts().items() for key, tensor in load(stored).items()
+    }
+
+
+def beside_the_memory(version: Snapshot) -> dict[str, torch.Tensor]:
+    """Those that are no memory's."""
+    return {key: tensor for key, tensor in parts_of(version).items() if not key.startswith(f"learner/{KEPT}memory/")}
+
+
+def sizes_beside(version: Snapshot) -> dict[str, torch.Size]:
+    """Of all but the memory and class statistics."""
+    beside = beside_the_memory(version).items()
+    return {key: tensor.shape for key, tensor in beside if not key.startswith("statistics/")}
 
 
 def check_deterministic(name: str) -> None:

@@ -1,5 +1,6 @@
 """The one suite fails methods that stop learning, or that keep images where none are declared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,14 +33,20 @@ class FirstTaskOnly:
 
 @dataclass(frozen=True)
 class Hoard:
-    """Every picture of the last task, beside what other parts keep."""
+    """The first pictures that come, `room` of them at most, beside what other parts keep."""
+
+    put_away: Callable[[torch.Tensor], torch.Tensor]
+    room: int = 1_000
+    filled_up: bool = False
 
     def begin(self, kept: Tensors, start: TaskStart) -> Penalty | None:
         return None
 
     def finish(self, kept: Tensors, end: TaskEnd) -> Tensors:
-        shown = [torch.from_numpy(end.images.pixels(index)) for index in range(len(end.images))]
-        return {"x": torch.stack(shown).float() / 255}
+        shown = [torch.from_numpy(end.images.pixels(index)) for index in range(len(end.images))][: self.room]
+        if self.filled_up:
+            shown += [torch.zeros_like(shown[0])] * (self.room - len(shown))
+        return kept or {"x": self.put_away(torch.stack(shown))}
 
 
 def test_a_method_that_stops_learning_after_the_first_task_fails() -> None:
@@ -47,9 +54,39 @@ def test_a_method_that_stops_learning_after_the_first_task_fails() -> None:
         learns(replace(METHODS["sl"], aligner=FirstTaskOnly()))
 
 
-def test_a_method_that_hides_pictures_fails() -> None:
-    with pytest.raises(AssertionError):
-        declares_its_memory(replace(METHODS["sl"], regulariser=Hoard()))
+GROWS, SEEN = "more is kept of more images", "pictures are kept outside of the memory"
+HIDDEN = {
+    "all, parts of white": (Hoard(lambda shown_NHWC: shown_NHWC.float() / 255), GROWS),
+    "six": (Hoard(lambda shown_NHWC: shown_NHWC, 6), GROWS),
+    "room for six": (Hoard(lambda shown_NHWC: shown_NHWC, 6, True), SEEN),
+    "two, normalised, in half": (Hoard(lambda shown_NHWC: ((shown_NHWC / 255 - 0.5) / 0.25).half(), 2), SEEN),
+    "one, grey, in a row": (Hoard(lambda shown_NHWC: shown_NHWC.float().mean(dim=-1).flatten(), 1), SEEN),
+    "three, packed": (Hoard(lambda shown_NHWC: shown_NHWC.flatten().view(torch.int64), 3), SEEN),
+}
+"""What is hidden, and whether it shows by its size or must be looked for: three pictures are the fewest that come."""
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_a_method_that_hides_pictures_fails(what: str) -> None:
+    hoard, reason = HIDDEN[what]
+    with pytest.raises(AssertionError, match=reason):
+        declares_its_memory(replace(METHODS["sl"], regulariser=hoard))
+
+
+@dataclass(frozen=True)
+class PixelMoments:
+    """Of the last task's pictures: numbers without a picture in them."""
+
+    def begin(self, kept: Tensors, start: TaskStart) -> Penalty | None:
+        return None
+
+    def finish(self, kept: Tensors, end: TaskEnd) -> Tensors:
+        shown = np.stack([end.images.pixels(index) for index in range(len(end.images))]).astype(np.float64)
+        return {"x": torch.from_numpy(shown.mean(axis=0)), "y": torch.from_numpy(shown.var(axis=0))}
+
+
+def test_statistics_of_pixels_are_no_pictures() -> None:
+    declares_its_memory(replace(METHODS["sl"], regulariser=PixelMoments()))
 
 
 def test_pictures_in_the_memory_are_declared() -> None:
