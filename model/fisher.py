@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from model.augmentation import training_view
 from model.backbone import autocast
 from model.method import TaskEnd
+from model.stage import Stage
 
 
 def squared_gradients(end: TaskEnd, ceiling: float) -> dict[str, Tensor]:
     """Mean of the squared gradients of whole batches at the network's present weights, at most `ceiling`, by name.
 
-    Of what requires gradients, on the CPU, under the cross-entropy over the trained head; nothing where nothing moves.
+    Of what requires gradients, on the CPU, under the cross-entropy over the classes that the task's objective tells
+    apart; nothing where nothing moves.
     """
     parameters = {name: p for name, p in end.network.named_parameters() if p.requires_grad}
     squares = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
@@ -35,10 +37,11 @@ def _batches(end: TaskEnd) -> Iterator[NDArray[np.int64]]:
 
 
 def _gradients(end: TaskEnd, batch_B: NDArray[np.int64], parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Of the mean cross-entropy of one batch over the trained head, micro-batch by micro-batch."""
+    """Of the mean cross-entropy of one batch, micro-batch by micro-batch."""
     plan, network = end.start.plan, end.network
     weight_CD = torch.tensor(end.head.weight_CD, device=network.device)
     bias_C = torch.tensor(end.head.bias_C, device=network.device)
+    stage = Stage((), block_B=end.start.told_apart_B)
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     for start in range(0, len(batch_B), plan.micro_batch):
         part_B = batch_B[start : start + plan.micro_batch]
@@ -46,7 +49,7 @@ def _gradients(end: TaskEnd, batch_B: NDArray[np.int64], parameters: Mapping[str
         columns_B = torch.from_numpy(end.images.columns_N[part_B]).to(network.device)
         with autocast(network.device, plan.precision):
             logits_BC = nn.functional.linear(network(pixels_BHWC), weight_CD, bias_C)
-        loss = nn.functional.cross_entropy(logits_BC.float(), columns_B, reduction="sum") / len(batch_B)
+        loss = stage.loss(logits_BC, columns_B) / len(batch_B)
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, found, strict=True):
             total[name] += 0 if gradient is None else gradient

@@ -108,7 +108,8 @@ def standing_end(
     head = snapshot.unaligned
     if method.scope == "block":
         head = head.rows(block.columns_B)
-    return TaskEnd(network, head, images, TaskStart(network, head, base, block, images, plan))
+    begun = TaskStart(network, head, base, block, images, plan, _told_apart(block, method))
+    return TaskEnd(network, head, images, begun)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,8 @@ def start(
 
     `images` are the task's, their columns being `positions(block, method)`.
     """
-    begun = TaskStart(network, _head_to_train(base, block, method, plan.seed), base, block, images, plan)
+    head, told_apart_B = _head_to_train(base, block, method, plan.seed), _told_apart(block, method)
+    begun = TaskStart(network, head, base, block, images, plan, told_apart_B)
     penalties = [_memory_penalty(method, begun), _regulariser_penalty(method, begun)]
     lesson = images if method.memory is None else method.memory.lesson(slot(base.kept, "memory"), begun)
     before = network.state()
@@ -143,7 +145,7 @@ def start(
     stage = Stage(
         [replace(group, scale=group.scale * pace) for group in method.tuner.groups(network, base.next_tuning)],
         method.objective,
-        block.columns_B if method.scope == "rows" else None,
+        told_apart_B,
         [penalty for penalty in penalties if penalty is not None],
         method.optimisation,
     )
@@ -282,6 +284,10 @@ def _head_to_train(base: Snapshot, block: Block, method: Method, seed: int) -> H
     if method.scope == "block":
         return rows
     return _grown(base.unaligned, block.class_count).with_rows(block.columns_B, rows)
+
+
+def _told_apart(block: Block, method: Method) -> Ints | None:
+    return block.columns_B if method.scope == "rows" else None
 
 
 def _memory_penalty(method: Method, begun: TaskStart) -> Penalty | None:

@@ -76,7 +76,8 @@ class Tuner(Protocol):
 class TaskStart:
     """Before stage 1: `network` is equipped and computes the base's features, `head` is the head to be trained.
 
-    Its rows are the block's (`scope` block) or those of all classes (`scope` seen).
+    Its rows are the block's (`scope` block) or those of all classes (`scope` rows, seen). `told_apart_B` are the
+    positions in it that the objective tells apart; None: all.
     """
 
     network: PixelBackbone
@@ -85,6 +86,7 @@ class TaskStart:
     block: Block
     images: LabelledImages
     plan: TuningPlan
+    told_apart_B: Ints | None = None
 
 
 @dataclass(frozen=True, eq=False)
