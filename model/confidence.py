@@ -70,8 +70,8 @@ class SampledFit:
             # Drawn anew, not cut: how far samples spread would depend on the numbers that are not read.
             statistics = statistics.leading(novelty_dim)
             new_ND, _ = sample_new_images(statistics, SAMPLES, np.random.default_rng(seed))
-        drawn_ND, drawn_N = statistics.sample(SAMPLES, np.random.default_rng(seed), paper.RIDGE)
-        rule = fit_novelty(statistics, drawn_ND, drawn_N, rate=SAMPLED_KNOWN_RATE)
+        drawn_ND, _ = statistics.sample(SAMPLES, np.random.default_rng(seed), paper.RIDGE)
+        rule = fit_novelty(statistics, drawn_ND, rate=SAMPLED_KNOWN_RATE)
         beyond = float(np.quantile(rule.scores(new_ND), 1 - KNOWN_RATE, method="lower"))
         return cls(SAMPLES_ARE_EASIER * fitted, replace(rule, threshold=min(rule.threshold, beyond)))
 
@@ -87,7 +87,7 @@ def calibrated(snapshot: Snapshot, held_out: HeldOut, *, seed: int) -> tuple[Sna
     features_ND, columns_N = held_out.features_ND[fit_N], held_out.columns_N[fit_N]
     if len(columns_N) >= FEWEST_FITTING:
         temperature = fit_temperature(snapshot.aligned.logits(features_ND), columns_N)
-        novelty = fit_novelty(statistics.leading(novelty_dim), features_ND, columns_N)
+        novelty = fit_novelty(statistics.leading(novelty_dim), features_ND)
     else:
         sampled = SampledFit.of(snapshot.aligned, statistics, seed=seed, novelty_dim=novelty_dim)
         temperature, novelty = sampled.temperature, sampled.novelty

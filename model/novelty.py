@@ -1,15 +1,17 @@
 """Is an image of any class that the version knows? Free of torch.
 
-Each class is a Gaussian with the pooled covariance; an image is as far as its nearest class (Mahalanobis). The relative
-form subtracts the distance to one Gaussian of all features (Ren et al. 2021, arXiv 2106.09022). An image counts as
-`known` where its score reaches the threshold, set so that a stated rate of known images do.
+Each class is a Gaussian with the pooled covariance; an image is as far as its nearest class (Mahalanobis). Most of that
+distance is the same to all classes and says little of any, so the distance to the middle of all classes is taken off
+(`docs/decisions/0024-unknown-images-beside-the-middle.md`): what is left is how much nearer to a class than to all of
+them together. How unusual the image is among all classes counts beside it, with a weight. An image counts as `known`
+where its score reaches the threshold, set so that a stated rate of known images do.
 
 A rule may stand on the first K of a feature's D numbers: on the class token alone where the mean of the patch tokens
 stands behind it (`BackboneSpec.novelty_dim`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,42 +30,50 @@ SAMPLES = 64
 """Sampled features a class, where no held-out image can fit the threshold."""
 
 
+UNUSUAL = 0.25
+"""How much an unusual distance to the middle counts beside nearness, each over its spread among known images."""
+
+
 @dataclass(frozen=True, eq=False)
 class NoveltyRule:
     """Whitened class means, what whitens a feature, and the least score of a known image.
 
     `whitening_KK` maps the first K of each feature's D ≥ K numbers, the others are not read; `centre_CK` holds the
-    whitened means. `background_KK` and `background_K` are the same for all features together; empty where the score is
-    not relative.
+    whitened means and `middle_K` the whitened middle of the classes. An image's distance to it is `usual` among known
+    ones, and what it differs from that by counts with `weight`. Empty, as in a rule of one class, it has no part.
+    `middle_whitening_KK` is what whitens a feature before its distance to the middle is taken, in rules of older code;
+    empty where it is the same as for the classes.
     """
 
     whitening_KK: Floats
     centre_CK: Floats
-    background_KK: Floats
-    background_K: Floats
+    middle_K: Floats
     threshold: float
+    usual: float = 0.0
+    weight: float = 0.0
+    middle_whitening_KK: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     @property
     def dimension(self) -> int:
         """K, how many numbers of a feature are read."""
         return len(self.whitening_KK)
 
-    @property
-    def relative(self) -> bool:
-        """Whether the distance to all features together is subtracted."""
-        return len(self.background_K) > 0
-
-    def distances(self, features_ND: Floats) -> Floats:
-        """Squared Mahalanobis distance to every class (relative where the rule is), N×C."""
+    def nearness(self, features_ND: Floats) -> tuple[Floats, Floats]:
+        """By how much the nearest class is nearer than the middle, and how far the middle is: squared Mahalanobis
+        distances, N each.
+        """
         features_NK = features_ND[:, : self.dimension]
-        distance_NC = _squared_distances(features_NK @ self.whitening_KK, self.centre_CK)
-        if not self.relative:
-            return distance_NC
-        return distance_NC - _squared_distances(features_NK @ self.background_KK, self.background_K[None])
+        nearest_N = _squared_distances(features_NK @ self.whitening_KK, self.centre_CK).min(axis=1)
+        if not len(self.middle_K):
+            return -nearest_N, np.zeros_like(nearest_N)
+        whitening_KK = self.middle_whitening_KK if len(self.middle_whitening_KK) else self.whitening_KK
+        middle_N = _squared_distances(features_NK @ whitening_KK, self.middle_K[None])[:, 0]
+        return middle_N - nearest_N, middle_N
 
     def scores(self, features_ND: Floats) -> Floats:
-        """−distance to the nearest class, N: the higher, the better known."""
-        return np.asarray(-self.distances(features_ND).min(axis=1))
+        """The higher, the better known, N."""
+        nearer_N, middle_N = self.nearness(features_ND)
+        return np.asarray(nearer_N - np.float32(self.weight) * np.abs(middle_N - np.float32(self.usual)))
 
     def known(self, features_ND: Floats) -> NDArray[np.bool_]:
         """Which images reach the threshold, N."""
@@ -74,62 +84,48 @@ class NoveltyRule:
         return {
             "whitening_DD": self.whitening_KK,
             "centre_CD": self.centre_CK,
-            "background_DD": self.background_KK,
-            "background_D": self.background_K,
+            "background_DD": self.middle_whitening_KK,
+            "background_D": self.middle_K,
+            "unusual": np.array([self.usual, self.weight]),
             "threshold": np.array([self.threshold]),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "NoveltyRule":
-        """The rule that `to_arrays` wrote; raises KeyError where an array is missing, ValueError where they do not
-        belong together.
+        """The rule that `to_arrays` wrote, also that of older code, without `unusual`.
+
+        Raises KeyError where an array is missing, ValueError where they do not belong together.
         """
-        whitening_KK, centre_CK, background_KK, background_K = (
+        whitening_KK, centre_CK, background_KK, middle_K = (
             arrays[name].astype(np.float32) for name in ("whitening_DD", "centre_CD", "background_DD", "background_D")
         )
+        unusual = arrays.get("unusual", np.zeros(2)).astype(np.float64)
         square, row = (len(whitening_KK),) * 2, (len(whitening_KK),)
-        fits = whitening_KK.shape == square and centre_CK.shape[1:] == row
-        if len(background_K):
-            fits = fits and background_KK.shape == square and background_K.shape == row
+        fits = whitening_KK.shape == square and centre_CK.shape[1:] == row and unusual.shape == (2,)
+        if len(middle_K):
+            fits = fits and middle_K.shape == row and (not len(background_KK) or background_KK.shape == square)
         # Checked here: as features may be longer, products with a rule that lacks rows would not fail.
         if not fits:
             raise ValueError("the arrays of a rule for unknown images are not of one length")
-        return cls(
-            whitening_KK, centre_CK, background_KK, background_K, float(arrays["threshold"].astype(np.float64)[0])
-        )
+        threshold = float(arrays["threshold"].astype(np.float64)[0])
+        usual, weight = (float(one) for one in unusual)
+        return cls(whitening_KK, centre_CK, middle_K, threshold, usual, weight, background_KK)
 
 
 def fit_novelty(
-    statistics: ClassStatistics,
-    features_ND: Floats,
-    columns_N: Ints,
-    *,
-    rate: float = KNOWN_RATE,
-    seed: int = 0,
+    statistics: ClassStatistics, features_ND: Floats, *, rate: float = KNOWN_RATE, seed: int = 0
 ) -> NoveltyRule:
     """The rule over these statistics whose threshold lets `rate` of the held-out features pass.
 
-    It reads as many numbers of a feature as the statistics are of; the features (N×D) may be longer. Plain or relative
-    is chosen by which tells them better from themselves with their own class taken away.
-    Without held-out features the statistics are sampled. Raises ValueError where no class has images.
+    It reads as many numbers of a feature as the statistics are of; the features (N×D) may be longer. Without any the
+    statistics are sampled. Raises ValueError where no class has images.
     """
     if not statistics.count_C.any():
         raise ValueError("no class has images")
     if len(features_ND) == 0:
-        features_ND, columns_N = statistics.sample(SAMPLES, np.random.default_rng(seed), ridge=1e-4)
-    rules = [_plain(statistics), _relative(statistics)]
-    best = max(rules, key=lambda rule: left_out_auroc(rule, features_ND, columns_N))
-    return replace(best, threshold=float(np.quantile(best.scores(features_ND), 1 - rate, method="lower")))
-
-
-def left_out_auroc(rule: NoveltyRule, features_ND: Floats, columns_N: Ints) -> float:
-    """How well scores tell images from the same images with their own class unknown; 0.5 with a single class."""
-    distance_NC = rule.distances(features_ND)
-    if distance_NC.shape[1] < 2:
-        return 0.5
-    known_N = -distance_NC.min(axis=1)
-    distance_NC[np.arange(len(columns_N)), columns_N] = np.inf
-    return auroc(known_N, -distance_NC.min(axis=1))
+        features_ND, _ = statistics.sample(SAMPLES, np.random.default_rng(seed), ridge=1e-4)
+    rule = _beside_the_middle(_of_classes(statistics), statistics, features_ND)
+    return replace(rule, threshold=float(np.quantile(rule.scores(features_ND), 1 - rate, method="lower")))
 
 
 def auroc(known_N: Floats, unknown_M: Floats) -> float:
@@ -140,23 +136,31 @@ def auroc(known_N: Floats, unknown_M: Floats) -> float:
     return float((below_N + up_to_N).mean() / (2 * len(sorted_M)))
 
 
-def _plain(statistics: ClassStatistics) -> NoveltyRule:
+def _of_classes(statistics: ClassStatistics) -> NoveltyRule:
+    """The distance to the nearest class alone."""
     whitening_KK = _whitening(oracle_shrunk(statistics.pooled_covariance(), statistics.freedom))
-    mean_CK = statistics.mean_CD.astype(np.float64)
-    none_KK, none_K = np.zeros((0, statistics.dimension), np.float32), np.zeros(0, np.float32)
+    centre_CK = statistics.mean_CD.astype(np.float64) @ whitening_KK
     return NoveltyRule(
-        whitening_KK.astype(np.float32), (mean_CK @ whitening_KK).astype(np.float32), none_KK, none_K, 0.0
+        whitening_KK.astype(np.float32), centre_CK.astype(np.float32), np.zeros(0, np.float32), threshold=0.0
     )
 
 
-def _relative(statistics: ClassStatistics) -> NoveltyRule:
-    mean_K, covariance_KK = statistics.overall()
-    background_KK = _whitening(oracle_shrunk(covariance_KK, max(0, int(statistics.count_C.sum()) - 1)))
-    return replace(
-        _plain(statistics),
-        background_KK=background_KK.astype(np.float32),
-        background_K=(mean_K @ background_KK).astype(np.float32),
-    )
+def _beside_the_middle(rule: NoveltyRule, statistics: ClassStatistics, features_ND: Floats) -> NoveltyRule:
+    """With the middle of the classes, where there are several: one class is its own."""
+    present_C = statistics.count_C > 0
+    if present_C.sum() < 2:
+        return rule
+    rule = replace(rule, middle_K=rule.centre_CK[present_C].mean(axis=0, dtype=np.float64).astype(np.float32))
+    nearer_N, middle_N = rule.nearness(features_ND)
+    spread = _spread(middle_N)
+    weight = UNUSUAL * _spread(nearer_N) / spread if spread else 0.0
+    return replace(rule, usual=float(np.median(middle_N)), weight=weight)
+
+
+def _spread(values_N: Floats) -> float:
+    """From the first quartile to the third."""
+    first, third = np.percentile(values_N, [25, 75])
+    return float(third - first)
 
 
 def _whitening(covariance_KK: NDArray[np.float64]) -> NDArray[np.float64]:

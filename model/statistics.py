@@ -133,15 +133,6 @@ class ClassStatistics:
         """Variance of each mean's drift error, in every direction."""
         return np.square(self.drift_error_C, dtype=np.float64)
 
-    def overall(self) -> tuple[Doubles, Doubles]:
-        """Mean (D) and unbiased covariance (D×D) of all images together."""
-        total = int(self.count_C.sum())
-        weight_C = self.count_C / max(1, total)
-        mean_D = weight_C @ self.mean_CD.astype(np.float64)
-        between_CD = (self.mean_CD - mean_D) * np.sqrt(self.count_C)[:, None]
-        scatter_DD = between_CD.T @ between_CD + self.freedom * self.pooled_covariance()
-        return mean_D, scatter_DD / max(1, total - 1)
-
     def sample(self, per_class: int, rng: np.random.Generator, ridge: float) -> tuple[Floats, Ints]:
         """Features drawn from N(mean_c, Σ_c + (ridge + drift error²)·I), and their columns; classes without images are
         left out.

@@ -77,8 +77,8 @@ def known_rates(after: Reached, seed: int) -> tuple[float, float]:
     """Of test images called known where the threshold lets `KNOWN_RATE` of the Gaussians' features pass, and where it
     is the server's; of features of the weights' own pooling.
     """
-    sampled_ND, sampled_N = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
-    plain = fit_novelty(after.statistics, sampled_ND, sampled_N, rate=KNOWN_RATE)
+    sampled_ND, _ = after.statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
+    plain = fit_novelty(after.statistics, sampled_ND, rate=KNOWN_RATE)
     ours = SampledFit.of(after.head, after.statistics, seed=seed).novelty
     return float(plain.known(after.test_ND).mean()), float(ours.known(after.test_ND).mean())
 

@@ -86,8 +86,7 @@ def test_known_images_are_told_by_the_class_token_alone(longer: Snapshot, per_cl
 def test_the_rule_tells_known_from_unknown_as_one_on_the_class_token_s_own_statistics(longer: Snapshot) -> None:
     some = held_out(longer, 12)
     version, report = calibrated(longer, some, seed=2)
-    features_NK, columns_N = some.features_ND[some.fitting_N, :TOKEN], some.columns_N[some.fitting_N]
-    expected = fit_novelty(longer.statistics.leading(TOKEN), features_NK, columns_N)
+    expected = fit_novelty(longer.statistics.leading(TOKEN), some.features_ND[some.fitting_N, :TOKEN])
     assert version.novelty is not None and report.known_rate is not None and report.known_rate > 0.7
     np.testing.assert_array_equal(version.novelty.whitening_KK, expected.whitening_KK)
     np.testing.assert_allclose(version.novelty.threshold, expected.threshold, rtol=1e-5)
@@ -107,7 +106,7 @@ def test_features_as_the_weights_classifier_saw_them_are_all_read(per_class: int
     base = Lineage(check_method.tested("slca+warm")).learn([3, 6, 4, 0])
     some = held_out(base, per_class)
     version, _ = calibrated(base, some, seed=2)
-    fitted = fit_novelty(base.statistics, some.features_ND[some.fitting_N], some.columns_N[some.fitting_N])
+    fitted = fit_novelty(base.statistics, some.features_ND[some.fitting_N])
     expected = fitted if per_class else SampledFit.of(base.aligned, base.statistics, seed=2).novelty
     assert version.novelty is not None and version.novelty.dimension == TOKEN
     for name, array in expected.to_arrays().items():
@@ -136,7 +135,7 @@ def test_a_version_with_such_a_rule_is_stored_and_forgets_a_class(longer: Snapsh
 
 
 def test_a_stored_rule_over_all_of_the_features_still_reads_them_all(longer: Snapshot) -> None:
-    rule = fit_novelty(longer.statistics, np.zeros((0, 2 * TOKEN), np.float32), np.zeros(0, np.int64))
+    rule = fit_novelty(longer.statistics, np.zeros((0, 2 * TOKEN), np.float32))
     parts = longer.calibrated(1.0, rule).to_parts()
     back = Snapshot.from_parts(parts, longer.calibrated(1.0, rule).describe()).novelty
     features_ND = seen(longer, made([3, 11], 5, seed=8)[0])

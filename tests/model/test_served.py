@@ -32,8 +32,8 @@ def head(classes: int = len(LABELS), feature_dim: int = 64) -> Head:
 
 
 def rule(threshold: float) -> NoveltyRule:
-    empty = np.zeros((0, 0), np.float32)
-    return NoveltyRule(np.eye(64, dtype=np.float32), np.zeros((4, 64), np.float32), empty, empty.ravel(), threshold)
+    nothing = np.zeros(0, np.float32)
+    return NoveltyRule(np.eye(64, dtype=np.float32), np.zeros((4, 64), np.float32), nothing, threshold)
 
 
 def seeded_backbone() -> Any:

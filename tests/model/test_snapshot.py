@@ -29,7 +29,7 @@ def some_snapshot(novelty: bool = True) -> Snapshot:
         Head(rng.standard_normal((3, D)), rng.standard_normal(3)),
         statistics,
         temperature=0.37,
-        novelty=fit_novelty(statistics, features_ND, columns_N) if novelty else None,
+        novelty=fit_novelty(statistics, features_ND) if novelty else None,
     )
 
 

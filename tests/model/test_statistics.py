@@ -135,14 +135,6 @@ def test_the_pooled_covariance_weighs_classes_by_their_degrees_of_freedom() -> N
     assert statistics.freedom == 32
 
 
-def test_the_overall_gaussian_is_that_of_all_features() -> None:
-    features_ND = np.concatenate([features(20, 1), features(35, 2) - 4])
-    statistics = ClassStatistics.from_features(features_ND, np.repeat([0, 1], [20, 35]), 2)
-    mean_D, covariance_DD = statistics.overall()
-    np.testing.assert_allclose(mean_D, features_ND.mean(axis=0), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(covariance_DD, np.cov(features_ND, rowvar=False), rtol=1e-3, atol=1e-3)
-
-
 def test_samples_have_the_mean_and_the_ridged_covariance() -> None:
     statistics = ClassStatistics.from_features(features(6), np.zeros(6, np.int64), 1)
     drawn_ND, columns_N = statistics.sample(200_000, np.random.default_rng(0), ridge=0.5)
@@ -178,8 +170,6 @@ def test_statistics_cut_to_the_first_numbers_are_those_of_features_cut_so(count:
     np.testing.assert_array_equal(cut.drift_error_C, whole.drift_error_C)
     np.testing.assert_allclose(cut.covariance(0), expected.covariance(0), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(cut.pooled_covariance(), expected.pooled_covariance(), rtol=1e-4, atol=1e-4)
-    for found, right in zip(cut.overall(), expected.overall(), strict=True):
-        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
 
 
 def test_statistics_are_cut_to_no_more_numbers_than_there_are() -> None:

@@ -1,0 +1,163 @@
+"""`python -m benchmarks.accuracy.unknown --data FOLDER`: how well known images are told from unknown ones.
+
+On a backbone as pre-trained, with the first 2, 10, 50 and 90 classes of a seed known: AUROC of their validation images
+against those of the other classes (which may come), and against pictures of other kinds: PACS, digits, noise, one
+colour. The rule is that of a version without held-out images; beside it stand the distance to the nearest class alone
+and that relative to one Gaussian of all features (method.md 8.7). FOLDER holds `cifar100` and `pacs`.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from sklearn.datasets import load_digits
+
+from benchmarks.accuracy.protocol import class_order
+from everclass.bench.request import BenchRequest
+from model.backbone import PixelBackbone, build, extract_features
+from model.confidence import SampledFit
+from model.head import Head
+from model.novelty import auroc
+from model.preprocess import evaluation_view
+from model.pretrained import load_pretrained
+from model.shrinkage import oracle_shrunk
+from model.statistics import ClassStatistics
+from stream.protocols import Examples, Part, read_dataset
+
+Floats = NDArray[np.float32]
+Score = Callable[[Floats], NDArray[np.floating]]
+
+KNOWN = (2, 10, 50, 90)
+MADE = 100
+"""Pictures of each kind that is made."""
+
+
+def scores(statistics: ClassStatistics) -> dict[str, Score]:
+    """Each way to score features: the higher, the better known."""
+    classes, dimension = statistics.class_count, statistics.dimension
+    nothing = Head(np.zeros((classes, dimension), np.float32), np.zeros(classes, np.float32))
+    within_DD = oracle_shrunk(statistics.pooled_covariance(), statistics.freedom)
+    overall_D, overall_DD = _overall(statistics)
+
+    def nearest(features_ND: Floats) -> NDArray[np.floating]:
+        distance_CN = np.stack([_squared(features_ND, mean_D, within_DD) for mean_D in statistics.mean_CD])
+        return np.asarray(-distance_CN.min(axis=0))
+
+    return {
+        "the rule": SampledFit.of(nothing, statistics, seed=0).novelty.scores,
+        "nearest class": nearest,
+        "relative to all features": lambda features_ND: (
+            nearest(features_ND) + _squared(features_ND, overall_D, overall_DD)
+        ),
+    }
+
+
+def _overall(statistics: ClassStatistics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and shrunken covariance of all images together."""
+    total = int(statistics.count_C.sum())
+    mean_D = statistics.count_C @ statistics.mean_CD.astype(np.float64) / total
+    between_CD = (statistics.mean_CD - mean_D) * np.sqrt(statistics.count_C)[:, None]
+    scatter_DD = between_CD.T @ between_CD + statistics.freedom * statistics.pooled_covariance()
+    return mean_D, oracle_shrunk(scatter_DD / (total - 1), total - 1)
+
+
+def _squared(features_ND: Floats, mean_D: NDArray[np.floating], covariance_DD: NDArray[np.float64]) -> Floats:
+    lower_DD = cholesky(covariance_DD, lower=True)
+    return np.asarray((solve_triangular(lower_DD, (features_ND - mean_D).T, lower=True) ** 2).sum(axis=0))
+
+
+def other_kinds(pacs: Examples, size: int) -> Iterator[tuple[str, list[NDArray[np.uint8]]]]:
+    """Pictures of no class of CIFAR-100, or of nothing at all."""
+    rng = np.random.default_rng(0)
+    yield "PACS", [pacs.pixels(row) for row in range(0, len(pacs), 8)]
+    digits = [(15 * digit).astype(np.uint8) for digit in load_digits().images[:MADE]]
+    yield "digits", [np.repeat(digit[:, :, None], 3, axis=2) for digit in digits]
+    yield "noise", [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(MADE)]
+    yield "one colour", [np.full((size, size, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(MADE)]
+
+
+def table(
+    train: tuple[Floats, NDArray[np.int64]],
+    judged: tuple[Floats, NDArray[np.int64]],
+    others: Mapping[str, Floats],
+    order: NDArray[np.int64],
+) -> list[str]:
+    """AUROC, a row for each number of known classes and each way."""
+    lines = [
+        f"| known classes | score | classes to come | {' | '.join(others)} |",
+        f"| --- | --- | --- |{' --- |' * len(others)}",
+    ]
+    for count in KNOWN:
+        column = {int(label): place for place, label in enumerate(order[:count])}
+        (train_ND, train_N), (judged_ND, judged_N) = train, judged
+        mine_N = np.isin(train_N, order[:count])
+        columns_N = np.array([column[int(label)] for label in train_N[mine_N]])
+        statistics = ClassStatistics.from_features(train_ND[mine_N], columns_N, count)
+        known_N = np.isin(judged_N, order[:count])
+        for name, score in scores(statistics).items():
+            known = score(judged_ND[known_N])
+            unknown = {"classes to come": judged_ND[~known_N]} | dict(others)
+            told = [f"{100 * auroc(known, score(features_ND)):.1f}" for features_ND in unknown.values()]
+            lines.append(f"| {count} | {name} | {' | '.join(told)} |")
+    return lines
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--backbone", default="tf_efficientnet_lite0", show_default=True)
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[the embedded ones]")
+@click.option("--image-size", default=64, show_default=True)
+@click.option("--train-per-class", default=40, show_default=True)
+@click.option("--test-per-class", default=12, show_default=True)
+@click.option("--seed", default=1993, show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/unknown.md"), show_default=True
+)
+def main(
+    data: Path,
+    backbone: str,
+    weights: Path | None,
+    image_size: int,
+    train_per_class: int,
+    test_per_class: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """AUROC of known images against unknown ones; the table is added to OUT."""
+    request = BenchRequest(
+        "cifar100", data / "cifar100", ("ncm",), backbone=backbone, image_size=image_size, recipe="small"
+    )
+    spec = request.training().spec
+    network = build(spec)
+    network.load(load_pretrained(spec, weights))
+    cifar = read_dataset("cifar100", data / "cifar100", Part(train_per_class, test_per_class, "validation"))
+    pacs = read_dataset("pacs", data / "pacs", Part()).train
+    found = table(
+        (_features(network, _pictures(cifar.train)), cifar.train.classes_N),
+        (_features(network, _pictures(cifar.test)), cifar.test.classes_N),
+        {name: _features(network, iter(pictures)) for name, pictures in other_kinds(pacs, image_size)},
+        class_order(seed),
+    )
+    command = shlex.join(["python", "-m", "benchmarks.accuracy.unknown", *sys.argv[1:]])
+    text = "\n".join([f"## {backbone}, {image_size} pixels, seed {seed}", "", f"    {command}", "", *found, ""])
+    before = out.read_text() if out.exists() else "# Known images told from unknown ones: AUROC in percent\n"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(f"{before}\n{text}")
+    click.echo(text)
+
+
+def _pictures(examples: Examples) -> Iterator[NDArray[np.uint8]]:
+    return (examples.pixels(row) for row in range(len(examples)))
+
+
+def _features(network: PixelBackbone, pictures: Iterator[NDArray[np.uint8]]) -> Floats:
+    return extract_features(network, (evaluation_view(one, network.spec) for one in pictures), batch_size=64)
+
+
+if __name__ == "__main__":
+    main()
