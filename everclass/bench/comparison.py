@@ -32,7 +32,10 @@ ListenerOf = Callable[[str, int, int], Listener]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A request that can run: its images are found, its weights fit, its methods have a place in the network."""
+    """A request that can run: its images are found, its weights fit, its methods have a place in the network.
+
+    `inputs` say which weights and images these are (`inputs_of`); they are read once, not for each chain.
+    """
 
     request: BenchRequest
     training: Training
@@ -40,6 +43,7 @@ class Prepared:
     weights: Mapping[str, Tensor]
     courses: Sequence[Course]
     chains: Sequence[Mapping[str, Method]]
+    inputs: Mapping[str, Any]
 
     def left_out(self) -> str | None:
         """What to warn of where some classes of the data set come in no task, else None."""
@@ -66,10 +70,11 @@ def prepare(request: BenchRequest) -> Prepared:
     training = request.training()
     dataset = read_dataset(request.protocol, request.data, request.part)
     courses = [request.course(dataset, seed) for seed in request.seeds]
-    for methods in chains:
-        for method in methods.values():
-            training.adjusted(method).tuner.begin(build(training.spec), task=1, seed=0)
-    return Prepared(request, training, dataset, load_pretrained(training.spec, request.weights), courses, chains)
+    for tuner in dict.fromkeys(training.adjusted(method).tuner for methods in chains for method in methods.values()):
+        tuner.begin(build(training.spec), task=1, seed=0)
+    weights = load_pretrained(training.spec, request.weights)
+    inputs = inputs_of(dataset, training.spec, request.weights)
+    return Prepared(request, training, dataset, weights, courses, chains, inputs)
 
 
 def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:
@@ -95,8 +100,7 @@ def _run(
     extras: Extras,
 ) -> dict[str, str]:
     """One chain: its lines are added together; why it came to no figures, by method and seed."""
-    request, training, dataset = prepared.request, prepared.training, prepared.dataset
-    inputs = inputs_of(dataset, training.spec, request.weights)
+    request, training, inputs = prepared.request, prepared.training, prepared.inputs
     shared = training.describe() | request.describe()
     described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
     alike = [one for one in newest(read(out / RESULTS)) if _alike(one, course, described, inputs)]
@@ -121,7 +125,8 @@ def _run(
     except (NotFinite, np.linalg.LinAlgError) as error:
         return {f"{name}, seed {course.seed}": f"training diverged: {error}" for name in waiting}
     lead = None if wanted.features is None else next(iter(waiting))
-    said = inputs | provenance(dataset, training.device) | {"unknown": wanted.unknown, "features": lead}
+    known = provenance(prepared.dataset, training.device)
+    said = {**inputs, **known, "unknown": wanted.unknown, "features": lead}
     numbers = {name: {"method": as_plain(training.adjusted(method))} for name, method in waiting.items()}
     append(
         out / RESULTS,
