@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
+from model import paper
 from model.shrinkage import oracle_shrunk
 from model.statistics import ClassStatistics
 
@@ -123,7 +124,7 @@ def fit_novelty(
     if not statistics.count_C.any():
         raise ValueError("no class has images")
     if len(features_ND) == 0:
-        features_ND, _ = statistics.sample(SAMPLES, np.random.default_rng(seed), ridge=1e-4)
+        features_ND, _ = statistics.sample(SAMPLES, np.random.default_rng(seed), paper.RIDGE)
     rule = _beside_the_middle(_of_classes(statistics), statistics, features_ND)
     return replace(rule, threshold=float(np.quantile(rule.scores(features_ND), 1 - rate, method="lower")))
 
