@@ -1,7 +1,7 @@
 """The network from pixels to features: any timm architecture, its normalisation inside."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from typing import Any, Final, Literal, Self
@@ -23,6 +23,13 @@ FRESH_NORM_EPSILON: Final = 1e-5
 
 LARGEST_TABLES_BYTES: Final = 1 << 30
 """Of buffers that are no weights, in a network whose name and image size a stranger chose."""
+
+
+MOST_TOKENS_SPELT_OUT: Final = 256
+"""Patches up to which attention in bf16 on a CPU is spelt out, which is faster (`benchmarks/results/attention.md`).
+
+What it holds for the backward pass grows with their square: beside the rest, a half more at 196.
+"""
 
 
 class WeightsError(ValueError):
@@ -184,13 +191,36 @@ def default_pooling(name: str) -> Pooling:
     return "token+avg" if _has_class_token(network) else "pretrained"
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """The context in which a network runs in this precision."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+@contextmanager
+def autocast(backbone: PixelBackbone, precision: Precision) -> Iterator[None]:
+    """The context in which the network runs in this precision, and one after the other: it is changed meanwhile.
+
+    On a CPU in bf16 the attention of a vision transformer with few tokens is computed as products and a softmax.
+    """
+    if precision == "fp32":
+        yield
+        return
+    spelt_out = _fused_attention(backbone) if backbone.device.type == "cpu" else []
+    for layer in spelt_out:
+        layer.fused_attn = False
+    try:
+        with torch.autocast(backbone.device.type, torch.bfloat16):
+            yield
+    finally:
+        for layer in spelt_out:
+            layer.fused_attn = True
+
+
+def _fused_attention(backbone: PixelBackbone) -> list[Any]:
+    """timm's attention layers that use torch's fused kernel, of a network with few enough tokens to do without it."""
+    tokens = getattr(getattr(backbone.network, "patch_embed", None), "num_patches", None)
+    if tokens is None or tokens > MOST_TOKENS_SPELT_OUT:
+        return []
+    return [layer for layer in backbone.modules() if getattr(layer, "fused_attn", False) is True]
 
 
 def _features(backbone: PixelBackbone, pixels_BHWC: NDArray[np.uint8], precision: Precision) -> NDArray[np.float32]:
-    with torch.inference_mode(), autocast(backbone.device, precision):
+    with torch.inference_mode(), autocast(backbone, precision):
         features_BD: Tensor = backbone(torch.from_numpy(pixels_BHWC).to(backbone.device))
     return features_BD.float().cpu().numpy()
 

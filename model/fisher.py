@@ -47,7 +47,7 @@ def _gradients(end: TaskEnd, batch_B: NDArray[np.int64], parameters: Mapping[str
         part_B = batch_B[start : start + plan.micro_batch]
         pixels_BHWC = torch.from_numpy(np.stack([_view(end, int(index)) for index in part_B])).to(network.device)
         columns_B = torch.from_numpy(end.images.columns_N[part_B]).to(network.device)
-        with autocast(network.device, plan.precision):
+        with autocast(network, plan.precision):
             logits_BC = nn.functional.linear(network(pixels_BHWC), weight_CD, bias_C)
         loss = stage.loss(logits_BC, columns_B) / len(batch_B)
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)

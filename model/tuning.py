@@ -200,7 +200,7 @@ class _Run:
         device = self.backbone.device
         columns_B = torch.from_numpy(self.images.columns_N[part_B]).to(device)
         numbers = [self.plan.seed, self.epoch, self.step, start]
-        with _seeded(device, numbers) as seed, autocast(device, self.plan.precision):
+        with _seeded(device, numbers) as seed, autocast(self.backbone, self.plan.precision):
             features_BD = self.backbone(pixels_BHWC)
             logits_BC = nn.functional.linear(features_BD, self._weight_CD, self._bias_C)
             step = Step(

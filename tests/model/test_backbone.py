@@ -14,6 +14,7 @@ from model.backbone import (
     FRESH_NORM_EPSILON,
     PixelBackbone,
     WeightsError,
+    autocast,
     build,
     check_fits,
     default_pooling,
@@ -215,3 +216,34 @@ def test_only_networks_with_a_class_token_get_longer_features_by_default(name: s
 def test_no_pooling_is_found_for_a_network_that_there_is_not() -> None:
     with pytest.raises(WeightsError, match="timm knows no backbone"):
         default_pooling("no_such_network")
+
+
+def heads_of(backbone: PixelBackbone) -> list[bool]:
+    return [block.attn.fused_attn for block in backbone.network.blocks]
+
+
+def test_attention_in_bf16_on_a_cpu_is_spelt_out_meanwhile_and_says_the_same() -> None:
+    backbone, images = seeded(small_spec("test_vit")), torch.from_numpy(pixels(2))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        fused = backbone(images)
+    with torch.inference_mode(), autocast(backbone, "bf16"):
+        assert not any(heads_of(backbone))
+        spelt_out = backbone(images)
+    assert all(heads_of(backbone)) and spelt_out.dtype == fused.dtype
+    torch.testing.assert_close(spelt_out.float(), fused.float(), rtol=0, atol=0.05)
+
+
+def test_attention_stays_fused_in_single_precision_and_where_tokens_are_many() -> None:
+    backbone = seeded(small_spec("test_vit"))
+    with autocast(backbone, "fp32"):
+        assert all(heads_of(backbone))
+    large = seeded(replace(small_spec("test_vit"), image_size=16 * 17))
+    with autocast(large, "bf16"):
+        assert all(heads_of(large))
+
+
+def test_attention_is_fused_again_after_a_fault() -> None:
+    backbone = seeded(small_spec("test_vit"))
+    with pytest.raises(KeyError), autocast(backbone, "bf16"):
+        raise KeyError
+    assert all(heads_of(backbone))
