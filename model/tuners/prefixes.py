@@ -84,9 +84,11 @@ def _attend(attention: Any, prefixes: Prefixes, block: int, tokens_BND: Tensor, 
     before_key, before_value = (
         part_BLD.reshape(batch, part_BLD.shape[1], heads, -1).transpose(1, 2).to(key.dtype) for part_BLD in pair
     )
-    mixed = nn.functional.scaled_dot_product_attention(
-        query, torch.cat([before_key, key], dim=2), torch.cat([before_value, value], dim=2)
-    )
+    keys, values = torch.cat([before_key, key], dim=2), torch.cat([before_value, value], dim=2)
+    if attention.fused_attn:
+        mixed = nn.functional.scaled_dot_product_attention(query, keys, values)
+    else:
+        mixed = (query * attention.scale @ keys.transpose(-2, -1)).softmax(dim=-1) @ values
     joined_BND = mixed.transpose(1, 2).reshape(batch, tokens, -1)
     if hasattr(attention, "norm"):
         joined_BND = attention.norm(joined_BND)

@@ -39,9 +39,11 @@ def test_afterwards_the_nearest_key_decides(two_tasks: PixelBackbone) -> None:
     np.testing.assert_allclose(prefixes.cosine_BT.detach().numpy(), cosine_BT, atol=1e-5)
 
 
-def test_a_prefix_is_attended_to_like_the_image(two_tasks: PixelBackbone) -> None:
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_prefix_is_attended_to_like_the_image(two_tasks: PixelBackbone, *, fused: bool) -> None:
     two_tasks.eval()
     attention = two_tasks.network.blocks[0].attn
+    attention.fused_attn = fused
     seen: list[torch.Tensor] = []
     handle = two_tasks.network.blocks[0].norm1.register_forward_hook(lambda norm, inputs, output: seen.append(output))
     two_tasks(pixels())
