@@ -54,6 +54,8 @@ class Follower:
         self._mark_damaged = mark_damaged
         self._loading = threading.Lock()
         self._swapping = threading.Lock()
+        self._asking = threading.Lock()
+        self._ledger_is_away = False
         self._current: InForce | None = None
         self._failure: Failure | None = None
 
@@ -80,7 +82,7 @@ class Follower:
             found = InForce(serving, loaded)
             self._swap(found)
             return found
-        return self._take_current() if self._gave_up_on(serving) else None
+        return self._take_current() if self._failed(serving) else None
 
     def follow(self) -> None:
         """Load what is in force and serve it; where that fails, note why and go on with what there is."""
@@ -116,21 +118,43 @@ class Follower:
             raise Conflict(f"version {version.version} cannot be run here: {error}", field="version") from error
 
     def _in_force(self) -> Serving | None:
-        """What the ledger says; what it last said where it does not answer."""
+        """What the ledger says; what it last said where it does not answer.
+
+        From then on one at a time asks whether it does again, which may take seconds, and nobody waits for that.
+        """
+        current = self._current
+        if current is None or not self._ledger_is_away:
+            return self._told()
+        if not self._asking.acquire(blocking=False):
+            return current.serving
         try:
-            return self._ledger.serving()
+            return self._told()
+        finally:
+            self._asking.release()
+
+    def _told(self) -> Serving | None:
+        try:
+            serving = self._ledger.serving()
         except Unavailable:
+            self._ledger_is_away = True
             if self._current is None:
                 raise
             return self._current.serving
+        self._ledger_is_away = False
+        return serving
 
     def _is_settled(self, serving: Serving) -> bool:
         current = self._current
         return (current is not None and current.serving.seq >= serving.seq) or self._gave_up_on(serving)
 
+    def _failed(self, serving: Serving) -> bool:
+        """Requests go on with what there is from then on, and wait for no other try."""
+        failure = self._failure
+        return failure is not None and failure.serving.seq == serving.seq
+
     def _gave_up_on(self, serving: Serving) -> bool:
         failure = self._failure
-        return failure is not None and failure.serving.seq == serving.seq and time.monotonic() < failure.retry_at
+        return failure is not None and self._failed(serving) and time.monotonic() < failure.retry_at
 
     def _take_current(self) -> InForce | None:
         current = self._current

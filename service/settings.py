@@ -134,7 +134,8 @@ class Settings(BaseSettings):
     def to_environment(self) -> dict[str, str]:
         """The variables from which a child process loads exactly these settings, wherever it runs."""
         flat = self.flat() | {"data_dir": str(self.root)}
-        flat |= {name: str(Path(flat[name]).expanduser().absolute()) for name in FILES if flat[name] is not None}
+        placed = {**dict.fromkeys(FILES, _absolute), "blobs_url": _folder_placed, "database_url": _database_placed}
+        flat |= {name: place(flat[name]) for name, place in placed.items() if flat[name] is not None}
         return {variable(name): NOTHING if value is None else _written(value) for name, value in flat.items()}
 
 
@@ -240,6 +241,22 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _folder_placed(url: str) -> str:
+    """A folder as an absolute path; a URL as it is."""
+    return url if "://" in url else _absolute(url)
+
+
+def _database_placed(url: str) -> str:
+    """SQLite's file as an absolute path; another database as it is."""
+    kind, slashes, path = url.partition(":///")
+    is_file = kind.partition("+")[0] == "sqlite" and path and not path.startswith(":memory:")
+    return kind + slashes + str(Path(path).absolute()) if is_file else url
 
 
 def _masked(value: str | None) -> str | None:

@@ -25,6 +25,16 @@ Clock = Callable[[], datetime]
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for its turn."""
 
+CONNECT_TIMEOUT_S = 5
+"""How long a PostgreSQL that does not answer is waited for at the start of a connection."""
+
+SILENT_TIMEOUT_S = 15
+"""After so long without a sign of life from PostgreSQL's machine a connection is given up."""
+
+IDLE_WRITER_S = 60
+"""PostgreSQL ends a writing transaction that asks nothing for so long: its writer may be cut off, and all others wait.
+"""
+
 POOL_SIZE = 8
 POOL_OVERFLOW = 32
 
@@ -34,6 +44,7 @@ WRITE_LOCK = 0x45564552
 SQLITE_FULL = "database or disk is full"
 POSTGRES_FULL = "53100"
 POSTGRES_READ_ONLY = "25006"
+POSTGRES_IDLE_WRITER = "25P03"
 
 SERVING = (
     "SELECT a.seq, a.version, v.digest FROM aliases a JOIN versions v ON v.version = a.version "
@@ -81,6 +92,7 @@ class Database:
                 # What is read has to be as of the lock's turn, whatever the server's default is.
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S}s'")
+                connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_WRITER_S}s'")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
             yield connection
             reach("commit.before")
@@ -163,10 +175,24 @@ def _complete(url: URL) -> URL:
 def _engine(url: URL) -> Engine:
     pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "pool_timeout": BUSY_TIMEOUT_S}
     if url.get_backend_name() != "sqlite":
-        return sqlalchemy.create_engine(url, pool_pre_ping=True, json_serializer=_as_json, **pool)
+        patience = {name: value for name, value in _patience().items() if name not in url.query}
+        return sqlalchemy.create_engine(
+            url, pool_pre_ping=True, json_serializer=_as_json, connect_args=patience, **pool
+        )
     engine = sqlalchemy.create_engine(url, json_serializer=_as_json, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _patience() -> dict[str, int]:
+    """libpq's parameters by which a server that has gone without a word is noticed; those of the URL win."""
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": SILENT_TIMEOUT_S // 3,
+        "keepalives_interval": SILENT_TIMEOUT_S // 3,
+        "keepalives_count": 2,
+        "tcp_user_timeout": SILENT_TIMEOUT_S * 1000,
+    }
 
 
 def _as_json(value: Any) -> str:
@@ -213,8 +239,8 @@ def _errors(url: URL) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise _translated(url, error, error) from error
     except DBAPIError as error:
-        read_only = getattr(error.orig, "sqlstate", None) == POSTGRES_READ_ONLY
-        if not isinstance(error, OperationalError) and not error.connection_invalidated and not read_only:
+        refused = getattr(error.orig, "sqlstate", None) in (POSTGRES_READ_ONLY, POSTGRES_IDLE_WRITER)
+        if not isinstance(error, OperationalError) and not error.connection_invalidated and not refused:
             raise
         raise _translated(url, error, error.orig) from error
 

@@ -1,5 +1,7 @@
 """What a worker serves when what it ought to serve cannot be had."""
 
+import threading
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -16,13 +18,19 @@ DIGIT = digits.pngs(0)[0]
 
 
 class Away:
-    """A ledger that answers until it is told not to."""
+    """A ledger that answers until it is told not to, or to take its time."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.away = False
+        self.answers = threading.Event()
+        self.answers.set()
+        self.asked = threading.Semaphore(0)
 
     def serving(self) -> Serving | None:
+        if not self.answers.is_set():
+            self.asked.release()
+            self.answers.wait()
         if self.away:
             raise Unavailable("the database does not answer")
         return self.ledger.serving()
@@ -47,6 +55,26 @@ def test_while_the_database_is_away_the_last_version_goes_on_serving(client: Tes
     assembly.shelf.give_back(found.loaded)
 
 
+def test_nobody_waits_while_one_asks_whether_the_database_is_back(client: TestClient) -> None:
+    assembly = client.app_state.assembly
+    ledger = Away(assembly.ledger)
+    follower = Follower(ledger, assembly.shelf, assembly.metrics, lambda *args: None)  # type: ignore[arg-type]
+    follower.follow()
+    ledger.away = True
+    follower.follow()
+    ledger.answers.clear()
+    asking = threading.Thread(target=follower.follow)
+    asking.start()
+    assert ledger.asked.acquire(timeout=10)
+    found = follower.take()
+    assert found is not None
+    assert asking.is_alive()
+    ledger.away = False
+    ledger.answers.set()
+    asking.join()
+    assembly.shelf.give_back(found.loaded)
+
+
 def test_a_version_that_the_runtime_cannot_open_is_not_served(client: TestClient) -> None:
     assembly = client.app_state.assembly
     lease, task = learning(assembly)
@@ -58,6 +86,23 @@ def test_a_version_that_the_runtime_cannot_open_is_not_served(client: TestClient
     reply = client.post(f"/predict?version={version.version}", files=files(DIGIT))
     assert (reply.status_code, reply.json()["errors"][0]["field"]) == (409, "version")
     assert client.get(f"/versions/{version.version}").json()["state"] == "ready"
+
+
+def test_no_request_waits_for_another_try_to_load(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.following.RETRY_LOAD_S", 0.0)
+    assembly = client.app_state.assembly
+    follower = Follower(assembly.ledger, assembly.shelf, assembly.metrics, lambda *args: None)
+    follower.follow()
+    lease, task = learning(assembly)
+    version = publish(assembly, lease, task, 6, graph=b"no graph").version
+    assert follower.take() is None
+    follower.follow()
+    assert follower.failure is not None
+    assert follower.failure.serving.version == version
+    found = follower.take()
+    assert found is not None
+    assert found.serving.version == 6
+    assembly.shelf.give_back(found.loaded)
 
 
 def test_a_promotion_of_what_cannot_be_opened_moves_nothing(client: TestClient) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.setting_groups import named
-from service.settings import FILE_NAME, FILE_VARIABLE, PREFIX, WrongSettings, load_settings
+from service.settings import FILE_NAME, FILE_VARIABLE, PREFIX, WrongSettings, load_settings, variable
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +89,23 @@ def test_settings_travel_whole_through_the_environment(monkeypatch: pytest.Monke
     assert received.root == tmp_path / "here"
     assert received.weights == tmp_path / "w.safetensors"
     assert received.flat() | {"data_dir": None, "weights": None} == sent.flat() | {"data_dir": None, "weights": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "sent"),
+    [
+        ("blobs_url", "my blobs", "{here}/my blobs"),
+        ("blobs_url", "/srv/blobs", "/srv/blobs"),
+        ("blobs_url", "s3://bucket/prefix?region=x", "s3://bucket/prefix?region=x"),
+        ("database_url", "sqlite:///my.db", "sqlite:///{here}/my.db"),
+        ("database_url", "sqlite+pysqlite:///my.db", "sqlite+pysqlite:///{here}/my.db"),
+        ("database_url", "sqlite:////srv/my.db", "sqlite:////srv/my.db"),
+        ("database_url", "postgresql:///db?host=h", "postgresql:///db?host=h"),
+    ],
+)
+def test_a_child_elsewhere_finds_the_same_blobs_and_database(tmp_path: Path, name: str, given: str, sent: str) -> None:
+    settings = load_settings({name: given}).settings
+    assert settings.to_environment()[variable(name)] == sent.format(here=tmp_path)
 
 
 def test_names_may_be_a_list_in_the_file_and_have_commas_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

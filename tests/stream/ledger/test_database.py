@@ -1,6 +1,7 @@
 """One writer at a time, on one file or one server, and every failure in the stream's words."""
 
 import multiprocessing
+import socket
 import sqlite3
 import threading
 import time
@@ -15,7 +16,7 @@ from sqlalchemy import create_engine, text
 
 from stream.errors import StorageFull, Unavailable
 from stream.ledger import Ledger
-from stream.ledger.database import Database
+from stream.ledger.database import CONNECT_TIMEOUT_S, Database
 from stream.ledger.schema import metadata
 from stream.tasks import NewTask, TaskState, new_task_id
 from tests.stream.conftest import fresh_postgres
@@ -248,3 +249,38 @@ def test_a_postgresql_that_takes_no_writes_any_more_is_unavailable(postgres: str
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
         connection.exec_driver_sql("CREATE TABLE no (number integer)")
     database.close()
+
+
+def test_a_postgresql_that_says_nothing_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.ledger.database.CONNECT_TIMEOUT_S", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/nothing")
+        with pytest.raises(Unavailable):
+            database.serving()
+        database.close()
+
+
+def test_what_the_url_says_of_patience_wins() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/nothing?connect_timeout=2")
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            database.serving()
+        assert time.monotonic() - began < CONNECT_TIMEOUT_S
+        database.close()
+
+
+def test_a_writer_that_is_cut_off_stands_in_the_way_for_a_time_only(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.ledger.database.IDLE_WRITER_S", 1)
+    url = fresh_postgres(postgres)
+    mute, ledger = Database(url), Ledger.open(url)
+    with pytest.raises(Unavailable), mute.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE half (number integer)")
+        queued(ledger)
+    assert len(ledger.tasks().items) == 1
+    with ledger._database.read() as connection:
+        assert connection.exec_driver_sql("SELECT to_regclass('half')").scalar_one() is None
+    mute.close()
+    ledger.close()
