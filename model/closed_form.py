@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from model import paper
 from model.head import Head
 from model.shrinkage import oracle_shrunk
 from model.statistics import ClassStatistics
@@ -79,13 +80,14 @@ class RowScale:
 
     @classmethod
     def of(cls, head: Head) -> "RowScale":
-        """The mean length of this head's rows."""
-        return cls(float(np.linalg.norm(head.weight_CD, axis=1).mean()))
+        """The mean length of this head's rows, but for those of zeros; a new head's where it has no others."""
+        length_C = np.linalg.norm(head.weight_CD, axis=1)
+        told_C = length_C[length_C > 0]
+        return cls(float(told_C.mean()) if len(told_C) else paper.HEAD_STD * head.feature_dim**0.5)
 
     def applied(self, head: Head) -> Head:
         """The head times one number, so that its rows have this mean length; decisions stay."""
-        present = RowScale.of(head).mean_length
-        factor = self.mean_length / present if present > 0 else 1.0
+        factor = self.mean_length / RowScale.of(head).mean_length
         return _head(head.weight_CD * factor, head.bias_C * factor)
 
 

@@ -51,6 +51,11 @@ class Head:
         """D, the length of a feature vector."""
         return int(self.weight_CD.shape[1])
 
+    @property
+    def silent_C(self) -> NDArray[np.intp]:
+        """The columns whose weights are zeros: nothing is known yet of what tells these classes from others."""
+        return np.flatnonzero(~self.weight_CD.any(axis=1))
+
     def logits(self, features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
         """`logits_NC`: a score for each class, in float32."""
         return np.asarray(features_ND, np.float32) @ self.weight_CD.T + self.bias_C

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model import paper
 from model.backbone import PixelBackbone, build
 from model.block import Block, starting_head
 from model.closed_form import RowScale, linear_discriminant
@@ -51,15 +50,14 @@ def provisional(
     """A version on the base's backbone that knows the block's classes, and can be learned on from.
 
     `seen` are the block's training images through that backbone, in the views for which there was time. Un-aligned rows
-    of new classes are those of the linear discriminant over all classes, brought to the length of the others. The
-    serving head is aligned over all classes; after the first task, or where the method has no aligner, it is that
+    of new classes are those of the linear discriminant over all classes, brought to the length of the others; so is
+    that of a class that was alone until now, which had nothing to be told from. The serving head is aligned over all classes; after the first task, or where the method has no aligner, it is that
     discriminant.
     """
     statistics = base.statistics.merged(_statistics(seen, block, base.unaligned.feature_dim))
-    discriminant = _usual_length(base).applied(linear_discriminant(statistics))
-    unaligned = _grown(base.unaligned, block.class_count).with_rows(
-        block.new_columns, discriminant.rows(block.new_columns)
-    )
+    discriminant = RowScale.of(base.unaligned).applied(linear_discriminant(statistics))
+    grown = _grown(base.unaligned, block.class_count)
+    unaligned = grown.with_rows(grown.silent_C, discriminant.rows(grown.silent_C))
     snapshot = replace(
         base,
         classes=_classes(base, block, statistics, task),
@@ -202,7 +200,7 @@ def final(
     old = carried(base.statistics, pair, block.known_columns, method.drift, block.image_columns_N)
     statistics = old.merged(_statistics(features.after, block, head.feature_dim))
     rows = block.columns_B if method.scope == "block" else np.arange(block.class_count)
-    unaligned = _grown(base.unaligned, block.class_count, head.feature_dim).with_rows(rows, head)
+    unaligned = _grown(base.unaligned, block.class_count).with_rows(rows, head)
     snapshot = replace(
         base,
         backbone=moved.plain,
@@ -316,16 +314,7 @@ def _new_labels(block: Block) -> Sequence[str]:
     return [label for label, known in zip(block.labels, block.known_B, strict=True) if not known]
 
 
-def _usual_length(base: Snapshot) -> RowScale:
-    """How long un-aligned rows are: those of the base, or a new head's where it has none."""
-    if base.classes:
-        return RowScale.of(base.unaligned)
-    return RowScale(paper.HEAD_STD * base.unaligned.feature_dim**0.5)
-
-
-def _grown(head: Head, class_count: int, feature_dim: int | None = None) -> Head:
-    """With rows, and where the features have become longer columns, of zeros."""
+def _grown(head: Head, class_count: int) -> Head:
+    """With rows of zeros for the classes to come."""
     missing = class_count - head.class_count
-    wider = (feature_dim or head.feature_dim) - head.feature_dim
-    weight_CD = np.pad(head.weight_CD, ((0, missing), (0, wider)))
-    return Head(weight_CD, np.pad(head.bias_C, (0, missing)))
+    return Head(np.pad(head.weight_CD, ((0, missing), (0, 0))), np.pad(head.bias_C, (0, missing)))

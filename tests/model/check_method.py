@@ -200,6 +200,21 @@ def learns(method: Method, pooling: Pooling = "pretrained", device: str = "cpu")
             assert above.mean() > LEAST_RANKED
 
 
+def check_begins_with_one_class(name: str) -> None:
+    """A lineage whose classes come one by one from the first on tells them apart, though no task of it trains.
+
+    A loss over all rows trains on each class alone; what is left of the others is then the memory's affair.
+    """
+    method = tested(name)
+    if method.scope == "seen":
+        return
+    lineage = Lineage(method, LONGER, real)
+    for classes in ([3], [6], [4]):
+        lineage.learn(classes)
+    logits_NC, columns_N = lineage.answers(lineage.known)
+    assert (logits_NC.argmax(axis=1) == columns_N).mean() > LEAST_OF_THREE
+
+
 def check_goes_on(name: str) -> None:
     """The classes of every later task are among its answers, however little it learned of them."""
     lineage = story(name)[2].fork()
@@ -303,6 +318,7 @@ def check_deterministic(name: str) -> None:
 
 CHECKS = (
     check_learns,
+    check_begins_with_one_class,
     check_restored,
     check_resumed,
     check_declares_its_memory,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model import paper
 from model.closed_form import RowScale, closed_form_head, linear_discriminant, nearest_mean, ridge_regression
 from model.head import Head
 from model.shrinkage import oracle_shrunk
@@ -91,5 +92,12 @@ def test_a_head_brought_to_another_length_decides_the_same() -> None:
     assert RowScale.of(scaled).mean_length == pytest.approx(0.25)
     features_ND = rng.standard_normal((50, D)).astype(np.float32)
     np.testing.assert_array_equal(scaled.logits(features_ND).argmax(axis=1), head.logits(features_ND).argmax(axis=1))
+
+
+def test_rows_of_zeros_have_no_say_in_how_long_rows_are() -> None:
+    head = Head(np.stack([np.zeros(D), np.eye(D)[0] * 3, np.eye(D)[1]]), np.zeros(3))
+    assert RowScale.of(head).mean_length == pytest.approx(2.0)
+    assert head.silent_C.tolist() == [0]
     silent = Head(np.zeros((2, D)), np.zeros(2))
+    assert RowScale.of(silent) == RowScale.of(Head.empty(D)) == RowScale(paper.HEAD_STD * D**0.5)
     np.testing.assert_array_equal(RowScale(1.0).applied(silent).weight_CD, silent.weight_CD)
