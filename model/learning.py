@@ -51,8 +51,8 @@ def provisional(
 
     `seen` are the block's training images through that backbone, in the views for which there was time. Un-aligned rows
     of new classes are those of the linear discriminant over all classes, brought to the length of the others; so is
-    that of a class that was alone until now, which had nothing to be told from. The serving head is aligned over all classes; after the first task, or where the method has no aligner, it is that
-    discriminant.
+    that of a class that was alone until now, which had nothing to be told from. The serving head is aligned over all
+    classes; after the first task, or where the method has no aligner, it is that discriminant.
     """
     statistics = base.statistics.merged(_statistics(seen, block, base.unaligned.feature_dim))
     discriminant = RowScale.of(base.unaligned).applied(linear_discriminant(statistics))
