@@ -42,9 +42,10 @@ class ElasticPenalty:
 class Consolidation:
     """EWC (method.md 4): ½λ·Σ F·(θ − θ*)², F the mean of the squared gradients of whole batches, clipped at `ceiling`.
 
-    F ← (C_old/C)·F + (C_new/C)·F_new after each task. With `online_decay` γ the online form: λ·Σ F·(θ − θ*)² and
-    F ← γ·F + F_new. θ* are the base's weights, so that F is all that is kept: as many numbers as the backbone has.
-    Rows of the head are not held: those of old classes stand still in stage 1 anyway (scope `block`).
+    F ← (C_old/C)·F + (C_new/C)·F_new after each task, C = C_old + C_new: classes of the task that come again count as
+    new ones, since its weights depend on them once more; the first F is whole. With `online_decay` γ the online form:
+    λ·Σ F·(θ − θ*)² and F ← γ·F + F_new. θ* are the base's weights, so that F is all that is kept: as many numbers as
+    the backbone has. Rows of the head are not held: those of old classes stand still in stage 1 anyway (scope `block`).
     """
 
     strength: float = 1_000.0
@@ -66,7 +67,7 @@ class Consolidation:
         if not end.start.block.needs_tuning:
             return kept
         new = squared_gradients(end, self.ceiling)
-        old_classes, classes = end.start.base.unaligned.class_count, end.start.block.class_count
-        share = old_classes / classes
+        old_classes, new_classes = end.start.base.unaligned.class_count, len(end.start.block.columns_B)
+        share = old_classes / (old_classes + new_classes)
         before, now = (share, 1 - share) if self.online_decay is None else (self.online_decay, 1.0)
-        return {name: now * new[name] + (before * kept[name] if name in kept else 0) for name in new}
+        return {name: before * kept[name] + now * new[name] if name in kept else new[name] for name in new}

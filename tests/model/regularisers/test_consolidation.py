@@ -103,21 +103,30 @@ def test_the_penalty_is_half_lambda_times_importance_times_squared_distance(netw
     assert Consolidation().begin({}, end.start) is None
 
 
-@pytest.mark.parametrize(("classes", "share"), [([3, 4], 3 / 5), ([2, 3, 0, 4, 5], 3 / 6)])
-def test_importance_is_blended_by_counts_of_classes(classes: list[int], share: float) -> None:
-    """F ← (C_old/C)·F + (C_new/C)·F_new; classes that come again are old ones."""
+@pytest.mark.parametrize(
+    ("earlier", "classes", "share"),
+    [
+        ([0, 1, 2], [3, 4], 3 / 5),
+        ([0, 1, 2], [2, 3, 0, 4, 5], 3 / 8),
+        ([0, 1, 2], [2, 0, 1], 1 / 2),
+        ([5], [0, 1, 2], 0.0),
+    ],
+)
+def test_importance_is_blended_by_counts_of_classes(earlier: list[int], classes: list[int], share: float) -> None:
+    """F ← (C_old/C)·F + (C_new/C)·F_new; classes that come again are among the new ones, and the first F is whole."""
     plan = replace(LESSON, augmentation="none")
     lineage = Lineage(Method(FullTuner(), regulariser=Consolidation(ceiling=1e9)), plan)
-    first = lineage.learn([0, 1, 2])
+    first = lineage.learn(earlier)
     second = lineage.learn(classes)
-    pictures, labels = made(classes, lineage.each, seed=3)
+    pictures, labels = made(classes, lineage.each, seed=len(earlier))
     block = lay_out(first, labels)
     images = Pictures(pictures, block.image_positions_N)
     assert lineage.last is not None
     network, head = lineage.last.network, second.unaligned.rows(block.columns_B)
-    start = TaskStart(network, head, first, block, images, replace(plan, seed=plan.seed + 3))
+    start = TaskStart(network, head, first, block, images, replace(plan, seed=plan.seed + len(earlier)))
     new = restated_importance(TaskEnd(network, head, images, start))
-    wanted = share * first.kept[f"regulariser/{NAME}"] + (1 - share) * new
+    before = first.kept.get(f"regulariser/{NAME}", torch.zeros_like(new))
+    wanted = share * before + (1 - share) * new
     torch.testing.assert_close(second.kept[f"regulariser/{NAME}"], wanted, rtol=1e-3, atol=1e-6 * float(wanted.max()))
 
 
