@@ -33,6 +33,9 @@ STRENGTHS = (1.0, 3.0, 10.0)
 dimension, the stronger (`docs/decisions/0007-statistics-follow-the-backbone.md`).
 """
 
+FOLDS = 10
+"""Parts of a task's classes that are left out in turn: a system of D × D for each and each strength."""
+
 
 class DriftMap(Protocol):
     """How statistics of the old feature space read in the new one."""
@@ -120,29 +123,36 @@ def left_out_errors(
 ) -> list[float]:
     """For each strength the root of the mean square, over classes and directions, of what is left of a class's movement
     when its mean is carried by the map of the other classes; with a single class, of its whole movement.
+
+    More than `FOLDS` classes are left out several at a time.
     """
     old_ND, new_ND = old_ND.astype(np.float64), new_ND.astype(np.float64)
     gram_DD, cross_DD = old_ND.T @ old_ND, old_ND.T @ new_ND
-    left_CSD = [
-        _left_over(old_ND[columns_N == column], new_ND[columns_N == column], gram_DD, cross_DD, strengths)
-        for column in np.unique(columns_N)
-    ]
-    return [float(one) for one in np.sqrt(np.mean(np.square(left_CSD), axis=(0, 2)))]
+    classes = np.unique(columns_N)
+    left_SCD = []
+    for fold in np.array_split(classes, min(FOLDS, len(classes))):
+        own_N = np.isin(columns_N, fold)
+        others_DD = gram_DD - old_ND[own_N].T @ old_ND[own_N]
+        others_cross_DD = cross_DD - old_ND[own_N].T @ new_ND[own_N]
+        before_FD, after_FD = (
+            np.stack([features_ND[columns_N == column].mean(axis=0) for column in fold])
+            for features_ND in (old_ND, new_ND)
+        )
+        left_SCD.append(_left_over(before_FD, after_FD, others_DD, others_cross_DD, strengths))
+    return [float(one) for one in np.sqrt(np.mean(np.square(np.concatenate(left_SCD, axis=1)), axis=(1, 2)))]
 
 
 def _left_over(
-    own_old_ND: Doubles, own_new_ND: Doubles, gram_DD: Doubles, cross_DD: Doubles, strengths: Sequence[float]
-) -> list[Doubles]:
-    """One class's mean after, less its mean before through the map of all images but its own, at each strength."""
-    before_D, after_D = own_old_ND.mean(axis=0), own_new_ND.mean(axis=0)
-    others_DD, others_cross_DD = gram_DD - own_old_ND.T @ own_old_ND, cross_DD - own_old_ND.T @ own_new_ND
-    energy = np.trace(others_DD) / len(others_DD)
+    before_FD: Doubles, after_FD: Doubles, gram_DD: Doubles, cross_DD: Doubles, strengths: Sequence[float]
+) -> Doubles:
+    """Means after, less means before through the map that the sums of others make, at each strength: S×F×D."""
+    energy = np.trace(gram_DD) / len(gram_DD)
     left = []
     for ridge in (strength * energy for strength in strengths):
         if ridge <= 0:
-            left.append(np.asarray(after_D - before_D))
+            left.append(after_FD - before_FD)
             continue
-        ridged_DD = others_DD + ridge * np.eye(len(others_DD))
-        through_D = cho_solve(cho_factor(ridged_DD, lower=True), before_D)
-        left.append(np.asarray(after_D - through_D @ others_cross_DD - ridge * through_D))
-    return left
+        ridged_DD = gram_DD + ridge * np.eye(len(gram_DD))
+        through_DF = cho_solve(cho_factor(ridged_DD, lower=True), before_FD.T)
+        left.append(after_FD - through_DF.T @ cross_DD - ridge * through_DF.T)
+    return np.stack(left)

@@ -227,6 +227,8 @@ def carried(
 
     `columns_N` are the columns of the paired images' classes.
     """
+    if not statistics.class_count:
+        return statistics
     if drift is not None:
         return drift.fit(*features.of_drift(columns_N)).carry(statistics)
     if not len(known_columns):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.drift import IDENTITY, STRENGTH, STRENGTHS, RidgeDrift, RidgeMap, left_out_errors
+from model.drift import FOLDS, IDENTITY, STRENGTH, STRENGTHS, RidgeDrift, RidgeMap, left_out_errors
 from model.statistics import ClassStatistics
 
 D = 6
@@ -74,6 +74,20 @@ def test_the_error_is_what_the_other_classes_maps_leave_of_each_movement() -> No
         left.append(new_ND[mine_N].mean(axis=0) - old_ND[mine_N].mean(axis=0) @ matrix_DD)
     (found,) = left_out_errors(old_ND, new_ND, columns_N, [STRENGTH])
     np.testing.assert_allclose(found, np.sqrt(np.square(left).mean()), rtol=1e-5)
+
+
+def test_many_classes_are_left_out_a_part_at_a_time() -> None:
+    columns_N = np.repeat(np.arange(2 * FOLDS + 3), 4)
+    old_ND, new_ND = some(len(columns_N), 1), some(len(columns_N), 2)
+    left = []
+    for fold in np.array_split(np.arange(2 * FOLDS + 3), FOLDS):
+        own_N = np.isin(columns_N, fold)
+        move = RidgeMap.fit(old_ND[~own_N], new_ND[~own_N], STRENGTH)
+        for column in fold:
+            before_D, after_D = (one_ND[columns_N == column].mean(axis=0) for one_ND in (old_ND, new_ND))
+            left.append(after_D - before_D @ move.matrix_DD)
+    (found,) = left_out_errors(old_ND, new_ND, columns_N, [STRENGTH])
+    np.testing.assert_allclose(found, np.sqrt(np.square(left).mean()), rtol=1e-4)
 
 
 def test_a_single_class_tells_of_its_whole_movement() -> None:
