@@ -20,6 +20,7 @@ from model import paper
 from model.backbone import PixelBackbone, Precision, autocast
 from model.head import Head
 from model.stage import LabelledImages, Stage, Step
+from model.threads import limited_threads
 from model.training_views import TrainingViews
 from model.tuning_state import EpochRecord, Running, TuningState
 
@@ -116,7 +117,7 @@ def tune(
     start = resume or TuningState.start(backbone.state(), head, plan.epochs)
     run = _Run(backbone, images, start, plan, stage or Stage.of_moving(backbone))
     watch = _Watch(run, on_step, on_checkpoint, clock)
-    with _threads(plan.threads):
+    with limited_threads(plan.threads):
         backbone.train()
         while run.epoch < run.epochs:
             batches = run.remaining_batches()
@@ -315,13 +316,3 @@ def _suffix(kind: str) -> str:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

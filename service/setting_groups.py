@@ -1,6 +1,5 @@
 """The groups of settings, each with its defaults: how to learn, to serve, to limit, to judge and to keep."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,8 +22,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: by its affinity and, in a container, by its quota."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 def _joined(value: object) -> object:

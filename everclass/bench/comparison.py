@@ -22,6 +22,7 @@ from model.backbone import build
 from model.method import Method
 from model.pretrained import load_pretrained
 from model.statistics import NotFinite
+from model.threads import limited_threads
 from stream.protocols import Dataset, read_dataset
 
 RESULTS = "results.jsonl"
@@ -84,9 +85,10 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
     others go on. Raises OSError, and ValueError for lines that are no results.
     """
     failed: dict[str, str] = {}
-    for course in prepared.courses:
-        for methods in prepared.chains:
-            failed |= _run(prepared, course, methods, out, listener_of, extras)
+    with limited_threads(prepared.training.threads):
+        for course in prepared.courses:
+            for methods in prepared.chains:
+                failed |= _run(prepared, course, methods, out, listener_of, extras)
     results = read(out / RESULTS)
     return Outcome(write_report(results, out, command) if results else None, failed)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from model.methods import method_named
 from model.spec import BackboneSpec
 from model.tuning import TuningPlan
 from service.learner.holdout import HoldoutRule
+from service.setting_groups import cores
 from service.settings import Settings
 
 MICRO_BATCH_CPU = 16
@@ -115,7 +115,7 @@ def make_plan(
         augmentation=learn.augmentation,
         precision=_precision(learn.precision, device),
         device=device,
-        threads=learn.threads or os.cpu_count() or 1,
+        threads=learn.threads or cores(),
         max_minutes=learn.max_minutes,
         held_out=learn.held_out,
         held_out_per_class=learn.held_out_per_class,

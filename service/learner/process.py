@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
+from model.threads import limited_threads
 from service.learner.bases import new_root
 from service.learner.forgetting import ForgetRun
 from service.learner.graphs import graph_of
@@ -17,6 +18,7 @@ from service.learner.heartbeat import LEASE_TTL_S, Heartbeat
 from service.learner.story import TaskRun
 from service.learner.workshop import Interrupted, Workshop
 from service.orphans import die_with_parent
+from service.setting_groups import cores
 from service.settings import Settings
 from stream.blobs import open_blobs
 from stream.errors import LeaseLost, StorageFull, StreamError, TaskStopped, Unavailable
@@ -66,6 +68,10 @@ class LearnerProcess:
 
     def run(self) -> None:
         """Take the lease and work under it, again whenever it was lost, until told to stop."""
+        with limited_threads(self._settings.learn.threads or cores()):
+            self._run()
+
+    def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 lease = self._acquire()

@@ -7,6 +7,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from everclass.bench.chain import Extras, Listener
@@ -208,6 +209,16 @@ def test_joint_training_is_said_to_have_one_task(wanted: BenchRequest, tmp_path:
         prepare(replace(wanted, methods=("ncm", "joint"), epochs=1, batch=8)), tmp_path / "out", "", listener, NOTHING
     )
     assert told == {"ncm": 2, "joint": 1}
+
+
+def test_every_phase_keeps_to_the_threads_that_were_asked_for(wanted: BenchRequest, tmp_path: Path) -> None:
+    before, seen = torch.get_num_threads(), set[int]()
+    listener = Listener(on_phase=lambda task, phase: seen.add(torch.get_num_threads()))
+    compare(
+        prepare(replace(wanted, threads=before + 1)), tmp_path / "out", "", lambda names, seed, tasks: listener, NOTHING
+    )
+    assert seen == {before + 1}
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("what", ["nothing", "protocol", "data", "weights"])
