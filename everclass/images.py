@@ -1,12 +1,14 @@
 """Labelled images on their way to a server: in memory, or as files that are read only while they are sent."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 BATCH_IMAGES = 1000
 BATCH_BYTES = 256 * 1024 * 1024
+
+Item = TypeVar("Item")
 
 Split = Literal["train", "held_out"]
 
@@ -62,13 +64,21 @@ def _is_hidden(name: Path) -> bool:
 
 def batches(images: Iterable[LabelledImage]) -> Iterator[list[LabelledImage]]:
     """The images in lists of at most BATCH_IMAGES images and, unless a single one is larger, BATCH_BYTES bytes."""
-    batch: list[LabelledImage] = []
-    size_bytes = 0
-    for image in images:
-        if batch and (len(batch) == BATCH_IMAGES or size_bytes + image.size_bytes > BATCH_BYTES):
-            yield batch
-            batch, size_bytes = [], 0
-        batch.append(image)
-        size_bytes += image.size_bytes
-    if batch:
-        yield batch
+    return portions(images, lambda image: image.size_bytes, most=BATCH_IMAGES, most_bytes=BATCH_BYTES)
+
+
+def portions(
+    items: Iterable[Item], size_bytes: Callable[[Item], int], *, most: int, most_bytes: int
+) -> Iterator[list[Item]]:
+    """The items in lists of at most `most` and, unless a single one is larger, `most_bytes` bytes."""
+    portion: list[Item] = []
+    present_bytes = 0
+    for item in items:
+        size = size_bytes(item)
+        if portion and (len(portion) == most or present_bytes + size > most_bytes):
+            yield portion
+            portion, present_bytes = [], 0
+        portion.append(item)
+        present_bytes += size
+    if portion:
+        yield portion

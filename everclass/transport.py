@@ -57,7 +57,7 @@ class Transport:
     def __init__(
         self, url: str, key: str | None, patience: Patience, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url = _checked_url(url)
         self.patience = patience
         self._sleep = sleep
         self._http = httpx.Client(
@@ -177,6 +177,8 @@ def _checked(send: Callable[[], httpx.Response]) -> httpx.Response:
             response.read()
     except httpx.TransportError as error:
         raise NoAnswer(str(error.request.url), _cause(error)) from error
+    except httpx.DecodingError as error:
+        raise NotTheContract(f"the answer cannot be unpacked: {error}") from None
     if response.status_code < 400:
         return response
     response.close()
@@ -213,6 +215,15 @@ def _may_repeat(error: NoAnswer | Problem) -> bool:
 def _written(query: Query | None) -> dict[str, str]:
     given = {name: value for name, value in (query or {}).items() if value is not None}
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
+
+
+def _checked_url(url: str) -> str:
+    """The URL without slashes at its end; ValueError where it is none."""
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no address of a server: {error}") from None
+    return url.rstrip("/")
 
 
 def _clean(key: str) -> str:

@@ -59,6 +59,13 @@ class Paging(Nothing):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+class ClassPaging(Nothing):
+    """Which part of the classes, from the `cursor`-th on; all of them where no `limit` is given."""
+
+    cursor: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
 class LearnQuery(Nothing):
     """What a learn request says of its task."""
 
@@ -84,6 +91,7 @@ class PredictQuery(Nothing):
 
 NoQuery = Annotated[Nothing, Query()]
 Page = Annotated[Paging, Query()]
+ClassPage = Annotated[ClassPaging, Query()]
 
 
 def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:

@@ -37,8 +37,12 @@ def archive_of(blobs: Blobs, version: Version, form: Literal["onnx", "safetensor
 
 
 def part_entries(blobs: Blobs, version: Version, manifest: Manifest) -> list[Entry]:
-    """Manifest and parts as they are stored, under names that people can read."""
-    named = [Entry(file_name(role), blobs.path(part.key)) for role, part in sorted(manifest.parts.items())]
+    """Manifest and parts as they are stored, under names that people can read.
+
+    Which pictures judged the version is nobody's business elsewhere, and an import leaves it out.
+    """
+    shipped = sorted((role, part) for role, part in manifest.parts.items() if role != "judged")
+    named = [Entry(file_name(role), blobs.path(part.key)) for role, part in shipped]
     stored = Entry("manifest.json", blobs.get(manifest_key(version.digest)))
     return [stored, *named, Entry("labels.json", labels_json(version)), Entry("README.md", words("safetensors.md"))]
 

@@ -11,11 +11,10 @@ from typing import Any
 from fastapi import Request
 
 from service.access.caller import caller_of
-from service.problems import Problem, wrong
+from service.problems import wrong
 from stream.ledger import Ledger, Replay, Ticket
 
 HEADER = "Idempotency-Key"
-MAX_CHARACTERS = 255
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ def once(request: Request, ledger: Ledger, owner: str) -> Iterator[Attempt]:
     """Hold the request's key while it is worked on; given back unused where the block raises.
 
     Raises:
-        Problem: the key is no key (422).
+        InvalidContent: the key is no key.
         Conflict: the first request with this key is still in flight.
     """
-    key = key_of(request)
+    key = request.headers.get(HEADER)
     if key is None:
         yield Attempt()
         return
@@ -70,16 +69,6 @@ async def once_async(request: Request, ledger: Ledger, owner: str) -> AsyncItera
         await asyncio.to_thread(held.__exit__, type(error), error, error.__traceback__)
         raise
     await asyncio.to_thread(held.__exit__, None, None, None)
-
-
-def key_of(request: Request) -> str | None:
-    """The request's key; None where it has none."""
-    key = request.headers.get(HEADER)
-    if key is None:
-        return None
-    if not 0 < len(key) <= MAX_CHARACTERS or not key.isascii() or not key.isprintable():
-        raise Problem(422, f"{HEADER}: up to {MAX_CHARACTERS} printable ASCII characters are allowed")
-    return key
 
 
 def fingerprint(content: Any) -> str:

@@ -12,6 +12,7 @@ from service.problems import wrong
 from service.setting_groups import LimitSettings
 from service.uploads import Form, Part
 from stream.errors import Conflict, QuotaFull
+from stream.files import storage_errors
 from stream.intake import Staging
 from stream.keys import Sender
 from stream.sources import SourceItem
@@ -152,5 +153,6 @@ def as_file(part: Part, place: Path) -> Path:
     if isinstance(part.content, Path):
         return part.content
     path = place / part.name
-    path.write_bytes(part.content)
+    with storage_errors(place):
+        path.write_bytes(part.content)
     return path

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.problems import Problem, unreadable, wrong
 from service.room import Share
+from stream.files import storage_errors
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -73,9 +74,13 @@ class Form:
 
 @contextlib.asynccontextmanager
 async def spool(folder: Path) -> AsyncIterator[Path]:
-    """A fresh folder for the files of one request, gone with what is left in it when the request ends."""
+    """A fresh folder for the files of one request, gone with what is left in it when the request ends.
+
+    Raises StorageFull and Unavailable where the disk does not take it.
+    """
     place = folder / f"upload-{secrets.token_hex(8)}"
-    place.mkdir(parents=True)
+    with storage_errors(folder):
+        place.mkdir(parents=True)
     try:
         yield place
     finally:
@@ -93,11 +98,12 @@ async def read_body(request: Request, most_bytes: int, share: Share | None = Non
 async def read_form(request: Request, most_bytes: int, place: Path | None = None, share: Share | None = None) -> Form:
     """A multipart form; its files under `place`, or in memory, of which `share` takes account, where that is None.
 
-    Raises Problem: 413 too long, 415 not multipart, 400 not readable, 429 where the share may not grow.
+    Raises Problem: 413 too long, 415 not multipart, 400 not readable, 429 where the share may not grow; StorageFull
+    and Unavailable where the disk does not take the files.
     """
     collector = Collector(place)
     parser = MultipartParser(boundary(request), collector.callbacks(), max_header_size=MAX_TEXT_BYTES)
-    with collector:
+    with collector, contextlib.nullcontext() if place is None else storage_errors(place):
         async for chunk in gathered(chunks(request, most_bytes, share)):
             if len(chunk) < CHUNK_BYTES:
                 feed(parser, chunk)

@@ -6,10 +6,13 @@ from pathlib import Path
 import click
 
 from everclass.commands.server import Server, with_server
+from everclass.images import portions
 from everclass.results import Prediction
 from everclass.showing import percent, show_json, show_table
 
 BATCH_IMAGES = 32
+BATCH_BYTES = 32 * 1024 * 1024
+"""Half of what a server takes by default (`limits.predict_mb`)."""
 
 
 @click.command()
@@ -46,8 +49,7 @@ def _answers(
 
 
 def _batches(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    for start in range(0, len(files), BATCH_IMAGES):
-        yield files[start : start + BATCH_IMAGES]
+    return portions(files, lambda path: path.stat().st_size, most=BATCH_IMAGES, most_bytes=BATCH_BYTES)
 
 
 def _known(said: Prediction) -> str | None:

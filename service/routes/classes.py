@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service.access.caller import OBJECT
-from service.asking import Asking, ForgetQuery, Page, Parts
+from service.asking import Asking, ClassPage, ForgetQuery, Parts
 from service.idempotency import once
 from service.routes.tasks import accepted, replayed
 from service.schemas import ClassBody, Listing, TaskBody
@@ -15,10 +15,12 @@ router = APIRouter(tags=["classes"])
 
 
 @router.get("/classes")
-def list_classes(parts: Parts, query: Page) -> Listing[ClassBody]:
-    """The classes of the version in force, all in one page."""
+def list_classes(parts: Parts, query: ClassPage) -> Listing[ClassBody]:
+    """The classes of the version in force, all in one page unless a `limit` is given."""
     classes = parts.ledger.classes_in_force()
-    return Listing(items=tuple(ClassBody.model_validate(one) for one in classes), next=None)
+    end = len(classes) if query.limit is None else query.cursor + query.limit
+    items = tuple(ClassBody.model_validate(one) for one in classes[query.cursor : end])
+    return Listing(items=items, next=str(end) if end < len(classes) else None)
 
 
 @router.delete("/classes/{label:path}", status_code=202, responses={202: {"model": TaskBody}})

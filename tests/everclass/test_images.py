@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from everclass import images
-from everclass.images import LabelledImage, batches, folder_images
+from everclass.images import LabelledImage, batches, folder_images, portions
 from stream.sources import read_archive
 
 
@@ -69,3 +69,9 @@ def test_an_image_is_called_by_its_name_or_by_its_file(tmp_path: Path) -> None:
     assert LabelledImage("a", b"").filename == "image"
     assert LabelledImage("a", touch(tmp_path / "b.png")).filename == "b.png"
     assert LabelledImage("a", b"", name="c.png").filename == "c.png"
+
+
+def test_portions_are_bounded_in_number_and_in_bytes() -> None:
+    sizes = [3, 3, 9, 20, 1, 1, 1]
+    assert list(portions(sizes, int, most=2, most_bytes=10)) == [[3, 3], [9], [20], [1, 1], [1]]
+    assert list(portions([], int, most=2, most_bytes=10)) == []

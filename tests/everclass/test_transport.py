@@ -150,3 +150,17 @@ def test_a_request_that_cannot_be_sent_is_not_quoted() -> None:
             transport.call("GET", "/tasks", headers={"X-Secret": "line\nend"})
         assert "line" not in str(failed.value)
         transport.close()
+
+
+@pytest.mark.parametrize("url", ["http://localhost:3x", "http://[::1"])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="is no address"):
+        transport(url, [])
+
+
+def test_an_answer_that_cannot_be_unpacked_is_not_the_contract() -> None:
+    with (
+        scripted(Reply(200, {"a": 1}, {"Content-Encoding": "gzip"})) as server,
+        pytest.raises(NotTheContract, match="unpacked"),
+    ):
+        transport(server.url, []).call("GET", "/x")

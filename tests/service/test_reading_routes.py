@@ -68,6 +68,15 @@ def test_wrong_places_in_a_list_are_refused(client: TestClient, query: str) -> N
     assert (client.get(query).status_code, len(client.get(query).json()["errors"])) == (422, 1)
 
 
+def test_classes_come_in_one_page_or_in_as_many_as_are_asked_for(client: TestClient) -> None:
+    whole = client.get("/classes").json()["items"]
+    first = client.get("/classes?limit=4").json()
+    second = client.get(f"/classes?limit=4&cursor={first['next']}").json()
+    assert len(first["items"]) == 4
+    assert (first["items"] + second["items"], second["next"]) == (whole, None)
+    assert client.get("/classes?cursor=-1").status_code == 422
+
+
 def test_what_is_not_there_is_a_problem(client: TestClient) -> None:
     for path in ("/tasks/nobody", "/versions/99", "/nowhere", "/tasks/", "/versions/6/", "/tasks/nobody/events"):
         reply = client.get(path)

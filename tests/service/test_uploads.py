@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import resource
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from starlette.requests import Request
 
 from service.problems import Problem
 from service.uploads import CHUNK_BYTES, MAX_TEXTS_BYTES, Form, read_body, read_form, spool
+from stream.errors import StorageFull
 from tests.service.asgi import scope
 
 MULTIPART = "multipart/form-data; boundary=XX"
@@ -162,3 +164,15 @@ def test_texts_have_to_be_texts(tmp_path: Path) -> None:
 def test_text_fields_are_bounded_together() -> None:
     many = [part("labels", b"x" * 16_000)] * (MAX_TEXTS_BYTES // 16_000 + 1)
     assert refused(lambda: read(request([form(*many)]), most_bytes=2 * MAX_TEXTS_BYTES)).status == 413
+
+
+def test_a_disk_that_takes_no_more_is_named(tmp_path: Path) -> None:
+    body = request([form(part("images", b"x" * 100_000, "a.png"))])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        with pytest.raises(StorageFull, match=str(tmp_path)):
+            spooled(tmp_path, body, lambda form: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
