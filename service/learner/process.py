@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from service.learner.bases import new_root
+from service.learner.device import DeviceLost, loses_device
 from service.learner.forgetting import ForgetRun
 from service.learner.graphs import graph_of
 from service.learner.heartbeat import LEASE_TTL_S, Heartbeat
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Learn until SIGTERM or SIGINT; 0 after a clean stop."""
+    """Learn until SIGTERM or SIGINT; 0 after a clean stop, 1 where only a new process can go on."""
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
@@ -48,6 +49,9 @@ def run(settings: Settings) -> int:
     ledger = Ledger.open(settings.database)
     try:
         LearnerProcess(settings, ledger, stop).run()
+    except DeviceLost:
+        log.exception("the learner ends: only a new process can use the device again")
+        return 1
     finally:
         ledger.close()
     return 0
@@ -65,7 +69,11 @@ class LearnerProcess:
         self._next_sweep = 0.0
 
     def run(self) -> None:
-        """Take the lease and work under it, again whenever it was lost, until told to stop."""
+        """Take the lease and work under it, again whenever it was lost, until told to stop.
+
+        Raises:
+            DeviceLost: the process has to end; the task under way goes on with the next one, as after a kill.
+        """
         while not self._stop.is_set():
             try:
                 lease = self._acquire()
@@ -115,6 +123,8 @@ class LearnerProcess:
             self._hand_back(heartbeat, task)
             self._stop.wait(UNAVAILABLE_WAIT_S)
         except Exception as error:
+            if loses_device(error):
+                raise DeviceLost(f"task {task.id}: {error}") from error
             log.exception("task %s failed", task.id)
             self._fail(heartbeat, task, error)
         finally:
