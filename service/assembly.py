@@ -33,7 +33,10 @@ TAKERS = 64
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """Everything that a route may need; `takers` are the threads in which batches are taken in."""
+    """Everything that a route may need.
+
+    `takers` are the threads in which batches are taken in, `writers` is the one in which large answers are written.
+    """
 
     settings: Settings
     ledger: Ledger
@@ -53,6 +56,7 @@ class Assembly:
     traffic: Traffic = field(default_factory=Traffic)
     followed: Followed = field(default_factory=Followed)
     takers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(TAKERS, "take-in"))
+    writers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "write"))
 
     @classmethod
     def open(cls, settings: Settings, metrics: Metrics, traffic: Traffic) -> "Assembly":
@@ -104,6 +108,7 @@ class Assembly:
         self.chores.close()
         self.rounds.close()
         self.takers.shutdown()
+        self.writers.shutdown()
         self.predictor.close()
         self.presence.close()
         self.intake.close()
