@@ -32,7 +32,7 @@ async def readyz(parts: Parts) -> Response:
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 )
 async def metrics(request: Request, parts: Parts, query: NoQuery) -> Response:
-    """Counts and times as Prometheus reads them, where the setting `serve.metrics` is on."""
+    """Counts, times and states as Prometheus reads them, where the setting `serve.metrics` is on."""
     if not parts.settings.serve.metrics:
         raise Problem(404, "the setting serve.metrics is off")
-    return Response(parts.metrics.text(), media_type=MEDIA_TYPE)
+    return Response(await asyncio.to_thread(parts.metrics.text), media_type=MEDIA_TYPE)
