@@ -22,7 +22,7 @@ async def livez() -> dict[str, bool]:
 
 @router.get("/readyz", responses={200: {"model": ReadyBody}, 503: {"model": ReadyBody}})
 async def readyz(parts: Parts) -> Response:
-    """200 once a version is loaded and warm; 503 before, and while the server stops. The body says what is missing."""
+    """200 while a version is loaded, warm and answers; else, and while the server stops, 503. The body says why."""
     ready = await asyncio.to_thread(readiness, parts)
     headers = {} if ready.ready else {"Retry-After": "1"}
     return JSONResponse(ready.model_dump(mode="json"), 200 if ready.ready else 503, headers=headers)
