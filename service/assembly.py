@@ -1,7 +1,10 @@
 """The parts of a running service, put together once and taken apart in order."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+
+from prometheus_client.core import Metric
 
 from model.decoding import Decoder, needed_environment, open_decoder
 from service.access.admin_file import read_admin_digest, warn_if_readable
@@ -13,6 +16,7 @@ from service.chores import Chores
 from service.edge import Traffic
 from service.events import Followed
 from service.following import Follower
+from service.gauges import gauge, of_disk, of_learning
 from service.loading import Loader
 from service.metrics import Metrics
 from service.predictor import Predictor
@@ -33,7 +37,10 @@ TAKERS = 64
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """Everything that a route may need; `takers` are the threads in which batches are taken in."""
+    """Everything that a route may need.
+
+    `takers` are the threads in which batches are taken in, `writers` is the one in which large answers are written.
+    """
 
     settings: Settings
     ledger: Ledger
@@ -53,6 +60,7 @@ class Assembly:
     traffic: Traffic = field(default_factory=Traffic)
     followed: Followed = field(default_factory=Followed)
     takers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(TAKERS, "take-in"))
+    writers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "write"))
 
     @classmethod
     def open(cls, settings: Settings, metrics: Metrics, traffic: Traffic) -> "Assembly":
@@ -104,6 +112,7 @@ class Assembly:
         self.chores.close()
         self.rounds.close()
         self.takers.shutdown()
+        self.writers.shutdown()
         self.predictor.close()
         self.presence.close()
         self.intake.close()
@@ -111,13 +120,13 @@ class Assembly:
         self.shelf.close()
         self.ledger.close()
 
-    def gauges(self) -> dict[str, float]:
-        """Current values for the metrics."""
+    def gauges(self) -> Iterator[Metric]:
+        """Current values for the metrics; waits for the database."""
         current, failure = self.follower.current, self.follower.failure
-        return {
-            "version_in_force": float(current.serving.version) if current else 0.0,
-            "behind": float(failure is not None),
-            "loaded_versions": float(len(self.shelf.digests)),
-            "waiting_images": float(self.predictor.waiting_images),
-            "requests_in_flight": float(self.traffic.in_flight),
-        }
+        yield gauge("version_in_force", "The version served here, 0: none", current.serving.version if current else 0)
+        yield gauge("behind", "Whether what is in force could not be loaded here", failure is not None)
+        yield gauge("loaded_versions", "Versions in memory", len(self.shelf.digests))
+        yield gauge("waiting_images", "Images that wait or are under way", self.predictor.waiting_images)
+        yield gauge("requests_in_flight", "Requests under way", self.traffic.in_flight)
+        yield from of_learning(self.ledger)
+        yield from of_disk(self.settings.root)

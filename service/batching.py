@@ -76,10 +76,13 @@ class Batcher:
 
     def _run(self) -> None:
         while shares := self._next():
+            failures = shares[0].work.version.failures
             try:
                 self._predict(shares)
+                failures.in_a_row = 0
             except Exception as error:
                 log.exception("a batch failed")
+                failures.in_a_row += 1
                 self._fail(shares, error)
 
     def _next(self) -> list[Share]:

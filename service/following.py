@@ -1,7 +1,8 @@
 """What this worker serves, and how it comes to serve what the ledger says is in force.
 
 A version that is not loaded is loaded, checked and warmed beside the one that serves, and takes its place in one
-assignment. One that cannot be loaded leaves things as they are.
+assignment. One that cannot be loaded leaves things as they are. One whose batches fail again and again is loaded anew
+before it answers again.
 """
 
 import logging
@@ -20,7 +21,7 @@ from stream.ledger import Ledger
 from stream.versions import Serving, Version
 
 RETRY_LOAD_S = 5.0
-"""After a version in force could not be loaded, the next try waits so long."""
+"""After a version in force could not be loaded, or was loaded anew, the next try waits so long."""
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Follower:
         self._ledger_is_away = False
         self._current: InForce | None = None
         self._failure: Failure | None = None
+        self._reopen_at = 0.0
 
     @property
     def current(self) -> InForce | None:
@@ -69,10 +71,19 @@ class Follower:
         """What this worker ought to serve and could not load; None where it is up to date."""
         return self._failure
 
+    @property
+    def broken(self) -> str | None:
+        """Why what this worker serves does not answer until it is loaded anew; None where it answers."""
+        current = self._current
+        if current is None or not current.loaded.failures.too_many:
+            return None
+        return f"the last {current.loaded.failures.in_a_row} batches of version {current.serving.version} failed"
+
     def take(self) -> InForce | None:
         """What a request that arrives now is to be answered with; in use until the shelf has the version back.
 
-        None: it has to be loaded first (`follow`), or nothing is in force (`current` is None after that).
+        None: it has to be loaded first (`follow`), or nothing is in force (`current` is None after that), or what is
+        does not answer (`broken`).
         """
         serving = self._in_force()
         if serving is None:
@@ -81,17 +92,21 @@ class Follower:
         if loaded is not None:
             found = InForce(serving, loaded)
             self._swap(found)
-            return found
-        return self._take_current() if self._failed(serving) else None
+            return self._unless_broken(found)
+        return self._unless_broken(self._take_current()) if self._failed(serving) else None
 
     def follow(self) -> None:
-        """Load what is in force and serve it; where that fails, note why and go on with what there is."""
+        """Load what is in force and serve it, anew where it is broken; where that fails, note why and go on with what
+        there is.
+        """
         with self._loading:
             serving = self._in_force()
             if serving is None:
                 self._current = self._failure = None
             elif not self._is_settled(serving):
                 self._change_to(serving)
+            if self._current is not None and self.broken:
+                self._reopen(self._current)
 
     @contextmanager
     def prepared(self, version: Version) -> Iterator[LoadedVersion]:
@@ -162,6 +177,27 @@ class Follower:
             return None
         loaded = self._shelf.take_if_loaded(current.loaded.digest)
         return None if loaded is None else InForce(current.serving, loaded)
+
+    def _unless_broken(self, found: InForce | None) -> InForce | None:
+        if found is None or not found.loaded.failures.too_many:
+            return found
+        self._shelf.give_back(found.loaded)
+        return None
+
+    def _reopen(self, current: InForce) -> None:
+        """Load the version anew from its files, and serve that; loading it runs batches of its own."""
+        if time.monotonic() < self._reopen_at:
+            return
+        self._reopen_at = time.monotonic() + RETRY_LOAD_S
+        log.error("%s: it is loaded anew", self.broken)
+        try:
+            self._shelf.renew(lambda version: version is current.loaded)
+            fresh = self._shelf.take(current.loaded.digest)
+        except (StreamError, NotServable, OSError) as error:
+            log.error("version %d cannot be loaded anew here: %s", current.serving.version, error)
+            return
+        self._swap(InForce(current.serving, fresh))
+        self._shelf.give_back(fresh)
 
     def _change_to(self, serving: Serving) -> None:
         try:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,18 +18,35 @@ log = logging.getLogger(__name__)
 FALLBACK: RuntimeKind = "onnxruntime"
 
 
+MOST_FAILURES = 3
+"""So many batches in a row do not fail by chance: the runtime is taken for broken."""
+
+
 class NotServable(Exception):
     """The parts are whole, but no model that predicts can be made of them here."""
 
 
+@dataclass
+class Failures:
+    """Batches of a loaded version that failed in a row; written by the batcher's thread alone."""
+
+    in_a_row: int = 0
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the version has to be loaded anew before it answers again."""
+        return self.in_a_row >= MOST_FAILURES
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedVersion:
-    """A version in memory. `digest` is its manifest's, `runtime` the kind that runs it."""
+    """A version in memory. `digest` is its manifest's, `runtime` the kind that runs it, `failures` how that goes."""
 
     digest: str
     manifest: Manifest
     model: ServedModel
     runtime: RuntimeKind
+    failures: Failures = field(default_factory=Failures)
 
     @property
     def kind(self) -> str:

@@ -6,17 +6,17 @@ files shared by processes as soon as BentoML names a folder for them.
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 IMAGES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
-Gauges = Callable[[], dict[str, float]]
+Gauges = Callable[[], Iterable[Metric]]
 
 
 class Histogram:
@@ -53,7 +53,7 @@ class Metrics:
         self._images: dict[str, int] = defaultdict(int)
         self._batches = Histogram(IMAGES)
         self._swaps: dict[str, int] = defaultdict(int)
-        self._gauges: Gauges = dict
+        self._gauges: Gauges = tuple
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -79,11 +79,11 @@ class Metrics:
             self._swaps[outcome] += 1
 
     def watch(self, gauges: Gauges) -> None:
-        """Ask `gauges` for current values by metric name at each scrape."""
+        """Ask `gauges` for what stands at the moment, at each scrape."""
         self._gauges = gauges
 
     def text(self) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """Everything, as Prometheus reads it; waits for what is watched."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -91,8 +91,7 @@ class Metrics:
         with self._lock:
             families = list(self._families())
         yield from families
-        for name, value in self._gauges().items():
-            yield GaugeMetricFamily(f"everclass_{name}", name.replace("_", " "), value=value)
+        yield from self._gauges()
 
     def _families(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("everclass_requests", "Requests answered", labels=("method", "route", "status"))

@@ -27,7 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NO_VERSION_YET_S = 2.0
-"""After so long a client may ask again where no version is in force."""
+"""After so long a client may ask again where no version is in force, or it does not answer."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ class Predictor:
         """Predictions of at least one image.
 
         Raises:
-            Problem: 429 where too much waits, 503 where no version is in force, 413, 415 or 422 for bad images.
+            Problem: 429 where too much waits, 503 where no version is in force or it does not answer, 413, 415 or 422
+            for bad images.
             NotFound, Conflict: the version or alias asked for is not there, damaged or deleted.
         """
         self.check_room(len(images))
@@ -183,10 +184,14 @@ class Predictor:
         self._follower.follow()
         target = self._take(wanted)
         if target is None:
-            failure = self._follower.failure
-            why = f"the version in force cannot be loaded: {failure.reason}" if failure else "there is no version yet"
-            raise unavailable(why, NO_VERSION_YET_S)
+            raise unavailable(self._why_none(), NO_VERSION_YET_S)
         return target
+
+    def _why_none(self) -> str:
+        broken, failure = self._follower.broken, self._follower.failure
+        if broken is not None:
+            return broken
+        return f"the version in force cannot be loaded: {failure.reason}" if failure else "there is no version yet"
 
     def _version(self, wanted: Wanted) -> Version:
         number = wanted.version

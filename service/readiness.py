@@ -16,14 +16,14 @@ def readiness(parts: Assembly) -> ReadyBody:
     current, draining = parts.follower.current, parts.traffic.draining
     serving, trouble = _in_force(parts)
     behind = serving is not None and (current is None or current.serving.seq != serving.seq)
-    failure = parts.follower.failure
+    failure, broken = parts.follower.failure, parts.follower.broken
     return ReadyBody(
-        ready=current is not None and not draining,
+        ready=current is not None and broken is None and not draining,
         version=None if current is None else current.serving.version,
         behind=behind,
         draining=draining,
         runtime=None if current is None else current.loaded.runtime,
-        reason=trouble or (failure.reason if behind and failure else None),
+        reason=trouble or broken or (failure.reason if behind and failure else None),
         learner=_learner(parts),
         differs=() if current is None else tuple(differences(parts.settings, current.loaded.manifest.description)),
     )

@@ -1,6 +1,6 @@
 """What may go, goes: versions that nothing needs, images that were learned from, blobs that nothing names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -13,13 +13,18 @@ from stream.ledger import Lease, Ledger
 SHARED = ("parts/", "manifests/")
 IMAGES, CHECKPOINTS = "tasks/", "checkpoints/"
 
+IMAGES_GRACE_S = 3600.0
+"""Images that no task names stay so long, however short the grace time is: a request stores all of its images before
+the ledger hears of them, and is answered 202 once it has.
+"""
+
 
 @dataclass(frozen=True)
 class Policy:
     """How long things stay.
 
     `keep` counts final versions (None: all), `task_days` is for images of tasks that came to nothing, `grace_s` for
-    blobs that nothing names, since what names them may be about to be written.
+    blobs that nothing names, since what names them may be about to be written; images have at least `IMAGES_GRACE_S`.
     """
 
     keep: int | None = None
@@ -61,10 +66,12 @@ def sweep(
     for key in images:
         check()
         blobs.delete(key)
-    oldest = (now or datetime.now(UTC)) - timedelta(seconds=policy.grace_s)
+    now = now or datetime.now(UTC)
+    oldest = now - timedelta(seconds=policy.grace_s)
     with alone_with_store(ledger, lease.owner, lease.host) as alone:
         parts = [] if alone is None else clear_unnamed(ledger, blobs, lease, alone, oldest, check=check)
-    gone = [*parts, *_clear_unnamed_of_tasks(ledger, blobs, oldest, check)]
+    oldest_of_tasks = {IMAGES: min(oldest, now - timedelta(seconds=IMAGES_GRACE_S)), CHECKPOINTS: oldest}
+    gone = [*parts, *_clear_unnamed_of_tasks(ledger, blobs, oldest_of_tasks, check)]
     return Swept(tuple(versions), len(images), len(images) + len(gone), sum(blob.size_bytes for blob in gone))
 
 
@@ -119,17 +126,17 @@ def clear_checkpoints(ledger: Ledger, blobs: Blobs, lease: Lease) -> None:
 
 
 def _clear_unnamed_of_tasks(
-    ledger: Ledger, blobs: Blobs, oldest: datetime, check: Callable[[], None]
+    ledger: Ledger, blobs: Blobs, oldest_by_prefix: Mapping[str, datetime], check: Callable[[], None]
 ) -> list[BlobInfo]:
     """Images, of tasks that take none any more, and checkpoints that nothing names: old ones, and whatever its age what
     the ledger let go of, where a sweep was cut short before the bytes went.
     """
-    for prefix in (IMAGES, CHECKPOINTS):
+    for prefix, oldest in oldest_by_prefix.items():
         blobs.clear_half_written(prefix, oldest)
     checkpoints = ledger.references().checkpoints
     still_open = ledger.open_tasks()
     gone = []
-    for prefix in (IMAGES, CHECKPOINTS):
+    for prefix, oldest in oldest_by_prefix.items():
         for task_id, some in groupby(blobs.list(prefix), key=lambda blob: blob.key.split("/")[1]):
             check()
             if task_id in still_open:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from model.threads import limited_threads
 from service.learner.bases import new_root
+from service.learner.device import DeviceLost, loses_device
 from service.learner.forgetting import ForgetRun
 from service.learner.graphs import graph_of
 from service.learner.heartbeat import LEASE_TTL_S, Heartbeat
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Learn until SIGTERM or SIGINT; 0 after a clean stop."""
+    """Learn until SIGTERM or SIGINT; 0 after a clean stop, 1 where only a new process can go on."""
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
@@ -50,6 +51,9 @@ def run(settings: Settings) -> int:
     ledger = Ledger.open(settings.database)
     try:
         LearnerProcess(settings, ledger, stop).run()
+    except DeviceLost:
+        log.exception("the learner ends: only a new process can use the device again")
+        return 1
     finally:
         ledger.close()
     return 0
@@ -67,7 +71,11 @@ class LearnerProcess:
         self._next_sweep = 0.0
 
     def run(self) -> None:
-        """Take the lease and work under it, again whenever it was lost, until told to stop."""
+        """Take the lease and work under it, again whenever it was lost, until told to stop.
+
+        Raises:
+            DeviceLost: the process has to end; the task under way goes on with the next one, as after a kill.
+        """
         with limited_threads(self._settings.learn.threads or cores()):
             self._run()
 
@@ -121,6 +129,8 @@ class LearnerProcess:
             self._hand_back(heartbeat, task)
             self._stop.wait(UNAVAILABLE_WAIT_S)
         except Exception as error:
+            if loses_device(error):
+                raise DeviceLost(f"task {task.id}: {error}") from error
             log.exception("task %s failed", task.id)
             self._fail(heartbeat, task, error)
         finally:

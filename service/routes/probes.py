@@ -22,7 +22,7 @@ async def livez() -> dict[str, bool]:
 
 @router.get("/readyz", responses={200: {"model": ReadyBody}, 503: {"model": ReadyBody}})
 async def readyz(parts: Parts) -> Response:
-    """200 once a version is loaded and warm; 503 before, and while the server stops. The body says what is missing."""
+    """200 while a version is loaded, warm and answers; else, and while the server stops, 503. The body says why."""
     ready = await asyncio.to_thread(readiness, parts)
     headers = {} if ready.ready else {"Retry-After": "1"}
     return JSONResponse(ready.model_dump(mode="json"), 200 if ready.ready else 503, headers=headers)
@@ -32,7 +32,7 @@ async def readyz(parts: Parts) -> Response:
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 )
 async def metrics(request: Request, parts: Parts, query: NoQuery) -> Response:
-    """Counts and times as Prometheus reads them, where the setting `serve.metrics` is on."""
+    """Counts, times and states as Prometheus reads them, where the setting `serve.metrics` is on."""
     if not parts.settings.serve.metrics:
         raise Problem(404, "the setting serve.metrics is off")
-    return Response(parts.metrics.text(), media_type=MEDIA_TYPE)
+    return Response(await asyncio.to_thread(parts.metrics.text), media_type=MEDIA_TYPE)

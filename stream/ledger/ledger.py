@@ -5,6 +5,7 @@ from datetime import timedelta
 from stream.ledger.audit import Audit
 from stream.ledger.cancelling import Cancelling
 from stream.ledger.copying import Copying
+from stream.ledger.counting import Counting
 from stream.ledger.database import Clock, Database, utc_now
 from stream.ledger.forgetting import Forgetting
 from stream.ledger.intake import Intake, Quota
@@ -68,6 +69,9 @@ class Ledger:
         self.versions = reading.versions
         self.lineage = reading.lineage
         self.held_out = reading.held_out
+
+        counting = Counting(database)
+        self.counts = counting.counts
 
         moves = Promotions(database)
         self.serving = moves.serving

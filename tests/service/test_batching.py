@@ -8,6 +8,7 @@ import pytest
 
 from model.served import Prediction, Ranked
 from service.batching import Batcher, Work, take
+from service.loading import MOST_FAILURES, Failures
 from service.metrics import Metrics
 
 LONG_S = 20
@@ -37,6 +38,7 @@ class Version:
 
     def __init__(self) -> None:
         self.model = Model()
+        self.failures = Failures()
 
 
 def pictures(*values: int) -> list[np.ndarray]:
@@ -90,6 +92,17 @@ def test_a_broken_batch_is_answered_with_its_error_and_the_next_one_is_run() -> 
         batcher.submit(version, pictures(*range(5)), 1).result(LONG_S)
     version.model.broken = False
     assert batcher.submit(version, pictures(7), 1).result(LONG_S)[0].label == "7"
+    batcher.close()
+
+
+def test_failures_are_counted_in_a_row_for_each_version_alone() -> None:
+    version, other, batcher = Version(), Version(), Batcher(2, Metrics())
+    for broken, said in [*[(True, False)] * (MOST_FAILURES - 1), (False, False), *[(True, False)] * 2, (True, True)]:
+        version.model.broken = broken
+        batcher.submit(version, pictures(1), 1).exception(LONG_S)
+        batcher.submit(other, pictures(1), 1).result(LONG_S)
+        assert version.failures.too_many is said
+    assert other.failures.in_a_row == 0
     batcher.close()
 
 

@@ -1,10 +1,17 @@
 """What `/predict` answers, and what it refuses."""
 
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from model.served import Prediction, Ranked
+from service.predictor import Answered
+from service.routes.predicting import MOST_LABELS_ON_THE_LOOP, response, shown
 from tests import digits
 from tests.service.conftest import Serve
 from tests.service.pictures import BOMB, JPEG_CUT, encoded, files
@@ -35,6 +42,34 @@ def test_scores_are_probabilities_and_top_is_in_their_order(client: TestClient) 
 def test_top_k_is_at_most_all_classes(client: TestClient, top_k: int, labels: int) -> None:
     [prediction] = client.post(f"/predict?top_k={top_k}", files=files(DIGIT)).json()["predictions"]
     assert len(prediction["top"]) == labels
+
+
+def large(images: int, classes: int) -> Answered:
+    """An answer of so many images and labels."""
+    top = tuple(Ranked(f'Stra\u00dfe "{number}"', 1 / (number + 3)) for number in range(classes))
+    return Answered(6, 7, "final", [Prediction(top[0].label, top[0].score, True, top)] * images)
+
+
+@pytest.mark.parametrize(("images", "top_k"), [(1, 5), (2, 1), (3, MOST_LABELS_ON_THE_LOOP)])
+def test_an_answer_has_the_same_bytes_wherever_it_is_written(images: int, top_k: int) -> None:
+    answered = large(images, top_k)
+    whole = {"version": 6, "kind": "final", "predictions": [shown(one, top_k) for one in answered.predictions]}
+    with ThreadPoolExecutor(1) as writers:
+        reply = asyncio.run(response(answered, top_k, writers))
+    assert bytes(reply.body) == json.dumps(whole, ensure_ascii=False).encode()
+    assert (reply.headers["x-model-version"], reply.headers["x-promotion-seq"]) == ("6", "7")
+
+
+def test_others_are_served_while_a_large_answer_is_written() -> None:
+    async def turns_of_the_loop() -> int:
+        turns, writing = 0, asyncio.create_task(response(large(256, 1000), 1000, writers))
+        while not writing.done():
+            await asyncio.sleep(0.001)
+            turns += 1
+        return turns
+
+    with ThreadPoolExecutor(1) as writers:
+        assert asyncio.run(turns_of_the_loop()) > 10
 
 
 def test_a_raw_body_is_answered_as_a_form_is(client: TestClient) -> None:

@@ -19,7 +19,7 @@ from stream.manifest import (
     part_key,
     store_version,
 )
-from stream.retention import Policy, Swept, clear_unnamed, sweep
+from stream.retention import IMAGES_GRACE_S, Policy, Swept, clear_unnamed, sweep
 from stream.tasks import ItemDraft, NewTask, Task, image_key, new_task_id
 from stream.versions import VersionClass, VersionDraft, VersionKind
 from tests.stream.conftest import Clock
@@ -109,6 +109,26 @@ def test_what_is_young_stays_even_if_nothing_names_it(ledger: Ledger, blobs: Blo
     assert (swept.versions, swept.blobs) == ((1,), 0)
     assert blobs.exists(provisional.parts["head"].key)
     assert blobs.exists("tasks/unknown/image")
+
+
+def test_images_of_a_request_that_is_not_committed_yet_outlast_the_shortest_grace_time(
+    ledger: Ledger, blobs: Blobs
+) -> None:
+    """A sweep falls between the last image that a request stores and the commit that names them all."""
+    lease, impatient = learner(ledger), Policy(grace_s=1)
+    new, data = NewTask(new_task_id(), "ann"), b"picture"
+    digest = hashlib.sha256(data).hexdigest()
+    key, gone = image_key(new.id, digest), "checkpoints/unknown/state"
+    blobs.put_bytes(key, data)
+    blobs.put_bytes(gone, b"state")
+    almost = datetime.now(UTC) + timedelta(seconds=IMAGES_GRACE_S - 60)
+    sweep(ledger, blobs, lease, impatient, now=almost)
+    assert (blobs.exists(key), blobs.exists(gone)) == (True, False)
+    left = image_key(new_task_id(), digest)
+    blobs.put_bytes(left, data)
+    ledger.add_batch(None, [ItemDraft(digest, "cat", len(data), digest)], commit=True, new_task=new)
+    sweep(ledger, blobs, lease, impatient, now=TOMORROW)
+    assert (blobs.get(key), blobs.exists(left)) == (data, False)
 
 
 def test_a_part_whose_grace_was_renewed_while_it_was_listed_stays(

@@ -26,7 +26,10 @@ SETTINGS = {
     "retention.grace_hours": 0.01,
     "retention.task_days": 0.001,
 }
-"""Retention as it is in years, in minutes: it sweeps every 12 s what nothing has needed for 36 s."""
+"""Retention as it is in years, in minutes: it sweeps every 12 s what nothing has needed for 36 s.
+
+Of images only those that a task named and let go of: what no task ever named stays for an hour, and here there is none.
+"""
 
 PREDICTING = 2
 DRAINED_S = 300.0
