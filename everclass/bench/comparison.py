@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from everclass.bench.chain import Chain, Extras, Listener, features_file
+from everclass.bench.code import code
 from everclass.bench.course import Course
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
 from everclass.bench.measures import MEASURES
@@ -25,6 +26,8 @@ from model.statistics import NotFinite
 from stream.protocols import Dataset, read_dataset
 
 RESULTS = "results.jsonl"
+UNFINISHED = "unfinished"
+OTHER_CODE = "what was unfinished was made by other code, and is begun anew"
 
 ListenerOf = Callable[[str, int, int], Listener]
 """From the names of a chain's methods, the seed and the number of tasks."""
@@ -80,8 +83,8 @@ def prepare(request: BenchRequest) -> Prepared:
 def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:
     """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report.
 
-    A run that was stopped goes on at its last finished epoch. One whose training diverges has no figures, and the
-    others go on. Raises OSError, and ValueError for lines that are no results.
+    A run that was stopped goes on at its last finished epoch if the code is the same. One whose training diverges has
+    no figures, and the others go on. Raises OSError, and ValueError for lines that are no results.
     """
     failed: dict[str, str] = {}
     for course in prepared.courses:
@@ -103,13 +106,14 @@ def _run(
     request, training, inputs = prepared.request, prepared.training, prepared.inputs
     shared = training.describe() | request.describe()
     described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
-    alike = [one for one in newest(read(out / RESULTS)) if _alike(one, course, described, inputs)]
+    numbers = {name: as_plain(training.adjusted(method)) for name, method in methods.items()}
+    asked = [one for one in newest(read(out / RESULTS)) if _asked(one, course, described, inputs)]
     tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
-    done = _done(alike, list(described), extras, tasks)
+    done = _done([one for one in asked if _of_numbers(one, numbers)], list(described), extras, tasks)
     waiting = {name: method for name, method in methods.items() if name not in done}
     if not waiting:
         return {}
-    wanted = _with_measures_of([one for one in alike if one.method in waiting], extras)
+    wanted = _with_measures_of([one for one in asked if one.method in waiting], extras)
     identity = {
         "protocol": request.protocol,
         "seed": course.seed,
@@ -118,8 +122,11 @@ def _run(
         "features": None if wanted.features is None else str(wanted.features.resolve()),
         "methods": {name: described[name] for name in waiting},
     }
-    folder = ProgressFolder(out / "unfinished", identity)
+    made_by = {"code": code()["code"], "numbers": {name: numbers[name] for name in waiting}}
+    folder = ProgressFolder(out / UNFINISHED, identity, made_by)
     listener = listener_of(" ".join(waiting), course.seed, tasks)
+    if folder.begin():
+        listener.on_notice(OTHER_CODE)
     try:
         found = Chain(waiting, course, training, prepared.weights, folder, listener, wanted).run()
     except (NotFinite, np.linalg.LinAlgError) as error:
@@ -127,19 +134,26 @@ def _run(
     lead = None if wanted.features is None else next(iter(waiting))
     known = provenance(prepared.dataset, training.device)
     said = {**inputs, **known, "unknown": wanted.unknown, "features": lead}
-    numbers = {name: {"method": as_plain(training.adjusted(method))} for name, method in waiting.items()}
     append(
         out / RESULTS,
-        *(replace(one, configuration=described[name], inputs=said | numbers[name]) for name, one in found.items()),
+        *(
+            replace(one, configuration=described[name], inputs=said | {"method": numbers[name]})
+            for name, one in found.items()
+        ),
     )
     folder.remove()
     return {}
 
 
-def _alike(one: Result, course: Course, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
+def _asked(one: Result, course: Course, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
     """Whether it is of this protocol, seed and configuration, and of no other weights or images as far as it says."""
     same = (one.protocol, one.seed, one.configuration) == (course.protocol, course.seed, described.get(one.method))
     return same and same_inputs(one.inputs, inputs)
+
+
+def _of_numbers(one: Result, numbers: Mapping[str, Any]) -> bool:
+    """Whether its method had these parts and numbers then, as far as it says; a name may stand for others by now."""
+    return "method" not in one.inputs or one.inputs["method"] == numbers[one.method]
 
 
 def _done(results: Sequence[Result], chain: Sequence[str], extras: Extras, tasks: int) -> set[str]:

@@ -12,7 +12,7 @@ from model.snapshot import Snapshot
 from model.tuning_state import TuningState
 from stream.files import write
 
-EPOCH, TASK = "epoch.safetensors", "task.json"
+EPOCH, TASK, ABOUT = "epoch.safetensors", "task.json", "chain.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +36,26 @@ class Checkpoint:
 class ProgressFolder:
     """One chain's folder. Parts lie under their digests, so that methods which share a backbone share its file.
 
-    Each file is placed whole: a kill leaves the old one.
+    `identity` says which chain it is and names the folder, `made_by` which code and numbers lead it, both as plain JSON
+    values. Each file is placed whole: a kill leaves the old one.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._folder = folder / digest[:24]
+        self._about = {"identity": identity, "made_by": made_by}
+
+    def begin(self) -> bool:
+        """Makes the folder this chain's, to be called before all else; whether what lay there was of other code or
+        numbers, and is gone.
+
+        Raises OSError where it cannot be removed.
+        """
+        strange = self._folder.exists() and _about(self._folder) != self._about
+        if strange:
+            shutil.rmtree(self._folder)
+        write(self._folder / ABOUT, json.dumps(self._about).encode())
+        return strange
 
     def last(self) -> Reached | None:
         """Where the chain stands; None before its first task is whole."""
@@ -95,5 +109,11 @@ class ProgressFolder:
 
     def _drop_all_but(self, digests: set[str]) -> None:
         for path in self._folder.iterdir():
-            if path.name not in digests | {TASK, EPOCH}:
+            if path.name not in digests | {TASK, EPOCH, ABOUT}:
                 path.unlink()
+
+
+def _about(folder: Path) -> Any:
+    """What a chain's folder says of itself; None where older code made it, which says nothing."""
+    path = folder / ABOUT
+    return json.loads(path.read_text()) if path.is_file() else None

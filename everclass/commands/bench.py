@@ -263,4 +263,7 @@ def _listener(progress: Progress, names: str, seed: int, tasks: int) -> "Listene
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in accuracy.items())
         progress.console.print(f"seed {seed}, after task {task + 1}: {figures}", highlight=False)
 
-    return Listener(step, phase, finished)
+    def notice(text: str) -> None:
+        progress.console.print(f"{names}, seed {seed}: {text}", highlight=False)
+
+    return Listener(step, phase, finished, notice)

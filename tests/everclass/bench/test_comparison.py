@@ -11,10 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from everclass.bench.chain import Extras, Listener
 from everclass.bench.code import code
-from everclass.bench.comparison import compare, prepare
+from everclass.bench.comparison import OTHER_CODE, compare, prepare
 from everclass.bench.inputs import as_plain, data_digest, device_name
 from everclass.bench.request import BenchRequest
-from everclass.bench.results import Result, append, read
+from everclass.bench.results import Result, append, newest, read
+from model.aligners import GaussianAligner
+from model.method import Method
 from model.methods import METHODS
 from stream.protocols import Part, read_dataset
 from tests import tiny_weights
@@ -230,3 +232,50 @@ def test_a_stopped_run_goes_on_only_with_the_same_protocol_images_and_weights(
     seen = Listener(on_task=lambda task, accuracy: tasks.append(task))
     compare(prepare(changed), tmp_path / "out", "", lambda names, seed, total: seen, NOTHING)
     assert tasks == ([1] if what == "nothing" else [0, 1])
+
+
+def with_alignment(epochs: int) -> Method:
+    """`slca` with so many epochs of alignment."""
+    method = METHODS["slca"]
+    assert isinstance(method.aligner, GaussianAligner)
+    return replace(method, aligner=replace(method.aligner, plan=replace(method.aligner.plan, epochs=epochs)))
+
+
+def test_other_numbers_under_the_same_name_are_to_be_run_and_take_the_place_of_the_old_ones(
+    wanted: BenchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = replace(wanted, methods=("slca",), epochs=1, batch=8)
+    (old,) = lines(request, tmp_path / "out", Extras(measures=("probe",)))
+    append(tmp_path / "older" / "results.jsonl", replace(old, inputs={}))
+    monkeypatch.setitem(METHODS, "slca", with_alignment(2))
+    _, new = lines(request, tmp_path / "out")
+    assert new.inputs["method"]["aligner"]["plan"]["epochs"] == 2 and new.configuration == old.configuration
+    assert new.measured == {"probe"} and newest([old, new]) == [new]
+    assert lines(request, tmp_path / "out") == [old, new]
+    assert len(lines(request, tmp_path / "older")) == 1
+
+
+@pytest.mark.parametrize("change", ["nothing", "code", "numbers", "older"])
+def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_so(
+    wanted: BenchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    def stop(task: int, accuracy: object) -> None:
+        if task == 1:
+            raise Stopped
+
+    request = replace(wanted, methods=("slca",), epochs=1, batch=8)
+    with pytest.raises(Stopped):
+        compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: Listener(on_task=stop), NOTHING)
+    (about,) = (tmp_path / "out" / "unfinished").glob("*/chain.json")
+    if change == "code":
+        about.write_text(about.read_text().replace(code()["code"], "0" * 12))
+    elif change == "numbers":
+        monkeypatch.setitem(METHODS, "slca", with_alignment(2))
+    elif change == "older":
+        about.unlink()
+    tasks: list[int] = []
+    told: list[str] = []
+    listener = Listener(on_task=lambda task, accuracy: tasks.append(task), on_notice=told.append)
+    compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: listener, NOTHING)
+    assert (tasks, told) == (([1], []) if change == "nothing" else ([0, 1], [OTHER_CODE]))
+    assert not list((tmp_path / "out" / "unfinished").iterdir())
