@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from everclass.bench.code import code
 from everclass.bench.course import Course
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
 from everclass.bench.measures import MEASURES
-from everclass.bench.progress import ProgressFolder
+from everclass.bench.progress import ProgressFolder, clear
 from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
@@ -81,7 +82,8 @@ def prepare(request: BenchRequest) -> Prepared:
 
 
 def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:
-    """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report.
+    """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report; for one process at a time
+    (`held`).
 
     A run that was stopped goes on at its last finished epoch if the code is the same. One whose training diverges has
     no figures, and the others go on. Raises OSError, and ValueError for lines that are no results.
@@ -91,6 +93,7 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
         for methods in prepared.chains:
             failed |= _run(prepared, course, methods, out, listener_of, extras)
     results = read(out / RESULTS)
+    clear(out / UNFINISHED, partial(_has_lines, newest(results)))
     return Outcome(write_report(results, out, command) if results else None, failed)
 
 
@@ -107,9 +110,10 @@ def _run(
     shared = training.describe() | request.describe()
     described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
     numbers = {name: as_plain(training.adjusted(method)) for name, method in methods.items()}
-    asked = [one for one in newest(read(out / RESULTS)) if _asked(one, course, described, inputs)]
+    before = newest(read(out / RESULTS))
+    asked = [one for one in before if _asked(one, course.protocol, course.seed, described, inputs)]
     tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
-    done = _done([one for one in asked if _of_numbers(one, numbers)], list(described), extras, tasks)
+    done = _done([one for one in asked if _of_numbers(one, numbers)], list(described), extras)
     waiting = {name: method for name, method in methods.items() if name not in done}
     if not waiting:
         return {}
@@ -145,9 +149,9 @@ def _run(
     return {}
 
 
-def _asked(one: Result, course: Course, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
+def _asked(one: Result, protocol: str, seed: int, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
     """Whether it is of this protocol, seed and configuration, and of no other weights or images as far as it says."""
-    same = (one.protocol, one.seed, one.configuration) == (course.protocol, course.seed, described.get(one.method))
+    same = (one.protocol, one.seed, one.configuration) == (protocol, seed, described.get(one.method))
     return same and same_inputs(one.inputs, inputs)
 
 
@@ -156,12 +160,21 @@ def _of_numbers(one: Result, numbers: Mapping[str, Any]) -> bool:
     return "method" not in one.inputs or one.inputs["method"] == numbers[one.method]
 
 
-def _done(results: Sequence[Result], chain: Sequence[str], extras: Extras, tasks: int) -> set[str]:
+def _has_lines(results: Sequence[Result], about: Mapping[str, Any]) -> bool:
+    """Whether all methods of an unfinished chain have a line by now, with all that the chain was asked for."""
+    identity, numbers = about["identity"], about["made_by"]["numbers"]
+    methods, asked, features = (identity[name] for name in ("methods", "asked", "features"))
+    extras = Extras("unknown" in asked, features and Path(features), tuple(one for one in MEASURES if one in asked))
+    mine = [one for one in results if _asked(one, identity["protocol"], identity["seed"], methods, identity["inputs"])]
+    return _done([one for one in mine if _of_numbers(one, numbers)], list(methods), extras) == set(methods)
+
+
+def _done(results: Sequence[Result], chain: Sequence[str], extras: Extras) -> set[str]:
     """The methods that have a line with every measure and all features that are asked for."""
     return {
         one.method
         for one in results
-        if one.measured >= extras.asked and (extras.features is None or _kept(one, chain, extras.features, tasks))
+        if one.measured >= extras.asked and (extras.features is None or _kept(one, chain, extras.features))
     }
 
 
@@ -175,14 +188,16 @@ def _with_measures_of(results: Sequence[Result], extras: Extras) -> Extras:
     )
 
 
-def _kept(one: Result, chain: Sequence[str], folder: Path, tasks: int) -> bool:
+def _kept(one: Result, chain: Sequence[str], folder: Path) -> bool:
     """Whether the features of this run are all there, under the name that its line says: that of the chain's first.
 
     A line of older code does not say it; any method of the chain may have been the first.
     """
     leads = [one.inputs["features"]] if "features" in one.inputs else chain
     return any(
-        all(features_file(folder, lead, one.seed, task).is_file() for task in range(tasks)) for lead in leads if lead
+        all(features_file(folder, lead, one.seed, task).is_file() for task in range(len(one.matrix)))
+        for lead in leads
+        if lead
     )
 
 

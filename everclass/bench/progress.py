@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class ProgressFolder:
         """
         strange = self._folder.exists() and _about(self._folder) != self._about
         if strange:
-            shutil.rmtree(self._folder)
+            _remove(self._folder)
         write(self._folder / ABOUT, json.dumps(self._about).encode())
         return strange
 
@@ -92,7 +92,7 @@ class ProgressFolder:
 
     def remove(self) -> None:
         """The chain is done."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
 
     def _stored(self, snapshot: Snapshot) -> dict[str, Any]:
         digests = {}
@@ -111,6 +111,26 @@ class ProgressFolder:
         for path in self._folder.iterdir():
             if path.name not in digests | {TASK, EPOCH, ABOUT}:
                 path.unlink()
+
+
+def clear(folder: Path, is_done: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Removes what lies in `folder` of chains that are done, by the `identity` and `made_by` that they were begun with.
+
+    A kill, or another request that did the same and more, may have left it. What older code left says neither, and
+    stays until its chain is begun anew. Raises OSError.
+    """
+    for place in list(folder.iterdir()) if folder.is_dir() else ():
+        about = _about(place)
+        if about is not None and is_done(about):
+            _remove(place)
+
+
+def _remove(folder: Path) -> None:
+    """What it says of itself goes last, so that a kill leaves nothing that nobody knows."""
+    for path in folder.iterdir():
+        if path.name != ABOUT:
+            path.unlink()
+    shutil.rmtree(folder)
 
 
 def _about(folder: Path) -> Any:

@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,6 +15,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from everclass.bench.hold import held
 from everclass.exits import Exit
 
 if TYPE_CHECKING:
@@ -132,15 +134,18 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
     for needed in ("protocol", "data"):
         if options[needed] is None:
             raise click.UsageError(f"--{needed} is needed")
+    _check_folder(out)
     command = shlex.join(["everclass", *sys.argv[1:]])
-    try:
-        prepared, extras = _prepared(methods or ("slca",), align, out, options)
-    except _wrong_requests() as error:
-        click.echo(f"everclass: {error}", err=True)
-        sys.exit(Exit.USAGE)
-    outcome = _compared(prepared, out, command, extras)
-    if outcome.page is not None:
-        click.echo(f"{(out / 'table.md').read_text()}\nReport: {outcome.page}")
+    with ExitStack() as until_done:
+        try:
+            until_done.enter_context(held(out, command))
+            prepared, extras = _prepared(methods or ("slca",), align, out, options)
+        except _wrong_requests() as error:
+            click.echo(f"everclass: {error}", err=True)
+            sys.exit(Exit.USAGE)
+        outcome = _compared(prepared, out, command, extras)
+        if outcome.page is not None:
+            click.echo(f"{(out / 'table.md').read_text()}\nReport: {outcome.page}")
     for run, reason in outcome.failed.items():
         click.echo(f"everclass: {run}: {reason}", err=True)
     if outcome.failed:
@@ -188,7 +193,6 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
         sizes=None if sizes is None else tuple(_number(one) for one in sizes.split(",")),
         **(options | {"seeds": tuple(dict.fromkeys(seeds))}),
     )
-    _check_folder(out)
     read(out / RESULTS)
     prepared = prepare(request)
     for warning in (request.unheard(), prepared.left_out()):

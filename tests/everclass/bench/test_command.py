@@ -100,6 +100,9 @@ def test_a_killed_comparison_goes_on_and_comes_to_the_same(arguments: list[str],
         while not list((tmp_path / "out").glob("unfinished/*/epoch.safetensors")):
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.01)
+        second = run(*wanted)
+        assert second.exit_code == 2 and "out is in use by another command" in second.stderr
+        assert f"--epochs 6 (process {process.pid})" in second.stderr
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "out" / "results.jsonl").exists()
     assert run(*wanted).exit_code == 0

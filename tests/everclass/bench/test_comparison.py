@@ -161,16 +161,22 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["unknown", "features"])
-def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
-    wanted: BenchRequest, tmp_path: Path, name: str
-) -> None:
+def stopped(request: BenchRequest, out: Path) -> None:
+    """One more comparison that is stopped in its last task."""
+
     def stop(task: int, accuracy: object) -> None:
         if task == 1:
             raise Stopped
 
     with pytest.raises(Stopped):
-        compare(prepare(wanted), tmp_path / "out", "", lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
+        compare(prepare(request), out, "", lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
+
+
+@pytest.mark.parametrize("name", ["unknown", "features"])
+def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
+    wanted: BenchRequest, tmp_path: Path, name: str
+) -> None:
+    stopped(wanted, tmp_path / "out")
     more = Extras(unknown=True) if name == "unknown" else Extras(features=tmp_path / "features")
     (line,) = lines(wanted, tmp_path / "out", more)
     if name == "unknown":
@@ -216,12 +222,7 @@ def test_joint_training_is_said_to_have_one_task(wanted: BenchRequest, tmp_path:
 def test_a_stopped_run_goes_on_only_with_the_same_protocol_images_and_weights(
     wanted: BenchRequest, tmp_path: Path, what: str
 ) -> None:
-    def stop(task: int, accuracy: object) -> None:
-        if task == 1:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        compare(prepare(wanted), tmp_path / "out", "", lambda names, seed, total: Listener(on_task=stop), NOTHING)
+    stopped(wanted, tmp_path / "out")
     changed = {
         "nothing": wanted,
         "protocol": replace(wanted, protocol="imagenet_r"),
@@ -259,13 +260,8 @@ def test_other_numbers_under_the_same_name_are_to_be_run_and_take_the_place_of_t
 def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_so(
     wanted: BenchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    def stop(task: int, accuracy: object) -> None:
-        if task == 1:
-            raise Stopped
-
     request = replace(wanted, methods=("slca",), epochs=1, batch=8)
-    with pytest.raises(Stopped):
-        compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: Listener(on_task=stop), NOTHING)
+    stopped(request, tmp_path / "out")
     (about,) = (tmp_path / "out" / "unfinished").glob("*/chain.json")
     if change == "code":
         about.write_text(about.read_text().replace(code()["code"], "0" * 12))
@@ -279,3 +275,34 @@ def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_
     compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: listener, NOTHING)
     assert (tasks, told) == (([1], []) if change == "nothing" else ([0, 1], [OTHER_CODE]))
     assert not list((tmp_path / "out" / "unfinished").iterdir())
+
+
+def test_what_was_unfinished_of_a_run_goes_with_the_run_that_does_as_much_or_more(
+    wanted: BenchRequest, tmp_path: Path
+) -> None:
+    unfinished = tmp_path / "out" / "unfinished"
+    stopped(wanted, tmp_path / "out")
+    (kept,) = unfinished.iterdir()
+    shutil.copytree(kept, tmp_path / "copy")
+    lines(replace(wanted, methods=("lda",)), tmp_path / "out")
+    assert list(unfinished.iterdir()) == [kept]
+    lines(wanted, tmp_path / "out", Extras(unknown=True))
+    assert not list(unfinished.iterdir())
+    # As a kill between the lines and the removal of the folder leaves it.
+    shutil.copytree(tmp_path / "copy", kept)
+    lines(wanted, tmp_path / "out")
+    assert not list(unfinished.iterdir())
+
+
+def test_what_is_unfinished_stays_while_only_lines_of_another_seed_or_other_numbers_are_there(
+    wanted: BenchRequest, tmp_path: Path
+) -> None:
+    (line,) = lines(wanted, tmp_path / "whole")
+    for name, there in {
+        "another": [replace(line, seed=1996)],
+        "numbers": [replace(line, inputs={"method": {}})],
+    }.items():
+        stopped(wanted, tmp_path / name)
+        append(tmp_path / name / "results.jsonl", *there)
+        lines(replace(wanted, methods=("lda",)), tmp_path / name)
+        assert len(list((tmp_path / name / "unfinished").iterdir())) == 1
