@@ -1,5 +1,6 @@
 """`everclass bench`: methods compared on one protocol; what it needs is loaded only then."""
 
+import math
 import os
 import shlex
 import sys
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
     from everclass.bench.comparison import Outcome, Prepared
     from model.tuning import TuningProgress
 
+LARGEST_SEED = 2**32 - 1
+"""Of numpy's RandomState, which orders classes."""
+
+
+def _finite(context: click.Context, option: click.Parameter, value: float) -> float:
+    """A range lets through what compares with nothing, and what has no end."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number")
+    return value
+
 
 @click.command()
 @click.option("--list", "show_list", is_flag=True, help="Name the methods and the protocols, and stop.")
@@ -31,7 +42,9 @@ if TYPE_CHECKING:
 @click.option("--method", "methods", multiple=True, help="As slca, l2p or l2p+ca; more than one compares. [slca]")
 @click.option("--align", is_flag=True, help="Each method also with its heads aligned (+ca), where that differs.")
 @click.option("--seeds", type=click.IntRange(1, 3), default=3, show_default=True, help="The first of 1993, 1996, 1997.")
-@click.option("--seed", "one_seed", type=int, multiple=True, help="This class order instead.")
+@click.option(
+    "--seed", "one_seed", type=click.IntRange(0, LARGEST_SEED), multiple=True, help="This class order instead."
+)
 @click.option("--backbone", default="vit_base_patch16_224.augreg_in21k", show_default=True, help="A timm name.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[the hub's]")
 @click.option("--tasks", type=click.IntRange(min=1), help="So many tasks of equal size. [the protocol's]")
@@ -57,7 +70,8 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(min=1), help="Images of a step. [the recipe's]")
 @click.option(
     "--backbone-lr",
-    type=float,
+    type=click.FloatRange(min=0),
+    callback=_finite,
     default=1e-4,
     show_default=True,
     help="Of learners that move all of the backbone and have no rate of their own: sl, slca, ewc, ranpac, joint, … and "
