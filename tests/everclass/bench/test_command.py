@@ -166,5 +166,12 @@ def test_a_rate_that_no_method_listens_to_is_warned_of(arguments: list[str]) -> 
     assert "moves none" not in run(*once, "--method", "ncm", "--method", "fsa+lda").stderr
 
 
+def test_milestones_that_no_method_falls_at_are_warned_of(arguments: list[str]) -> None:
+    once = [*arguments, "--seeds", "1", "--epochs", "3", "--milestone", "1"]
+    deaf = run(*once, "--method", "ncm", "--method", "sl++")
+    assert deaf.exit_code == 0 and "--milestone changes nothing for ncm, sl++" in deaf.stderr
+    assert "changes nothing" not in run(*once, "--method", "ncm", "--method", "fsa+lda").stderr
+
+
 def test_each_option_says_what_it_is() -> None:
     assert [one.name for one in bench.params if isinstance(one, click.Option) and not one.help] == []
