@@ -24,7 +24,7 @@ from model.backbone import build
 from model.method import Method
 from model.pretrained import load_pretrained
 from model.statistics import NotFinite
-from stream.protocols import Dataset, read_dataset
+from stream.protocols import PROTOCOLS, Dataset, read_dataset
 
 RESULTS = "results.jsonl"
 UNFINISHED = "unfinished"
@@ -48,6 +48,14 @@ class Prepared:
     courses: Sequence[Course]
     chains: Sequence[Mapping[str, Method]]
     inputs: Mapping[str, Any]
+
+    def other_classes(self) -> str | None:
+        """What to warn of where these are not as many classes as the protocol has, as in another folder; else None."""
+        name, found = self.request.protocol, len(self.dataset.classes)
+        published = PROTOCOLS[name].classes
+        if published in (None, found):
+            return None
+        return f"{name} has {published} classes, and there are {found} in {self.request.data}: is that its folder?"
 
     def left_out(self) -> str | None:
         """What to warn of where some classes of the data set come in no task, else None."""

@@ -113,6 +113,11 @@ def test_a_killed_comparison_goes_on_and_comes_to_the_same(arguments: list[str],
         assert resumed[name] == whole[name]
 
 
+def test_a_folder_that_is_hardly_the_protocols_is_warned_of(arguments: list[str]) -> None:
+    done = run(*arguments, "--protocol", "imagenet_r", "--method", "ncm", "--seeds", "1")
+    assert done.exit_code == 0 and "imagenet_r has 200 classes, and there are 4 in " in done.stderr
+
+
 def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], tmp_path: Path) -> None:
     lonely = made.tree(tmp_path / "lonely", {"many": 10, "also many": 10, "one": 1, "another one": 1})
     done = run(*arguments, "--data", str(lonely), "--sizes", "1,1,1,1")

@@ -146,6 +146,14 @@ def test_classes_that_come_in_no_task_are_told(wanted: BenchRequest) -> None:
     assert prepare(replace(wanted, tasks=None, sizes=(2, 1))).left_out() == "1 of 4 classes come in no task"
 
 
+def test_another_number_of_classes_than_the_protocols_is_told(wanted: BenchRequest) -> None:
+    assert prepare(wanted).other_classes() is None
+    told = prepare(replace(wanted, protocol="imagenet_r", train_per_class=1)).other_classes()
+    assert told == f"imagenet_r has 200 classes, and there are 4 in {wanted.data}: is that its folder?"
+    made.tree(wanted.data, {f"class {number}": 2 for number in range(4, 200)})
+    assert prepare(replace(wanted, protocol="imagenet_r")).other_classes() is None
+
+
 def test_features_are_done_only_where_their_files_are(wanted: BenchRequest, tmp_path: Path) -> None:
     both, features = replace(wanted, methods=("ncm", "lda")), Extras(features=tmp_path / "features")
     assert len(lines(both, tmp_path / "out")) == 2
