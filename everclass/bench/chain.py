@@ -34,11 +34,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Listener:
-    """Whom a chain tells of its way: `on_task` gets the task's number and each method's accuracy so far."""
+    """Whom a chain tells of its way: `on_task` gets the task's number and each method's accuracy so far, `on_notice`
+    what somebody should know who waits for it.
+    """
 
     on_step: Callable[[int, TuningProgress], None] = lambda task, progress: None
     on_phase: Callable[[int, str], None] = lambda task, phase: None
     on_task: Callable[[int, Mapping[str, float]], None] = lambda task, accuracy: None
+    on_notice: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from everclass.bench.chain import Chain, Extras, Listener, features_file
+from everclass.bench.code import code
 from everclass.bench.course import Course
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
 from everclass.bench.measures import MEASURES
-from everclass.bench.progress import ProgressFolder
+from everclass.bench.progress import ProgressFolder, clear
 from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
@@ -23,9 +25,11 @@ from model.method import Method
 from model.pretrained import load_pretrained
 from model.statistics import NotFinite
 from model.threads import limited_threads
-from stream.protocols import Dataset, read_dataset
+from stream.protocols import PROTOCOLS, Dataset, read_dataset
 
 RESULTS = "results.jsonl"
+UNFINISHED = "unfinished"
+OTHER_CODE = "what was unfinished was made by other code, and is begun anew"
 
 ListenerOf = Callable[[str, int, int], Listener]
 """From the names of a chain's methods, the seed and the number of tasks."""
@@ -45,6 +49,14 @@ class Prepared:
     courses: Sequence[Course]
     chains: Sequence[Mapping[str, Method]]
     inputs: Mapping[str, Any]
+
+    def other_classes(self) -> str | None:
+        """What to warn of where these are not as many classes as the protocol has, as in another folder; else None."""
+        name, found = self.request.protocol, len(self.dataset.classes)
+        published = PROTOCOLS[name].classes
+        if published in (None, found):
+            return None
+        return f"{name} has {published} classes, and there are {found} in {self.request.data}: is that its folder?"
 
     def left_out(self) -> str | None:
         """What to warn of where some classes of the data set come in no task, else None."""
@@ -79,10 +91,11 @@ def prepare(request: BenchRequest) -> Prepared:
 
 
 def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:
-    """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report.
+    """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report; for one process at a time
+    (`held`).
 
-    A run that was stopped goes on at its last finished epoch. One whose training diverges has no figures, and the
-    others go on. Raises OSError, and ValueError for lines that are no results.
+    A run that was stopped goes on at its last finished epoch if the code is the same. One whose training diverges has
+    no figures, and the others go on. Raises OSError, and ValueError for lines that are no results.
     """
     failed: dict[str, str] = {}
     with limited_threads(prepared.training.threads):
@@ -90,6 +103,7 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
             for methods in prepared.chains:
                 failed |= _run(prepared, course, methods, out, listener_of, extras)
     results = read(out / RESULTS)
+    clear(out / UNFINISHED, partial(_has_lines, newest(results)))
     return Outcome(write_report(results, out, command) if results else None, failed)
 
 
@@ -105,13 +119,15 @@ def _run(
     request, training, inputs = prepared.request, prepared.training, prepared.inputs
     shared = training.describe() | request.describe()
     described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
-    alike = [one for one in newest(read(out / RESULTS)) if _alike(one, course, described, inputs)]
+    numbers = {name: as_plain(training.adjusted(method)) for name, method in methods.items()}
+    before = newest(read(out / RESULTS))
+    asked = [one for one in before if _asked(one, course.protocol, course.seed, described, inputs)]
     tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
-    done = _done(alike, list(described), extras, tasks)
+    done = _done([one for one in asked if _of_numbers(one, numbers)], list(described), extras)
     waiting = {name: method for name, method in methods.items() if name not in done}
     if not waiting:
         return {}
-    wanted = _with_measures_of([one for one in alike if one.method in waiting], extras)
+    wanted = _with_measures_of([one for one in asked if one.method in waiting], extras)
     identity = {
         "protocol": request.protocol,
         "seed": course.seed,
@@ -120,8 +136,11 @@ def _run(
         "features": None if wanted.features is None else str(wanted.features.resolve()),
         "methods": {name: described[name] for name in waiting},
     }
-    folder = ProgressFolder(out / "unfinished", identity)
+    made_by = {"code": code()["code"], "numbers": {name: numbers[name] for name in waiting}}
+    folder = ProgressFolder(out / UNFINISHED, identity, made_by)
     listener = listener_of(" ".join(waiting), course.seed, tasks)
+    if folder.begin():
+        listener.on_notice(OTHER_CODE)
     try:
         found = Chain(waiting, course, training, prepared.weights, folder, listener, wanted).run()
     except (NotFinite, np.linalg.LinAlgError) as error:
@@ -129,27 +148,43 @@ def _run(
     lead = None if wanted.features is None else next(iter(waiting))
     known = provenance(prepared.dataset, training.device)
     said = {**inputs, **known, "unknown": wanted.unknown, "features": lead}
-    numbers = {name: {"method": as_plain(training.adjusted(method))} for name, method in waiting.items()}
     append(
         out / RESULTS,
-        *(replace(one, configuration=described[name], inputs=said | numbers[name]) for name, one in found.items()),
+        *(
+            replace(one, configuration=described[name], inputs=said | {"method": numbers[name]})
+            for name, one in found.items()
+        ),
     )
     folder.remove()
     return {}
 
 
-def _alike(one: Result, course: Course, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
+def _asked(one: Result, protocol: str, seed: int, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
     """Whether it is of this protocol, seed and configuration, and of no other weights or images as far as it says."""
-    same = (one.protocol, one.seed, one.configuration) == (course.protocol, course.seed, described.get(one.method))
+    same = (one.protocol, one.seed, one.configuration) == (protocol, seed, described.get(one.method))
     return same and same_inputs(one.inputs, inputs)
 
 
-def _done(results: Sequence[Result], chain: Sequence[str], extras: Extras, tasks: int) -> set[str]:
+def _of_numbers(one: Result, numbers: Mapping[str, Any]) -> bool:
+    """Whether its method had these parts and numbers then, as far as it says; a name may stand for others by now."""
+    return "method" not in one.inputs or one.inputs["method"] == numbers[one.method]
+
+
+def _has_lines(results: Sequence[Result], about: Mapping[str, Any]) -> bool:
+    """Whether all methods of an unfinished chain have a line by now, with all that the chain was asked for."""
+    identity, numbers = about["identity"], about["made_by"]["numbers"]
+    methods, asked, features = (identity[name] for name in ("methods", "asked", "features"))
+    extras = Extras("unknown" in asked, features and Path(features), tuple(one for one in MEASURES if one in asked))
+    mine = [one for one in results if _asked(one, identity["protocol"], identity["seed"], methods, identity["inputs"])]
+    return _done([one for one in mine if _of_numbers(one, numbers)], list(methods), extras) == set(methods)
+
+
+def _done(results: Sequence[Result], chain: Sequence[str], extras: Extras) -> set[str]:
     """The methods that have a line with every measure and all features that are asked for."""
     return {
         one.method
         for one in results
-        if one.measured >= extras.asked and (extras.features is None or _kept(one, chain, extras.features, tasks))
+        if one.measured >= extras.asked and (extras.features is None or _kept(one, chain, extras.features))
     }
 
 
@@ -163,14 +198,16 @@ def _with_measures_of(results: Sequence[Result], extras: Extras) -> Extras:
     )
 
 
-def _kept(one: Result, chain: Sequence[str], folder: Path, tasks: int) -> bool:
+def _kept(one: Result, chain: Sequence[str], folder: Path) -> bool:
     """Whether the features of this run are all there, under the name that its line says: that of the chain's first.
 
     A line of older code does not say it; any method of the chain may have been the first.
     """
     leads = [one.inputs["features"]] if "features" in one.inputs else chain
     return any(
-        all(features_file(folder, lead, one.seed, task).is_file() for task in range(tasks)) for lead in leads if lead
+        all(features_file(folder, lead, one.seed, task).is_file() for task in range(len(one.matrix)))
+        for lead in leads
+        if lead
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from model.snapshot import Snapshot
 from model.tuning_state import TuningState
 from stream.files import write
 
-EPOCH, TASK = "epoch.safetensors", "task.json"
+EPOCH, TASK, ABOUT = "epoch.safetensors", "task.json", "chain.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +36,26 @@ class Checkpoint:
 class ProgressFolder:
     """One chain's folder. Parts lie under their digests, so that methods which share a backbone share its file.
 
-    Each file is placed whole: a kill leaves the old one.
+    `identity` says which chain it is and names the folder, `made_by` which code and numbers lead it, both as plain JSON
+    values. Each file is placed whole: a kill leaves the old one.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._folder = folder / digest[:24]
+        self._about = {"identity": identity, "made_by": made_by}
+
+    def begin(self) -> bool:
+        """Makes the folder this chain's, to be called before all else; whether what lay there was of other code or
+        numbers, and is gone.
+
+        Raises OSError where it cannot be removed.
+        """
+        strange = self._folder.exists() and _about(self._folder) != self._about
+        if strange:
+            _remove(self._folder)
+        write(self._folder / ABOUT, json.dumps(self._about).encode())
+        return strange
 
     def last(self) -> Reached | None:
         """Where the chain stands; None before its first task is whole."""
@@ -78,7 +92,7 @@ class ProgressFolder:
 
     def remove(self) -> None:
         """The chain is done."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
 
     def _stored(self, snapshot: Snapshot) -> dict[str, Any]:
         digests = {}
@@ -95,5 +109,31 @@ class ProgressFolder:
 
     def _drop_all_but(self, digests: set[str]) -> None:
         for path in self._folder.iterdir():
-            if path.name not in digests | {TASK, EPOCH}:
+            if path.name not in digests | {TASK, EPOCH, ABOUT}:
                 path.unlink()
+
+
+def clear(folder: Path, is_done: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Removes what lies in `folder` of chains that are done, by the `identity` and `made_by` that they were begun with.
+
+    A kill, or another request that did the same and more, may have left it. What older code left says neither, and
+    stays until its chain is begun anew. Raises OSError.
+    """
+    for place in list(folder.iterdir()) if folder.is_dir() else ():
+        about = _about(place)
+        if about is not None and is_done(about):
+            _remove(place)
+
+
+def _remove(folder: Path) -> None:
+    """What it says of itself goes last, so that a kill leaves nothing that nobody knows."""
+    for path in folder.iterdir():
+        if path.name != ABOUT:
+            path.unlink()
+    shutil.rmtree(folder)
+
+
+def _about(folder: Path) -> Any:
+    """What a chain's folder says of itself; None where older code made it, which says nothing."""
+    path = folder / ABOUT
+    return json.loads(path.read_text()) if path.is_file() else None

@@ -20,6 +20,9 @@ from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 
 MICRO_BATCH_CPU = 32
 
+FIRST = 1
+"""The number of a first task."""
+
 
 @dataclass(frozen=True)
 class BenchRequest:
@@ -78,12 +81,20 @@ class BenchRequest:
             groups.setdefault(stem(method), {})[name] = method
         yield from groups.values()
 
-    def unheard(self) -> str | None:
-        """What to warn of where the backbone's rate is not the usual one and no method listens to it, else None."""
-        usual = paper.HEAD_RATE * paper.BACKBONE_RATIO
-        if self.backbone_lr == usual or any(_listens(method_named(name).tuner) for name in self.methods):
-            return None
-        return f"--backbone-lr moves none of {', '.join(self.methods)}"
+    def unheard(self) -> list[str]:
+        """What to warn of: a rate of the backbone or milestones that are not the usual ones, and no method hears."""
+        methods, names = [method_named(name) for name in self.methods], ", ".join(self.methods)
+        found = []
+        if self.backbone_lr != paper.HEAD_RATE * paper.BACKBONE_RATIO and not any(
+            _listens(method.tuner) for method in methods
+        ):
+            found.append(f"--backbone-lr moves none of {names}")
+        usual = recipe_of(self.protocol).shortened(self.epochs).milestones
+        if self.milestones not in ((), usual) and not any(
+            _falls_at(method, self.milestones, usual) for method in methods
+        ):
+            found.append(f"--milestone changes nothing for {names}")
+        return found
 
     def training(self) -> Training:
         """How stage 1 runs on this machine. Raises WeightsError, and ValueError naming the option at fault."""
@@ -152,6 +163,13 @@ def _listens(tuner: Tuner) -> bool:
     """Whether it moves at the plan's rate of the backbone."""
     inner = tuner.tuner if isinstance(tuner, FirstTaskTuner) else tuner
     return isinstance(inner, FullTuner) and inner.ratio is None
+
+
+def _falls_at(method: Method, milestones: Sequence[int], usual: Sequence[int]) -> bool:
+    """Whether rates of its stage 1 fall otherwise than at the usual milestones; of SLCA++'s only the number counts."""
+    way = method.optimisation
+    counts = way.schedule == "cosine" and way.floor_lr is None and len(milestones) != len(usual)
+    return method.learns(FIRST) and (way.schedule == "step" or counts)
 
 
 def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:

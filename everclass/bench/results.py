@@ -92,7 +92,10 @@ def installed() -> dict[str, str]:
 
 
 def append(path: Path, *results: Result) -> None:
-    """Adds the lines, all of them or none, durable; a line that a crash cut off is dropped first."""
+    """Adds the lines, all of them or none, durable; a line that a crash cut off is dropped first.
+
+    For one process at a time: the file is written anew (`everclass/bench/hold.py`).
+    """
     before = path.read_bytes()[: _whole_lines(path)] if path.exists() else b""
     added = [json.dumps(asdict(result), ensure_ascii=False).encode() + b"\n" for result in results]
     write(path, before + b"".join(added))

@@ -24,7 +24,7 @@ def of_method(values: Mapping[str, float], name: str, merge: Callable[[float, fl
 
 
 class Watch:
-    """Sums seconds by phase and keeps the peak of resident memory (CPU) or allocated memory (GPU), in bytes.
+    """Sums seconds by phase and keeps the peak of resident memory (CPU) or of what the GPU has allocated, in bytes.
 
     `PHASE/NAME` is what one method alone does in a phase, `PHASE` what several share.
     """
@@ -32,7 +32,7 @@ class Watch:
     def __init__(self, device: str) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.peak_bytes: dict[str, int] = defaultdict(int)
-        self._cuda = device.startswith("cuda")
+        self._gpu = device if device.startswith("cuda") else None
         self._process = psutil.Process()
         self._phase: str | None = None
         self._since = time.perf_counter()
@@ -57,8 +57,8 @@ class Watch:
         if self._phase is not None:
             self.seconds[self._phase] += now - self._since
         self._phase, self._since = phase, now
-        if self._cuda:
-            torch.cuda.reset_peak_memory_stats()
+        if self._gpu is not None:
+            torch.cuda.reset_peak_memory_stats(self._gpu)
 
     def lap(self) -> None:
         """Count what the present phase took up to now."""
@@ -72,5 +72,6 @@ class Watch:
         phase = self._phase
         if phase is None:
             return
-        held = torch.cuda.max_memory_allocated() if self._cuda else self._process.memory_info().rss
+        gpu = self._gpu
+        held = self._process.memory_info().rss if gpu is None else torch.cuda.max_memory_allocated(gpu)
         self.peak_bytes[phase] = max(self.peak_bytes[phase], held)

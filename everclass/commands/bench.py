@@ -1,9 +1,11 @@
 """`everclass bench`: methods compared on one protocol; what it needs is loaded only then."""
 
+import math
 import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,12 +16,23 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from everclass.bench.hold import held
 from everclass.exits import Exit
 
 if TYPE_CHECKING:
     from everclass.bench.chain import Extras, Listener
     from everclass.bench.comparison import Outcome, Prepared
     from model.tuning import TuningProgress
+
+LARGEST_SEED = 2**32 - 1
+"""Of numpy's RandomState, which orders classes."""
+
+
+def _finite(context: click.Context, option: click.Parameter, value: float) -> float:
+    """A range lets through what compares with nothing, and what has no end."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number")
+    return value
 
 
 @click.command()
@@ -29,7 +42,9 @@ if TYPE_CHECKING:
 @click.option("--method", "methods", multiple=True, help="As slca, l2p or l2p+ca; more than one compares. [slca]")
 @click.option("--align", is_flag=True, help="Each method also with its heads aligned (+ca), where that differs.")
 @click.option("--seeds", type=click.IntRange(1, 3), default=3, show_default=True, help="The first of 1993, 1996, 1997.")
-@click.option("--seed", "one_seed", type=int, multiple=True, help="This class order instead.")
+@click.option(
+    "--seed", "one_seed", type=click.IntRange(0, LARGEST_SEED), multiple=True, help="This class order instead."
+)
 @click.option("--backbone", default="vit_base_patch16_224.augreg_in21k", show_default=True, help="A timm name.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[the hub's]")
 @click.option("--tasks", type=click.IntRange(min=1), help="So many tasks of equal size. [the protocol's]")
@@ -55,7 +70,8 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(min=1), help="Images of a step. [the recipe's]")
 @click.option(
     "--backbone-lr",
-    type=float,
+    type=click.FloatRange(min=0),
+    callback=_finite,
     default=1e-4,
     show_default=True,
     help="Of learners that move all of the backbone and have no rate of their own: sl, slca, ewc, ranpac, joint, … and "
@@ -132,15 +148,18 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
     for needed in ("protocol", "data"):
         if options[needed] is None:
             raise click.UsageError(f"--{needed} is needed")
+    _check_folder(out)
     command = shlex.join(["everclass", *sys.argv[1:]])
-    try:
-        prepared, extras = _prepared(methods or ("slca",), align, out, options)
-    except _wrong_requests() as error:
-        click.echo(f"everclass: {error}", err=True)
-        sys.exit(Exit.USAGE)
-    outcome = _compared(prepared, out, command, extras)
-    if outcome.page is not None:
-        click.echo(f"{(out / 'table.md').read_text()}\nReport: {outcome.page}")
+    with ExitStack() as until_done:
+        try:
+            until_done.enter_context(held(out, command))
+            prepared, extras = _prepared(methods or ("slca",), align, out, options)
+        except _wrong_requests() as error:
+            click.echo(f"everclass: {error}", err=True)
+            sys.exit(Exit.USAGE)
+        outcome = _compared(prepared, out, command, extras)
+        if outcome.page is not None:
+            click.echo(f"{(out / 'table.md').read_text()}\nReport: {outcome.page}")
     for run, reason in outcome.failed.items():
         click.echo(f"everclass: {run}: {reason}", err=True)
     if outcome.failed:
@@ -188,10 +207,9 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
         sizes=None if sizes is None else tuple(_number(one) for one in sizes.split(",")),
         **(options | {"seeds": tuple(dict.fromkeys(seeds))}),
     )
-    _check_folder(out)
     read(out / RESULTS)
     prepared = prepare(request)
-    for warning in (request.unheard(), prepared.left_out()):
+    for warning in (*request.unheard(), prepared.other_classes(), prepared.left_out()):
         if warning:
             click.echo(f"everclass: {warning}", err=True)
     return prepared, extras
@@ -263,4 +281,7 @@ def _listener(progress: Progress, names: str, seed: int, tasks: int) -> "Listene
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in accuracy.items())
         progress.console.print(f"seed {seed}, after task {task + 1}: {figures}", highlight=False)
 
-    return Listener(step, phase, finished)
+    def notice(text: str) -> None:
+        progress.console.print(f"{names}, seed {seed}: {text}", highlight=False)
+
+    return Listener(step, phase, finished, notice)

@@ -36,13 +36,17 @@ class Row:
 
     `setting` is what sets the configuration apart from others of the protocol; empty where there is no other.
     `inc_acc`, `calibration_error` and `novelty_auroc` are means over tasks; all other rates hold after the last task.
+    `last_acc` counts images and `task_mean` tasks, which has none where all is one task; `uneven` says that the two may
+    differ, since tasks have different numbers of test images.
     """
 
     method: str
     protocol: str
     setting: str
     seeds: tuple[int, ...]
+    uneven: bool
     last_acc: Figure
+    task_mean: Figure
     inc_acc: Figure
     forgetting: Figure
     backward_transfer: Figure
@@ -73,7 +77,9 @@ def _row(group: Sequence[Result], setting: str) -> Row:
         group[0].protocol,
         setting,
         tuple(result.seed for result in group),
+        any(len(set(one.test_images)) > 1 for one in group),
         over(lambda one: one.last_acc),
+        over(lambda one: one.task_mean if len(one.test_images) > 1 else None),
         over(lambda one: one.inc_acc),
         over(lambda one: one.forgetting),
         over(lambda one: one.backward_transfer),

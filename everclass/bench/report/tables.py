@@ -11,10 +11,14 @@ from everclass.bench.results import Result
 Cells = Sequence[Sequence[str]]
 """A table; its first line names the columns."""
 
+TASK_MEAN = "Last-Acc (task-weighted)"
+"""What prompt papers report as Last-Acc."""
+
 COLUMNS = (
     ("method", lambda row: row.method),
     ("setting", lambda row: row.setting),
     ("Last-Acc", lambda row: row.last_acc.text()),
+    (TASK_MEAN, lambda row: row.task_mean.text()),
     ("Inc-Acc", lambda row: row.inc_acc.text()),
     ("forgetting", lambda row: row.forgetting.text()),
     ("backward transfer", lambda row: row.backward_transfer.text()),
@@ -38,8 +42,15 @@ LEGEND = (
 
 
 def full(table: Sequence[Row]) -> Cells:
-    """All figures of one protocol's rows; settings only where there are several."""
-    shown = [(name, cell) for name, cell in COLUMNS if name != "setting" or any(row.setting for row in table)]
+    """All figures of one protocol's rows; settings only where there are several, and both accuracies after the last
+    task only where tasks differ in size.
+    """
+    left_out = {
+        name
+        for name, told in (("setting", [row.setting for row in table]), (TASK_MEAN, [row.uneven for row in table]))
+        if not any(told)
+    }
+    shown = [(name, cell) for name, cell in COLUMNS if name not in left_out]
     return [[name for name, _ in shown], *([cell(row) for _, cell in shown] for row in table)]
 
 

@@ -26,7 +26,7 @@ def run(
     extras: Extras | None = None,
 ) -> dict[str, Result]:
     methods = {name: method_named(name) for name in names}
-    progress = ProgressFolder(folder, {"methods": list(names)})
+    progress = ProgressFolder(folder, {"methods": list(names)}, {})
     return Chain(methods, of, TRAINING, weights(), progress, listener or Listener(), extras).run()
 
 
@@ -129,7 +129,7 @@ def test_a_stopped_run_goes_on_at_its_last_finished_epoch(tmp_path: Path, task: 
 
     with pytest.raises(Stopped):
         run(names, tmp_path / "stopped", Listener(on_step=stop))
-    checkpoint = ProgressFolder(tmp_path / "stopped", {"methods": names}).epoch(task)
+    checkpoint = ProgressFolder(tmp_path / "stopped", {"methods": names}, {}).epoch(task)
     assert checkpoint is not None
     before, peak = checkpoint.seconds, checkpoint.peak_bytes["training"]
     steps: list[tuple[int, int]] = []

@@ -100,6 +100,9 @@ def test_a_killed_comparison_goes_on_and_comes_to_the_same(arguments: list[str],
         while not list((tmp_path / "out").glob("unfinished/*/epoch.safetensors")):
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.01)
+        second = run(*wanted)
+        assert second.exit_code == 2 and "out is in use by another command" in second.stderr
+        assert f"--epochs 6 (process {process.pid})" in second.stderr
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "out" / "results.jsonl").exists()
     assert run(*wanted).exit_code == 0
@@ -108,6 +111,11 @@ def test_a_killed_comparison_goes_on_and_comes_to_the_same(arguments: list[str],
     (resumed,), (whole,) = lines(tmp_path / "out"), lines(tmp_path / "whole")
     for name in ("last_acc", "inc_acc", "matrix", "configuration", "calibration_error"):
         assert resumed[name] == whole[name]
+
+
+def test_a_folder_that_is_hardly_the_protocols_is_warned_of(arguments: list[str]) -> None:
+    done = run(*arguments, "--protocol", "imagenet_r", "--method", "ncm", "--seeds", "1")
+    assert done.exit_code == 0 and "imagenet_r has 200 classes, and there are 4 in " in done.stderr
 
 
 def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], tmp_path: Path) -> None:
@@ -128,6 +136,11 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--milestone", "0"], "Invalid value for '--milestone'"),
         (["--milestone", "6", "--milestone", "8", "--epochs", "8"], "--milestone 8: rates would never fall"),
         (["--milestone", "80"], "in 50 epochs; say more of them with --epochs"),
+        (["--backbone-lr", "-0.001"], "Invalid value for '--backbone-lr'"),
+        (["--backbone-lr", "nan"], "Invalid value for '--backbone-lr'"),
+        (["--backbone-lr", "inf"], "Invalid value for '--backbone-lr'"),
+        (["--seed", "-1"], "Invalid value for '--seed'"),
+        (["--seed", str(2**32)], "Invalid value for '--seed'"),
         (["--device", "gpu"], "--device gpu: nothing can run there"),
         (["--device", "cuda:99"], "--device cuda:99: nothing can run there"),
         (["--device", "meta"], "--device meta: nothing can run there"),
@@ -156,6 +169,13 @@ def test_a_rate_that_no_method_listens_to_is_warned_of(arguments: list[str]) -> 
     deaf = run(*once, "--method", "ncm", "--method", "seq_ft")
     assert deaf.exit_code == 0 and "--backbone-lr moves none of ncm, seq_ft" in deaf.stderr
     assert "moves none" not in run(*once, "--method", "ncm", "--method", "fsa+lda").stderr
+
+
+def test_milestones_that_no_method_falls_at_are_warned_of(arguments: list[str]) -> None:
+    once = [*arguments, "--seeds", "1", "--epochs", "3", "--milestone", "1"]
+    deaf = run(*once, "--method", "ncm", "--method", "sl++")
+    assert deaf.exit_code == 0 and "--milestone changes nothing for ncm, sl++" in deaf.stderr
+    assert "changes nothing" not in run(*once, "--method", "ncm", "--method", "fsa+lda").stderr
 
 
 def test_each_option_says_what_it_is() -> None:

@@ -12,10 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from everclass.bench.chain import Extras, Listener
 from everclass.bench.code import code
-from everclass.bench.comparison import compare, prepare
+from everclass.bench.comparison import OTHER_CODE, compare, prepare
 from everclass.bench.inputs import as_plain, data_digest, device_name
 from everclass.bench.request import BenchRequest
-from everclass.bench.results import Result, append, read
+from everclass.bench.results import Result, append, newest, read
+from model.aligners import GaussianAligner
+from model.method import Method
 from model.methods import METHODS
 from stream.protocols import Part, read_dataset
 from tests import tiny_weights
@@ -145,6 +147,14 @@ def test_classes_that_come_in_no_task_are_told(wanted: BenchRequest) -> None:
     assert prepare(replace(wanted, tasks=None, sizes=(2, 1))).left_out() == "1 of 4 classes come in no task"
 
 
+def test_another_number_of_classes_than_the_protocols_is_told(wanted: BenchRequest) -> None:
+    assert prepare(wanted).other_classes() is None
+    told = prepare(replace(wanted, protocol="imagenet_r", train_per_class=1)).other_classes()
+    assert told == f"imagenet_r has 200 classes, and there are 4 in {wanted.data}: is that its folder?"
+    made.tree(wanted.data, {f"class {number}": 2 for number in range(4, 200)})
+    assert prepare(replace(wanted, protocol="imagenet_r")).other_classes() is None
+
+
 def test_features_are_done_only_where_their_files_are(wanted: BenchRequest, tmp_path: Path) -> None:
     both, features = replace(wanted, methods=("ncm", "lda")), Extras(features=tmp_path / "features")
     assert len(lines(both, tmp_path / "out")) == 2
@@ -160,16 +170,22 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["unknown", "features"])
-def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
-    wanted: BenchRequest, tmp_path: Path, name: str
-) -> None:
+def stopped(request: BenchRequest, out: Path) -> None:
+    """One more comparison that is stopped in its last task."""
+
     def stop(task: int, accuracy: object) -> None:
         if task == 1:
             raise Stopped
 
     with pytest.raises(Stopped):
-        compare(prepare(wanted), tmp_path / "out", "", lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
+        compare(prepare(request), out, "", lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
+
+
+@pytest.mark.parametrize("name", ["unknown", "features"])
+def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
+    wanted: BenchRequest, tmp_path: Path, name: str
+) -> None:
+    stopped(wanted, tmp_path / "out")
     more = Extras(unknown=True) if name == "unknown" else Extras(features=tmp_path / "features")
     (line,) = lines(wanted, tmp_path / "out", more)
     if name == "unknown":
@@ -225,12 +241,7 @@ def test_every_phase_keeps_to_the_threads_that_were_asked_for(wanted: BenchReque
 def test_a_stopped_run_goes_on_only_with_the_same_protocol_images_and_weights(
     wanted: BenchRequest, tmp_path: Path, what: str
 ) -> None:
-    def stop(task: int, accuracy: object) -> None:
-        if task == 1:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        compare(prepare(wanted), tmp_path / "out", "", lambda names, seed, total: Listener(on_task=stop), NOTHING)
+    stopped(wanted, tmp_path / "out")
     changed = {
         "nothing": wanted,
         "protocol": replace(wanted, protocol="imagenet_r"),
@@ -241,3 +252,76 @@ def test_a_stopped_run_goes_on_only_with_the_same_protocol_images_and_weights(
     seen = Listener(on_task=lambda task, accuracy: tasks.append(task))
     compare(prepare(changed), tmp_path / "out", "", lambda names, seed, total: seen, NOTHING)
     assert tasks == ([1] if what == "nothing" else [0, 1])
+
+
+def with_alignment(epochs: int) -> Method:
+    """`slca` with so many epochs of alignment."""
+    method = METHODS["slca"]
+    assert isinstance(method.aligner, GaussianAligner)
+    return replace(method, aligner=replace(method.aligner, plan=replace(method.aligner.plan, epochs=epochs)))
+
+
+def test_other_numbers_under_the_same_name_are_to_be_run_and_take_the_place_of_the_old_ones(
+    wanted: BenchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = replace(wanted, methods=("slca",), epochs=1, batch=8)
+    (old,) = lines(request, tmp_path / "out", Extras(measures=("probe",)))
+    append(tmp_path / "older" / "results.jsonl", replace(old, inputs={}))
+    monkeypatch.setitem(METHODS, "slca", with_alignment(2))
+    _, new = lines(request, tmp_path / "out")
+    assert new.inputs["method"]["aligner"]["plan"]["epochs"] == 2 and new.configuration == old.configuration
+    assert new.measured == {"probe"} and newest([old, new]) == [new]
+    assert lines(request, tmp_path / "out") == [old, new]
+    assert len(lines(request, tmp_path / "older")) == 1
+
+
+@pytest.mark.parametrize("change", ["nothing", "code", "numbers", "older"])
+def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_so(
+    wanted: BenchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    request = replace(wanted, methods=("slca",), epochs=1, batch=8)
+    stopped(request, tmp_path / "out")
+    (about,) = (tmp_path / "out" / "unfinished").glob("*/chain.json")
+    if change == "code":
+        about.write_text(about.read_text().replace(code()["code"], "0" * 12))
+    elif change == "numbers":
+        monkeypatch.setitem(METHODS, "slca", with_alignment(2))
+    elif change == "older":
+        about.unlink()
+    tasks: list[int] = []
+    told: list[str] = []
+    listener = Listener(on_task=lambda task, accuracy: tasks.append(task), on_notice=told.append)
+    compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: listener, NOTHING)
+    assert (tasks, told) == (([1], []) if change == "nothing" else ([0, 1], [OTHER_CODE]))
+    assert not list((tmp_path / "out" / "unfinished").iterdir())
+
+
+def test_what_was_unfinished_of_a_run_goes_with_the_run_that_does_as_much_or_more(
+    wanted: BenchRequest, tmp_path: Path
+) -> None:
+    unfinished = tmp_path / "out" / "unfinished"
+    stopped(wanted, tmp_path / "out")
+    (kept,) = unfinished.iterdir()
+    shutil.copytree(kept, tmp_path / "copy")
+    lines(replace(wanted, methods=("lda",)), tmp_path / "out")
+    assert list(unfinished.iterdir()) == [kept]
+    lines(wanted, tmp_path / "out", Extras(unknown=True))
+    assert not list(unfinished.iterdir())
+    # As a kill between the lines and the removal of the folder leaves it.
+    shutil.copytree(tmp_path / "copy", kept)
+    lines(wanted, tmp_path / "out")
+    assert not list(unfinished.iterdir())
+
+
+def test_what_is_unfinished_stays_while_only_lines_of_another_seed_or_other_numbers_are_there(
+    wanted: BenchRequest, tmp_path: Path
+) -> None:
+    (line,) = lines(wanted, tmp_path / "whole")
+    for name, there in {
+        "another": [replace(line, seed=1996)],
+        "numbers": [replace(line, inputs={"method": {}})],
+    }.items():
+        stopped(wanted, tmp_path / name)
+        append(tmp_path / name / "results.jsonl", *there)
+        lines(replace(wanted, methods=("lda",)), tmp_path / name)
+        assert len(list((tmp_path / name / "unfinished").iterdir())) == 1

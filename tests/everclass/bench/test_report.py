@@ -137,6 +137,20 @@ def test_the_table_says_what_is_a_mean_over_tasks_and_what_holds_after_the_last(
     assert LEGEND in table and LEGEND in unescape(page)
 
 
+def test_both_accuracies_after_the_last_task_are_told_where_tasks_differ_in_size(tmp_path: Path) -> None:
+    uneven = [
+        some_result(last_acc=0.60, task_mean=0.55, test_images=[40, 10]),
+        some_result(seed=1996, last_acc=0.62, task_mean=0.59, test_images=[40, 10]),
+        some_result("joint", test_images=[50]),
+    ]
+    page = write_report([*uneven, some_result(protocol="even")], tmp_path, "everclass bench").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "| method | Last-Acc | Last-Acc (task-weighted) | Inc-Acc |" in table
+    assert "| slca | 61.0 ± 1.4 | 57.0 ± 2.8 | 70.0 ± 0.0 |" in table and "| joint | 60.0 | – | 70.0 |" in table
+    assert "| method | Last-Acc | Inc-Acc |" in table
+    assert page.count("<th>Last-Acc (task-weighted)</th>") == 1 and "<td>57.0 ± 2.8</td>" in page
+
+
 def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None:
     page = write_report(RESULTS, tmp_path, "everclass bench --method 'sl<b>'").read_text()
     assert not re.search(r"https?://|<script|<link", page)

@@ -2,6 +2,9 @@
 
 from operator import add
 
+import pytest
+import torch
+
 from everclass.bench.watch import Watch, of_method
 
 
@@ -19,3 +22,12 @@ def test_phases_are_counted_each_for_itself() -> None:
         watch.enter(None)
     assert list(watch.seconds) == ["features", "alignment/lda"] and min(watch.seconds.values()) >= 0
     assert watch.peak_bytes["features"] > 2**20
+
+
+def test_the_memory_of_a_gpu_is_that_of_the_one_that_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocated, reset = {"cuda:0": 5, "cuda:1": 7 * 2**20}, []
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device="cuda:0": allocated[device])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device="cuda:0": reset.append(device))
+    with Watch("cuda:1") as watch:
+        watch.enter("features")
+    assert watch.peak_bytes == {"features": 7 * 2**20} and set(reset) == {"cuda:1"}

@@ -208,6 +208,20 @@ def test_pacs_has_domains(lists: bool, tmp_path: Path) -> None:
     assert np.bincount(dataset.test.domains_N).tolist() == [4, 4]
 
 
+@pytest.mark.parametrize("inner", ["kfold", "pacs_data"])
+@pytest.mark.parametrize("lists", [True, False])
+def test_pacs_is_the_same_in_an_inner_folder(inner: str, lists: bool, tmp_path: Path) -> None:
+    plain, within = made.pacs(tmp_path / "plain", lists=lists), tmp_path / "within"
+    made.pacs(within / inner, lists=lists)
+    for path in (within / inner).glob("*.txt"):
+        path.rename(within / path.name)
+    outer, dataset = read_dataset("pacs", plain), read_dataset("pacs", within)
+    assert (dataset.classes, dataset.domains) == (outer.classes, outer.domains)
+    for part, other in ((dataset.test, outer.test), (dataset.train, outer.train)):
+        found = [one.relative_to(within / inner) for one in part.sources if isinstance(one, Path)]
+        assert found == [one.relative_to(plain) for one in other.sources if isinstance(one, Path)]
+
+
 def table(path: Path, labels: list[int], names: list[str] | None = None, domains: list[str] | None = None) -> None:
     images = [made.picture(path.parent / "scratch.png", number).read_bytes() for number in range(len(labels))]
     columns: dict[str, object] = {"image": images, "label": labels}
