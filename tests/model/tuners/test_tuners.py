@@ -33,14 +33,14 @@ BESIDE: tuple[Tuner, ...] = (
 )
 
 
-def network(name: str = "test_vit") -> PixelBackbone:
+def network(name: str = "test_vit", side: int = 32) -> PixelBackbone:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build(BackboneSpec(name, 32, (0.5,) * 3, (0.5,) * 3))
+        return build(BackboneSpec(name, side, (0.5,) * 3, (0.5,) * 3))
 
 
-def pixels(seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (4, 32, 32, 3), np.uint8))
+def pixels(seed: int = 0, side: int = 32) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (4, side, side, 3), np.uint8))
 
 
 def step(backbone: PixelBackbone, tuner: Tuner, task: int, rate: float = 0.1) -> None:
@@ -57,6 +57,15 @@ def step(backbone: PixelBackbone, tuner: Tuner, task: int, rate: float = 0.1) ->
                 parameter -= rate * gradient / gradient.norm().clamp_min(1e-9)
 
 
+def shake(backbone: PixelBackbone, tuner: Tuner) -> None:
+    """A first task that moves every part at random, also those that no feature has a gradient for."""
+    tuner.begin(backbone, 1, 0)
+    with torch.no_grad():
+        for group in tuner.groups(backbone, 1):
+            for parameter in group.parameters:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+
+
 @pytest.mark.parametrize("tuner", FOLDING, ids=repr)
 def test_the_folded_plain_network_is_the_equipped_one(tuner: Tuner) -> None:
     equipped, plain = network(), network()
@@ -70,11 +79,38 @@ def test_the_folded_plain_network_is_the_equipped_one(tuner: Tuner) -> None:
     assert tuner.folds
 
 
-def test_scales_and_shifts_fold_into_a_convolutional_net() -> None:
-    equipped, plain = network("test_efficientnet"), network("test_efficientnet")
-    step(equipped, ScaleShiftTuner(), 1)
+@pytest.mark.parametrize(
+    ("name", "tuner"),
+    [
+        *(
+            (name, tuner)
+            for name in ("test_efficientnet", "test_nfnet", "test_convnext", "test_resnet", "test_efficientnet_ln")
+            for tuner in (ScaleShiftTuner(), PartialTuner())
+        ),
+        ("test_convnext", LoraTuner()),
+        ("test_convnext", HybridTuner()),
+    ],
+    ids=repr,
+)
+def test_convolutional_nets_fold_whatever_their_norms_and_weights(name: str, tuner: Tuner) -> None:
+    """Convolutions that standardise their weights, norms over images with the channels first."""
+    equipped, plain = network(name), network(name)
+    before_BD = plain(pixels()).detach()
+    step(equipped, tuner, 1)
+    plain.load(tuner.taken_apart(equipped).plain)
+    features_BD = equipped(pixels()).detach()
+    torch.testing.assert_close(plain(pixels()), features_BD, atol=1e-5, rtol=1e-5)
+    assert not torch.equal(features_BD, before_BD)
+
+
+def test_a_batch_norm_over_tokens_is_scaled_by_channel() -> None:
+    equipped, plain, shown = network("levit_128s", 224), network("levit_128s", 224), pixels(side=224)
+    before_BD = plain(shown).detach()
+    shake(equipped, ScaleShiftTuner())
     plain.load(ScaleShiftTuner().taken_apart(equipped).plain)
-    torch.testing.assert_close(plain(pixels()), equipped(pixels()), atol=1e-5, rtol=1e-5)
+    features_BD = equipped(shown).detach()
+    torch.testing.assert_close(plain(shown), features_BD, atol=1e-5, rtol=1e-5)
+    assert not torch.equal(features_BD, before_BD)
 
 
 @pytest.mark.parametrize("tuner", (*FOLDING, *BESIDE), ids=repr)
@@ -230,11 +266,7 @@ def test_features_longer_than_a_token_are_tuned_all_the_same(tuner: Tuner) -> No
             return build(BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3, pooling="token+avg"))
 
     backbone = wide().eval()
-    tuner.begin(backbone, 1, 0)
-    with torch.no_grad():
-        for group in tuner.groups(backbone, 1):
-            for parameter in group.parameters:
-                parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    shake(backbone, tuner)
     features_BD = backbone(pixels()).detach()
     assert not torch.allclose(features_BD, wide().eval()(pixels()), atol=1e-3)
     apart = tuner.taken_apart(backbone)
@@ -249,6 +281,14 @@ def test_features_longer_than_a_token_are_tuned_all_the_same(tuner: Tuner) -> No
 def test_a_network_without_such_layers_is_refused_by_name(tuner: Tuner) -> None:
     with pytest.raises(UnfitBackbone, match="test_efficientnet"):
         tuner.begin(network("test_efficientnet"), 1, 0)
+
+
+def test_a_network_whose_weights_take_up_no_scale_is_refused() -> None:
+    """All of its convolutions standardise their weights, and its norms hold activations."""
+    with torch.device("meta"):
+        unfit = build(BackboneSpec("resnetv2_50x1_bit", 32, (0.5,) * 3, (0.5,) * 3))
+    with pytest.raises(UnfitBackbone, match="take up a scale, which resnetv2_50x1_bit does not have"):
+        ScaleShiftTuner().begin(unfit, 1, 0)
 
 
 @pytest.mark.parametrize("name", ["test_vit2", "test_vit3", "test_vit_relpos", "cait_xxs24_224"])
