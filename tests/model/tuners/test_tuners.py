@@ -218,6 +218,19 @@ def test_a_low_rank_pair_begins_as_the_first_right_singular_vectors_and_goes_on(
     assert torch.equal(layer.lora_down_RI, first)
 
 
+def test_a_layer_of_fewer_inputs_than_the_rank_gets_a_pair_of_as_many() -> None:
+    """The positions' network of Swin V2 CR has two inputs."""
+    equipped, plain, shown = (
+        network("swinv2_cr_tiny_224", 224),
+        network("swinv2_cr_tiny_224", 224),
+        pixels(side=224)[:1],
+    )
+    shake(equipped, LoraTuner(init="svd", layers=("fc1",)))
+    assert equipped.network.stages[0].blocks[0].attn.meta_mlp.fc1.lora_up_OR.shape == (384, 2)
+    plain.load(LoraTuner(init="svd", layers=("fc1",)).taken_apart(equipped).plain)
+    torch.testing.assert_close(plain(shown), equipped(shown), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("shape", "rank"), [((30, 20), 20), ((20, 30), 20), ((20, 30), 2), ((30, 20), 2), ((2, 9), 2)])
 def test_right_singular_vectors_are_those_of_the_whole_decomposition(shape: tuple[int, int], rank: int) -> None:
     rng = np.random.default_rng(0)
