@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from model.backbone import PixelBackbone, build
+from model.head import Head
 from model.method import Tuner
+from model.regularisers.distillation import Teacher
 from model.spec import BackboneSpec
 from model.tuners import (
     AdapterTuner,
@@ -20,6 +22,7 @@ from model.tuners import (
     PromptPoolTuner,
     PromptTuner,
     ScaleShiftTuner,
+    SubSpaceTuner,
 )
 from model.tuners.insertion import UnfitBackbone
 from model.tuners.lora import right_singular
@@ -31,6 +34,7 @@ BESIDE: tuple[Tuner, ...] = (
     PromptTuner(),
     PromptTuner(deep=True),
 )
+ASKING: tuple[Tuner, ...] = (PromptPoolTuner(), DualPromptTuner(), ComposedPromptTuner())
 
 
 def network(name: str = "test_vit", side: int = 32) -> PixelBackbone:
@@ -168,6 +172,22 @@ def test_a_copy_of_a_network_computes_with_its_own_parts(tuner: Tuner) -> None:
     assert not torch.equal(other(pixels()), before_BD)
 
 
+@pytest.mark.parametrize("tuner", (*BESIDE, *ASKING, SubSpaceTuner()), ids=repr)
+def test_a_teacher_goes_on_saying_what_it_said_while_the_learner_moves(tuner: Tuner) -> None:
+    learner = network()
+    shake(learner, tuner)
+    with torch.no_grad():
+        features_BD = learner(pixels())
+    head_CD = np.random.default_rng(0).standard_normal((3, features_BD.shape[1]))
+    teacher = Teacher(learner, Head(head_CD, np.zeros(3)))
+    said_BC = teacher.logits(pixels())
+    with torch.no_grad():
+        for parameter in (p for group in tuner.groups(learner, 1) for p in group.parameters):
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2))
+    assert not torch.allclose(learner(pixels()), features_BD, atol=1e-4)
+    torch.testing.assert_close(teacher.logits(pixels()), said_BC, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("tuner", (LoraTuner(), HybridTuner()), ids=repr)
 def test_folding_and_unfolding_over_twenty_tasks_does_not_drift(tuner: Tuner) -> None:
     """The frozen weights are had back by subtraction each time."""
@@ -269,9 +289,7 @@ def test_prompts_are_tokens_that_the_image_attends_to() -> None:
     torch.testing.assert_close(backbone(pixels()), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "tuner", (*FOLDING, *BESIDE, PromptPoolTuner(), DualPromptTuner(), ComposedPromptTuner()), ids=repr
-)
+@pytest.mark.parametrize("tuner", (*FOLDING, *BESIDE, *ASKING), ids=repr)
 def test_features_longer_than_a_token_are_tuned_all_the_same(tuner: Tuner) -> None:
     def wide() -> PixelBackbone:
         with torch.random.fork_rng():
@@ -305,9 +323,7 @@ def test_a_network_whose_weights_take_up_no_scale_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["test_vit2", "test_vit3", "test_vit_relpos", "cait_xxs24_224"])
-@pytest.mark.parametrize(
-    "tuner", [PromptPoolTuner(), DualPromptTuner(), ComposedPromptTuner()], ids=lambda tuner: type(tuner).__name__
-)
+@pytest.mark.parametrize("tuner", ASKING, ids=lambda tuner: type(tuner).__name__)
 def test_what_asks_the_class_token_refuses_features_that_are_not_its(tuner: Tuner, name: str) -> None:
     """Pooled by mean, by attention, and a class token that comes in behind the blocks."""
     size = 224 if name.startswith("cait") else 32
