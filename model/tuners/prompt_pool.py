@@ -17,6 +17,7 @@ from model.backbone import PixelBackbone
 from model.method import Apart
 from model.stage import Group, Penalty, Step, Tensors
 from model.tuners import insertion
+from model.tuners.nearness import cosines
 
 KEYS, PROMPTS = "pool_keys_KD", "pool_prompts_KLD"
 REACH = 0.01
@@ -98,8 +99,7 @@ class Choice(nn.Module):
             return inputs
         tokens_BND = inputs[0]
         keys_KD, prompts_KLD = network.get_parameter(KEYS), network.get_parameter(PROMPTS)
-        query_BD = nn.functional.normalize(self._query(network, inputs).float(), dim=1)
-        cosine_BK = query_BD @ nn.functional.normalize(keys_KD, dim=1).T
+        cosine_BK = cosines(self._query(network, inputs), keys_KD)
         self.cosine_BN, self.rows_BN = cosine_BK.topk(self._chosen, dim=1)
         prompts_BND = prompts_KLD[self.rows_BN].flatten(1, 2).to(tokens_BND.dtype)
         self._tokens = prompts_BND.shape[1]
