@@ -8,19 +8,16 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from model.backbone import extract_features
 from model.head import Head
 from model.memories.album import Album
+from model.memories.looking import evaluation_features
 from model.memories.selection import BUFFER, balanced
 from model.method import TaskEnd, TaskStart
-from model.preprocess import evaluation_view
 from model.regularisers.distillation import DistillationPenalty, Teacher
 from model.stage import LabelledImages, Penalty, Tensors
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-FEATURE_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +139,7 @@ class BiasCorrection:
         is_new_N = np.isin(held.columns_N, new_columns)
         if is_new_N.all() or not is_new_N.any():
             return correction
-        logits_NC = end.head.logits(_features(held, end))
+        logits_NC = end.head.logits(evaluation_features(end.network, held, end.start.plan.precision))
         alpha, beta = fitted_bias(logits_NC, held.columns_N, new_columns, self.prior)
         correction.alpha_C[new_columns], correction.beta_C[new_columns] = alpha, beta
         return correction
-
-
-def _features(album: Album, end: TaskEnd) -> Floats:
-    views = (evaluation_view(album.pixels(index), end.network.spec) for index in range(len(album)))
-    return extract_features(end.network, views, batch_size=FEATURE_BATCH, precision=end.start.plan.precision)

@@ -7,14 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.backbone import extract_features
 from model.memories.album import Album
+from model.memories.looking import evaluation_features
 from model.memories.selection import BUFFER, reservoir
 from model.method import TaskEnd, TaskStart
-from model.preprocess import evaluation_view
 from model.stage import LabelledImages, Penalty, Step, Tensors
-
-FEATURE_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +116,7 @@ class DarkExperience:
         start, before = end.start, Experience.from_tensors(kept)
         rng = np.random.default_rng([start.plan.seed, start.block.number])
         rows_N = reservoir(len(before.album), before.seen, len(end.images), self.capacity, rng)
-        said_NC = end.head.logits(_features(end))
+        said_NC = end.head.logits(evaluation_features(end.network, end.images, start.plan.precision))
         both = before.album.plus(Album.of(end.images, start.block.image_columns_N, end.network.spec))
         longer_NC = np.pad(before.logits_NC, ((0, 0), (0, said_NC.shape[1] - before.logits_NC.shape[1])))
         said_N = np.concatenate([before.said_N, np.full(len(said_NC), said_NC.shape[1])])
@@ -127,8 +124,3 @@ class DarkExperience:
         return Experience(
             both.rows(rows_N), logits_NC[rows_N], said_N[rows_N], before.seen + len(end.images)
         ).to_tensors()
-
-
-def _features(end: TaskEnd) -> NDArray[np.float32]:
-    views = (evaluation_view(end.images.pixels(index), end.network.spec) for index in range(len(end.images)))
-    return extract_features(end.network, views, batch_size=FEATURE_BATCH, precision=end.start.plan.precision)

@@ -14,6 +14,7 @@ from model.backbone import PixelBackbone
 from model.method import Apart
 from model.stage import Group, Penalty, Step, Tensors
 from model.tuners import insertion
+from model.tuners.nearness import cosines
 from model.tuners.prefixes import attach
 
 GENERAL, EXPERT, KEY = "general_G2LD", "expert_E2LD_", "expert_key_D_"
@@ -109,8 +110,7 @@ class Experts(nn.Module):
         """General prefixes for all images alike; of the experts the task's own, or the one of the nearest key."""
         count = sum(name.startswith(KEY) for name, _ in network.named_parameters(recurse=False))
         keys_TD = torch.stack([network.get_parameter(f"{KEY}{number}") for number in range(1, count + 1)])
-        unit_BD, unit_TD = (nn.functional.normalize(vectors, dim=1) for vectors in (query_BD, keys_TD))
-        self.cosine_BT = unit_BD @ unit_TD.T
+        self.cosine_BT = cosines(query_BD, keys_TD)
         own = torch.full_like(self.cosine_BT[:, 0], self.learning - 1, dtype=torch.int64)
         self.rows_B = own if network.training and self.learning else self.cosine_BT.argmax(dim=1)
         experts_TE2LD = torch.stack([network.get_parameter(f"{EXPERT}{number}") for number in range(1, count + 1)])

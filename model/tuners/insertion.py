@@ -1,7 +1,8 @@
 """Small trained parts put beside a network's own layers, so that the layers keep their names and weights.
 
 A part is parameters on a layer that is there already, and a hook on that layer's input or output. Hooks hold no tensor
-of their own, so that a copy of the network reads the copy's parameters.
+of their own, and modules only as arguments of a `partial`, which copies do not share as they would a closure's: a copy
+of the network reads the copy's parameters.
 """
 
 from collections.abc import Iterator, Mapping

@@ -31,8 +31,8 @@ class LoraTuner:
     """One pair A (R×I), B (O×R) for each linear layer, which goes on through all tasks, or is `merged` after each.
 
     `layers` are last names as timm's vision transformers have them. B starts at 0; A as the first right singular
-    vectors of W (`svd`) or uniform as of Kaiming (`random`). The rate is `first_ratio` of the head's in task 1, then
-    `ratio`. The snapshot's backbone holds W', so that a server needs nothing else.
+    vectors of W (`svd`; fewer than R where W has fewer) or uniform as of Kaiming (`random`). The rate is `first_ratio`
+    of the head's in task 1, then `ratio`. The snapshot's backbone holds W', so that a server needs nothing else.
     """
 
     rank: int = 4
@@ -98,8 +98,9 @@ class LoraTuner:
             )
         tensors: dict[str, Tensor] = {}
         for place, (name, layer) in enumerate(found):
-            tensors[f"{name}.{DOWN}"] = self._down(layer, seed, place)
-            tensors[f"{name}.{UP}"] = torch.zeros(layer.out_features, self.rank)
+            down_RI = self._down(layer, seed, place)
+            tensors[f"{name}.{DOWN}"] = down_RI
+            tensors[f"{name}.{UP}"] = torch.zeros(layer.out_features, len(down_RI))
         return tensors
 
     def _down(self, layer: nn.Linear, seed: int, place: int) -> Tensor:

@@ -8,6 +8,7 @@ the queries that chose them. Selection is by image, also in training, where the 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from model.backbone import PixelBackbone
 from model.method import Apart
 from model.stage import Group, Penalty, Step, Tensors
 from model.tuners import insertion
+from model.tuners.nearness import cosines
 
 KEYS, PROMPTS = "pool_keys_KD", "pool_prompts_KLD"
 REACH = 0.01
@@ -76,8 +78,8 @@ class PromptPoolTuner:
         insertion.insert(backbone, tensors)
         choice = Choice(self.chosen)
         backbone.network.prompt_choice = choice
-        parts[0].register_forward_pre_hook(lambda block, inputs: choice.with_prompts(backbone.network, inputs))
-        backbone.network.norm.register_forward_hook(lambda norm, inputs, output: choice.read(output))
+        parts[0].register_forward_pre_hook(partial(_with_prompts, choice, backbone.network))
+        backbone.network.norm.register_forward_hook(partial(_read, choice))
 
 
 class Choice(nn.Module):
@@ -97,8 +99,7 @@ class Choice(nn.Module):
             return inputs
         tokens_BND = inputs[0]
         keys_KD, prompts_KLD = network.get_parameter(KEYS), network.get_parameter(PROMPTS)
-        query_BD = nn.functional.normalize(self._query(network, inputs).float(), dim=1)
-        cosine_BK = query_BD @ nn.functional.normalize(keys_KD, dim=1).T
+        cosine_BK = cosines(self._query(network, inputs), keys_KD)
         self.cosine_BN, self.rows_BN = cosine_BK.topk(self._chosen, dim=1)
         prompts_BND = prompts_KLD[self.rows_BN].flatten(1, 2).to(tokens_BND.dtype)
         self._tokens = prompts_BND.shape[1]
@@ -128,6 +129,16 @@ class Choice(nn.Module):
             yield
         finally:
             self._asking = False
+
+
+def _with_prompts(
+    choice: Choice, network: nn.Module, block: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    return choice.with_prompts(network, inputs)
+
+
+def _read(choice: Choice, norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return choice.read(output)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import pytest
 from model.aligners import GaussianAligner
 from model.alignment import AlignmentPlan
 from model.head import Head
-from model.method import Method
+from model.method import AlignmentTask, Method
 from model.methods import method_named
 from model.oracle import oracle_classifier
 from model.seen import Seen
@@ -52,6 +52,18 @@ def test_alignment_on_fresh_statistics_has_a_ridge_of_its_own() -> None:
     first, ridged, plain = [head.weight_CD for head in heads if isinstance(head, Head)]
     np.testing.assert_array_equal(first, ridged)
     assert not np.array_equal(first, plain)
+
+
+def test_that_ridge_is_a_hundred_thousandth() -> None:
+    """On covariances computed anew (method.md 2.2)."""
+    snapshot = version(1, 1, 1, 2, 2, 2)
+    fresh = ClassStatistics.from_features(NOW_ND, COLUMNS_N, 6)
+    task = AlignmentTask(snapshot.unaligned, fresh, snapshot.blocks_C, 2, NOW_ND, COLUMNS_N, {}, 1)
+    expected, stored = (GaussianAligner(AlignmentPlan(ridge=ridge)).align(task).head for ridge in (1e-5, 1e-4))
+    found = oracle_classifier(snapshot, method_named("slca"), Seen(NOW_ND), COLUMNS_N, seed=1)
+    assert isinstance(found, Head)
+    np.testing.assert_array_equal(found.weight_CD, expected.weight_CD)
+    assert not np.array_equal(found.weight_CD, stored.weight_CD)
 
 
 def test_second_views_are_for_methods_that_have_such() -> None:

@@ -1,7 +1,8 @@
 """The slow learner against a plain loop, and that it can stop anywhere and go on with the same bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from model.augmentation import training_view
 from model.backbone import PixelBackbone, build
 from model.head import Head
 from model.spec import BackboneSpec
-from model.stage import Stage
+from model.stage import Optimisation, Stage
 from model.tuners import FrozenTuner, FullTuner
 from model.tuning import TuningPlan, TuningProgress, tune
 from model.tuning_state import EpochRecord, TuningState
@@ -52,11 +53,29 @@ class Stop(Exception):
 
 
 def plain_loop(backbone: PixelBackbone, images: Pictures, head: Head, plan: TuningPlan) -> tuple[PixelBackbone, Head]:
-    layer = nn.Linear(backbone.feature_dim, head.class_count)
-    layer.load_state_dict({"weight": torch.tensor(head.weight_CD), "bias": torch.tensor(head.bias_C)})
+    layer = layer_of(head)
     groups = [{"params": layer.parameters()}, {"params": backbone.parameters(), "lr": plan.backbone_lr}]
     optimiser = torch.optim.SGD(groups, lr=plan.head_lr, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(plan.milestones), gamma=0.1)
+    loop(backbone, layer, images, plan, optimiser.step, schedule.step)
+    return backbone, Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+
+
+def layer_of(head: Head) -> nn.Linear:
+    layer = nn.Linear(head.weight_CD.shape[1], head.class_count)
+    layer.load_state_dict({"weight": torch.tensor(head.weight_CD), "bias": torch.tensor(head.bias_C)})
+    return layer
+
+
+def loop(
+    backbone: PixelBackbone,
+    layer: nn.Linear,
+    images: Pictures,
+    plan: TuningPlan,
+    take_step: Callable[[], object],
+    end_epoch: Callable[[], None] = lambda: None,
+) -> None:
+    """The gradient of each batch's mean cross-entropy, from nought, and a step."""
     backbone.train()
     for epoch in range(plan.epochs):
         order_N = np.random.default_rng([plan.seed, epoch]).permutation(len(images))
@@ -68,12 +87,12 @@ def plain_loop(backbone: PixelBackbone, images: Pictures, head: Head, plan: Tuni
                 )
                 for i in batch
             ]
-            optimiser.zero_grad()
+            backbone.zero_grad()
+            layer.zero_grad()
             logits = layer(backbone(torch.from_numpy(np.stack(views))))
             nn.functional.cross_entropy(logits, torch.tensor(images.columns_N[batch])).backward()
-            optimiser.step()
-        schedule.step()
-    return backbone, Head(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+            take_step()
+        end_epoch()
 
 
 @pytest.mark.parametrize("micro_batch", [8, 3])
@@ -87,6 +106,38 @@ def test_it_learns_what_a_plain_loop_of_sgd_learns(backbone: PixelBackbone, imag
         torch.testing.assert_close(state.backbone[name], value, atol=2e-5, rtol=1e-3)
         moved = max(moved, float((value - fresh().state()[name]).abs().max()))
     assert moved > 1e-4
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_a_method_steps_in_its_own_way(images: Pictures, optimiser: Literal["sgd", "adam"]) -> None:
+    """L2P's way, with a backbone that moves: a rate by the size of the batch that never falls, and a short gradient."""
+    backbone, restated = fresh(), fresh()
+    head = some_head(backbone)
+    FullTuner().begin(backbone, 1, 0)
+    way = Optimisation(optimiser, "constant", lr_per_256=0.32, weight_decay=0.1, clip_norm=0.2)
+    state = tune(backbone, images, head, PLAN, stage=Stage(FullTuner(ratio=0.1).groups(backbone, 1), optimisation=way))
+    layer, norms = layer_of(head), []
+    parameters = [*layer.parameters(), *restated.parameters()]
+    groups = [{"params": layer.parameters(), "lr": 0.01}, {"params": restated.parameters(), "lr": 0.001}]
+    stepper = (
+        torch.optim.Adam(groups, weight_decay=0.1)
+        if optimiser == "adam"
+        else torch.optim.SGD(groups, momentum=0.9, weight_decay=0.1)
+    )
+
+    def clipped_step() -> None:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        norms.append(float(torch.sqrt(sum(gradient.square().sum() for gradient in gradients))))
+        for gradient in gradients:
+            gradient *= min(1.0, 0.2 / norms[-1])
+        stepper.step()
+
+    loop(restated, layer, images, PLAN, clipped_step)
+    assert max(norms) > 0.3
+    np.testing.assert_allclose(state.head.weight_CD, layer.weight.detach().numpy(), atol=1e-5)
+    for name, value in restated.state().items():
+        if "bias" not in name:  # those of keys have gradients of rounding alone, which Adam makes whole steps of
+            torch.testing.assert_close(state.backbone[name], value, atol=5e-5, rtol=1e-3)
 
 
 def test_the_block_becomes_known_and_the_epochs_are_told(backbone: PixelBackbone, images: Pictures) -> None:

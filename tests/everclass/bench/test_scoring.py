@@ -1,5 +1,7 @@
 """What a chain says of unknown images is what a server's rule does with them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,26 @@ def test_the_mean_of_the_patches_has_no_say_in_it() -> None:
     snapshot, test = learned("token+avg")
     other_ND = np.concatenate([test.unseen_ND[:, :64], np.full((16, 64), 1e3, np.float32)], axis=1)
     assert figure(snapshot, test) == figure(snapshot, TestFeatures(test.seen, test.labels, other_ND))
+
+
+def gap_by_hand(logits_NC: np.ndarray, truth_N: np.ndarray) -> float:
+    """Expected calibration error over fifteen bins of confidence."""
+    probability_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
+    probability_NC /= probability_NC.sum(axis=1, keepdims=True)
+    confidence_N, correct_N = probability_NC.max(axis=1), probability_NC.argmax(axis=1) == truth_N
+    edges = np.linspace(0, 1, 16)
+    inside = [(confidence_N > low) & (confidence_N <= high) for low, high in pairwise(edges)]
+    return float(sum(abs(confidence_N[one].sum() - correct_N[one].sum()) for one in inside) / len(truth_N))
+
+
+def test_the_calibration_error_is_that_of_scores_at_the_temperature_that_is_served() -> None:
+    snapshot, test = learned("pretrained")
+    nothing = HeldOut(np.zeros((0, 64), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+    temperature = calibrated(snapshot, nothing, seed=4)[0].temperature
+    logits_NC = snapshot.aligned.logits(test.seen[0]).astype(np.float64)
+    (truth_N,) = test.columns(snapshot)
+    scores = Scores()
+    scores.add(snapshot, METHOD, test, seed=4)
+    (error,) = scores.calibration_error
+    assert error == pytest.approx(gap_by_hand(logits_NC / temperature, truth_N), abs=1e-6)
+    assert abs(gap_by_hand(logits_NC, truth_N) - gap_by_hand(logits_NC / temperature, truth_N)) > 0.01

@@ -1,5 +1,7 @@
 """DualPrompt trains its task's expert, chooses by the nearest key afterwards, and leaves everything else as it was."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from model.backbone import PixelBackbone, build
 from model.methods import METHODS
 from model.spec import BackboneSpec
+from model.stage import Step
 from model.tuners import DualPromptTuner
 from model.tuners.insertion import UnfitBackbone
 from tests.model.tuners.test_tuners import network, pixels
@@ -68,6 +71,24 @@ def test_only_the_general_prompt_and_the_tasks_own_move(two_tasks: PixelBackbone
     two_tasks.train()
     two_tasks(pixels()).square().sum().backward()
     assert two_tasks.network.expert_E2LD_2.grad is not None and two_tasks.network.expert_E2LD_1.grad is None
+
+
+def test_the_tasks_own_key_is_pulled_to_what_the_network_sees(two_tasks: PixelBackbone) -> None:
+    tuner = replace(TUNER, pull=0.5)
+    two_tasks.train()
+    features_BD = two_tasks(pixels())
+    nothing = torch.zeros(0)
+    step = Step(two_tasks, nothing, nothing, pixels(), nothing, features_BD, nothing, 0)
+    penalty = tuner.penalty(two_tasks)
+    assert penalty is not None
+    added = penalty(step)
+    query_BD, key_D = network()(pixels()).detach(), two_tasks.network.expert_key_D_2
+    cosine_B = (query_BD * key_D).sum(dim=1) / query_BD.norm(dim=1) / key_D.norm()
+    assert float(added.detach()) == pytest.approx(-0.5 * float(cosine_B.detach().mean()), abs=1e-6)
+    assert abs(float(added.detach())) > 1e-3
+    (gradient_D,) = torch.autograd.grad(added, [key_D], retain_graph=True)
+    (expected_D,) = torch.autograd.grad(-0.5 * cosine_B.mean(), [key_D])
+    torch.testing.assert_close(gradient_D, expected_D, rtol=1e-4, atol=1e-5)
 
 
 def test_prompts_are_taken_apart_and_put_in_again(two_tasks: PixelBackbone) -> None:

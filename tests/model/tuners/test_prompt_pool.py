@@ -1,5 +1,7 @@
 """L2P chooses by cosine, answers by the prompts' outputs, and leaves the network that asks as it was."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,16 @@ def test_only_pool_and_keys_learn_and_keys_are_pulled_to_their_queries(pooled: P
     assert float(penalty(step).detach()) < float(first.detach())
     moved = {name for name, tensor in pooled.state().items() if not torch.equal(tensor, before[name])}
     assert moved == {"network.pool_keys_KD", "network.pool_prompts_KLD"}
+
+
+def test_a_copy_chooses_for_itself(pooled: PixelBackbone) -> None:
+    """Else the penalty would pull the keys to the queries of the copy's pass."""
+    other = copy.deepcopy(pooled)
+    pooled(pixels())
+    chosen = pooled.network.prompt_choice.cosine_BN
+    other(pixels(1))
+    assert pooled.network.prompt_choice.cosine_BN is chosen
+    assert not torch.equal(other.network.prompt_choice.cosine_BN, chosen)
 
 
 def test_a_pool_is_taken_apart_and_put_in_again(pooled: PixelBackbone) -> None:

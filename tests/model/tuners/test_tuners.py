@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from model.backbone import PixelBackbone, build
+from model.head import Head
 from model.method import Tuner
+from model.regularisers.distillation import Teacher
 from model.spec import BackboneSpec
 from model.tuners import (
     AdapterTuner,
@@ -20,6 +22,7 @@ from model.tuners import (
     PromptPoolTuner,
     PromptTuner,
     ScaleShiftTuner,
+    SubSpaceTuner,
 )
 from model.tuners.insertion import UnfitBackbone
 from model.tuners.lora import right_singular
@@ -31,16 +34,17 @@ BESIDE: tuple[Tuner, ...] = (
     PromptTuner(),
     PromptTuner(deep=True),
 )
+ASKING: tuple[Tuner, ...] = (PromptPoolTuner(), DualPromptTuner(), ComposedPromptTuner())
 
 
-def network(name: str = "test_vit") -> PixelBackbone:
+def network(name: str = "test_vit", side: int = 32) -> PixelBackbone:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build(BackboneSpec(name, 32, (0.5,) * 3, (0.5,) * 3))
+        return build(BackboneSpec(name, side, (0.5,) * 3, (0.5,) * 3))
 
 
-def pixels(seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (4, 32, 32, 3), np.uint8))
+def pixels(seed: int = 0, side: int = 32) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (4, side, side, 3), np.uint8))
 
 
 def step(backbone: PixelBackbone, tuner: Tuner, task: int, rate: float = 0.1) -> None:
@@ -57,6 +61,15 @@ def step(backbone: PixelBackbone, tuner: Tuner, task: int, rate: float = 0.1) ->
                 parameter -= rate * gradient / gradient.norm().clamp_min(1e-9)
 
 
+def shake(backbone: PixelBackbone, tuner: Tuner) -> None:
+    """A first task that moves every part at random, also those that no feature has a gradient for."""
+    tuner.begin(backbone, 1, 0)
+    with torch.no_grad():
+        for group in tuner.groups(backbone, 1):
+            for parameter in group.parameters:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+
+
 @pytest.mark.parametrize("tuner", FOLDING, ids=repr)
 def test_the_folded_plain_network_is_the_equipped_one(tuner: Tuner) -> None:
     equipped, plain = network(), network()
@@ -70,11 +83,38 @@ def test_the_folded_plain_network_is_the_equipped_one(tuner: Tuner) -> None:
     assert tuner.folds
 
 
-def test_scales_and_shifts_fold_into_a_convolutional_net() -> None:
-    equipped, plain = network("test_efficientnet"), network("test_efficientnet")
-    step(equipped, ScaleShiftTuner(), 1)
+@pytest.mark.parametrize(
+    ("name", "tuner"),
+    [
+        *(
+            (name, tuner)
+            for name in ("test_efficientnet", "test_nfnet", "test_convnext", "test_resnet", "test_efficientnet_ln")
+            for tuner in (ScaleShiftTuner(), PartialTuner())
+        ),
+        ("test_convnext", LoraTuner()),
+        ("test_convnext", HybridTuner()),
+    ],
+    ids=repr,
+)
+def test_convolutional_nets_fold_whatever_their_norms_and_weights(name: str, tuner: Tuner) -> None:
+    """Convolutions that standardise their weights, norms over images with the channels first."""
+    equipped, plain = network(name), network(name)
+    before_BD = plain(pixels()).detach()
+    step(equipped, tuner, 1)
+    plain.load(tuner.taken_apart(equipped).plain)
+    features_BD = equipped(pixels()).detach()
+    torch.testing.assert_close(plain(pixels()), features_BD, atol=1e-5, rtol=1e-5)
+    assert not torch.equal(features_BD, before_BD)
+
+
+def test_a_batch_norm_over_tokens_is_scaled_by_channel() -> None:
+    equipped, plain, shown = network("levit_128s", 224), network("levit_128s", 224), pixels(side=224)
+    before_BD = plain(shown).detach()
+    shake(equipped, ScaleShiftTuner())
     plain.load(ScaleShiftTuner().taken_apart(equipped).plain)
-    torch.testing.assert_close(plain(pixels()), equipped(pixels()), atol=1e-5, rtol=1e-5)
+    features_BD = equipped(shown).detach()
+    torch.testing.assert_close(plain(shown), features_BD, atol=1e-5, rtol=1e-5)
+    assert not torch.equal(features_BD, before_BD)
 
 
 @pytest.mark.parametrize("tuner", (*FOLDING, *BESIDE), ids=repr)
@@ -132,6 +172,22 @@ def test_a_copy_of_a_network_computes_with_its_own_parts(tuner: Tuner) -> None:
     assert not torch.equal(other(pixels()), before_BD)
 
 
+@pytest.mark.parametrize("tuner", (*BESIDE, *ASKING, SubSpaceTuner()), ids=repr)
+def test_a_teacher_goes_on_saying_what_it_said_while_the_learner_moves(tuner: Tuner) -> None:
+    learner = network()
+    shake(learner, tuner)
+    with torch.no_grad():
+        features_BD = learner(pixels())
+    head_CD = np.random.default_rng(0).standard_normal((3, features_BD.shape[1]))
+    teacher = Teacher(learner, Head(head_CD, np.zeros(3)))
+    said_BC = teacher.logits(pixels())
+    with torch.no_grad():
+        for parameter in (p for group in tuner.groups(learner, 1) for p in group.parameters):
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2))
+    assert not torch.allclose(learner(pixels()), features_BD, atol=1e-4)
+    torch.testing.assert_close(teacher.logits(pixels()), said_BC, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("tuner", (LoraTuner(), HybridTuner()), ids=repr)
 def test_folding_and_unfolding_over_twenty_tasks_does_not_drift(tuner: Tuner) -> None:
     """The frozen weights are had back by subtraction each time."""
@@ -182,6 +238,19 @@ def test_a_low_rank_pair_begins_as_the_first_right_singular_vectors_and_goes_on(
     assert torch.equal(layer.lora_down_RI, first)
 
 
+def test_a_layer_of_fewer_inputs_than_the_rank_gets_a_pair_of_as_many() -> None:
+    """The positions' network of Swin V2 CR has two inputs."""
+    equipped, plain, shown = (
+        network("swinv2_cr_tiny_224", 224),
+        network("swinv2_cr_tiny_224", 224),
+        pixels(side=224)[:1],
+    )
+    shake(equipped, LoraTuner(init="svd", layers=("fc1",)))
+    assert equipped.network.stages[0].blocks[0].attn.meta_mlp.fc1.lora_up_OR.shape == (384, 2)
+    plain.load(LoraTuner(init="svd", layers=("fc1",)).taken_apart(equipped).plain)
+    torch.testing.assert_close(plain(shown), equipped(shown), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("shape", "rank"), [((30, 20), 20), ((20, 30), 20), ((20, 30), 2), ((30, 20), 2), ((2, 9), 2)])
 def test_right_singular_vectors_are_those_of_the_whole_decomposition(shape: tuple[int, int], rank: int) -> None:
     rng = np.random.default_rng(0)
@@ -220,9 +289,7 @@ def test_prompts_are_tokens_that_the_image_attends_to() -> None:
     torch.testing.assert_close(backbone(pixels()), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "tuner", (*FOLDING, *BESIDE, PromptPoolTuner(), DualPromptTuner(), ComposedPromptTuner()), ids=repr
-)
+@pytest.mark.parametrize("tuner", (*FOLDING, *BESIDE, *ASKING), ids=repr)
 def test_features_longer_than_a_token_are_tuned_all_the_same(tuner: Tuner) -> None:
     def wide() -> PixelBackbone:
         with torch.random.fork_rng():
@@ -230,11 +297,7 @@ def test_features_longer_than_a_token_are_tuned_all_the_same(tuner: Tuner) -> No
             return build(BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3, pooling="token+avg"))
 
     backbone = wide().eval()
-    tuner.begin(backbone, 1, 0)
-    with torch.no_grad():
-        for group in tuner.groups(backbone, 1):
-            for parameter in group.parameters:
-                parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    shake(backbone, tuner)
     features_BD = backbone(pixels()).detach()
     assert not torch.allclose(features_BD, wide().eval()(pixels()), atol=1e-3)
     apart = tuner.taken_apart(backbone)
@@ -251,10 +314,16 @@ def test_a_network_without_such_layers_is_refused_by_name(tuner: Tuner) -> None:
         tuner.begin(network("test_efficientnet"), 1, 0)
 
 
+def test_a_network_whose_weights_take_up_no_scale_is_refused() -> None:
+    """All of its convolutions standardise their weights, and its norms hold activations."""
+    with torch.device("meta"):
+        unfit = build(BackboneSpec("resnetv2_50x1_bit", 32, (0.5,) * 3, (0.5,) * 3))
+    with pytest.raises(UnfitBackbone, match="take up a scale, which resnetv2_50x1_bit does not have"):
+        ScaleShiftTuner().begin(unfit, 1, 0)
+
+
 @pytest.mark.parametrize("name", ["test_vit2", "test_vit3", "test_vit_relpos", "cait_xxs24_224"])
-@pytest.mark.parametrize(
-    "tuner", [PromptPoolTuner(), DualPromptTuner(), ComposedPromptTuner()], ids=lambda tuner: type(tuner).__name__
-)
+@pytest.mark.parametrize("tuner", ASKING, ids=lambda tuner: type(tuner).__name__)
 def test_what_asks_the_class_token_refuses_features_that_are_not_its(tuner: Tuner, name: str) -> None:
     """Pooled by mean, by attention, and a class token that comes in behind the blocks."""
     size = 224 if name.startswith("cait") else 32
