@@ -1,6 +1,7 @@
 """The HTTP application: every route of the contract, every error a problem, and what lies around them all."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,6 +18,7 @@ from service.asgi import ASGIApp
 from service.assembly import Assembly
 from service.edge import Edge, Traffic
 from service.metrics import Metrics
+from service.readiness import overruled
 from service.release import release
 from service.routes import ROUTERS
 from service.setting_groups import named
@@ -24,6 +26,8 @@ from service.settings import Settings
 
 NOTICE_S = 0.3
 """At least so long readiness says `draining` before the server closes its door."""
+
+log = logging.getLogger(__name__)
 
 
 def make_app(settings: Settings) -> "Service":
@@ -80,6 +84,8 @@ class Service:
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         assembly = await asyncio.to_thread(Assembly.open, self._settings, self._metrics, self._traffic)
         app.state.assembly = assembly
+        for sentence in overruled(assembly):
+            log.warning("%s", sentence)
         restore = drain_on_sigterm(self._traffic, self._settings.serve.drain_s)
         try:
             yield

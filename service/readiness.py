@@ -25,8 +25,14 @@ def readiness(parts: Assembly) -> ReadyBody:
         runtime=None if current is None else current.loaded.runtime,
         reason=trouble or broken or (failure.reason if behind and failure else None),
         learner=_learner(parts),
-        differs=() if current is None else tuple(differences(parts.settings, current.loaded.manifest.description)),
+        differs=overruled(parts),
     )
+
+
+def overruled(parts: Assembly) -> tuple[str, ...]:
+    """A sentence for each setting that the version in force overrules here."""
+    current = parts.follower.current
+    return () if current is None else tuple(differences(parts.settings, current.loaded.manifest.description))
 
 
 def differences(settings: Settings, description: dict[str, Any]) -> Iterator[str]:
