@@ -8,6 +8,7 @@ the queries that chose them. Selection is by image, also in training, where the 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +77,8 @@ class PromptPoolTuner:
         insertion.insert(backbone, tensors)
         choice = Choice(self.chosen)
         backbone.network.prompt_choice = choice
-        parts[0].register_forward_pre_hook(lambda block, inputs: choice.with_prompts(backbone.network, inputs))
-        backbone.network.norm.register_forward_hook(lambda norm, inputs, output: choice.read(output))
+        parts[0].register_forward_pre_hook(partial(_with_prompts, choice, backbone.network))
+        backbone.network.norm.register_forward_hook(partial(_read, choice))
 
 
 class Choice(nn.Module):
@@ -128,6 +129,16 @@ class Choice(nn.Module):
             yield
         finally:
             self._asking = False
+
+
+def _with_prompts(
+    choice: Choice, network: nn.Module, block: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    return choice.with_prompts(network, inputs)
+
+
+def _read(choice: Choice, norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return choice.read(output)
 
 
 @dataclass

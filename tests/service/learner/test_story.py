@@ -234,6 +234,29 @@ def test_progress_moves_on_in_every_pass_and_no_rival_is_made_that_nothing_judge
     world.close()
 
 
+@pytest.mark.parametrize("steps", [10, 50])
+def test_a_task_that_is_cancelled_while_its_head_is_aligned_stops_at_the_next_step(
+    tmp_path: Path, seed: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """30 steps align the moved backbone's head, as many more the one that it is held against."""
+    monkeypatch.setattr(reporter, "REPORT_EVERY_S", 0.0)
+    world = World.new(tmp_path, seed, learn__move_backbone="if_better", learn__held_out=0.25)
+    report, told = world.ledger.report, []
+
+    def noted(lease: Lease, task: str, phase: Phase, *more: object) -> None:
+        if told or phase == Phase.ALIGNMENT:
+            told.append(phase)
+        if len(told) == steps:
+            world.ledger.cancel(task, by="bob")
+        report(lease, task, phase, *more)
+
+    monkeypatch.setattr(world.ledger, "report", noted)
+    task, versions = world.learn(labelled(0, 1, count=16))
+    assert (task.state, [version.kind for version in versions]) == ("cancelled", ["provisional"])
+    assert told == [Phase.ALIGNMENT] * steps
+    world.close()
+
+
 def test_one_class_makes_one_final_version_on_the_backbone_as_it_is(world: World) -> None:
     _, (_, base) = world.learn(labelled(0, 1, count=20))
     task, versions = world.learn(labelled(5, count=12))
