@@ -25,6 +25,7 @@ from stream.tasks import Phase
 from stream.versions import Version
 from tests import tiny_weights
 from tests.digits import labelled
+from tests.service.learner import hesitant
 from tests.service.learner.world import World
 
 TURNED = "slca+drift+turned+warm+views"
@@ -369,6 +370,15 @@ def test_the_same_weights_at_another_size_are_judged_by_features_of_their_own(tm
     assert small.to_parts()["backbone"] == large.to_parts()["backbone"]
     assert seen_through(small) != seen_through(large)
     assert seen_through(small) == seen_through(small.calibrated(2.0, None))
+
+
+def test_a_backbone_that_cannot_be_exported_fails_its_tasks_and_no_learner(tmp_path: Path) -> None:
+    world = World.new(tmp_path, backbone=hesitant.NAME, weights=tiny_weights.make(hesitant.NAME, tmp_path))
+    for digits in ((0, 1), (2, 3)):
+        task, versions = world.learn(labelled(*digits, count=10))
+        assert (task.state, task.attempts, versions) == ("failed", 1, [])
+        assert "export" in task.reason
+    world.close()
 
 
 def test_a_task_waits_while_the_blobs_do_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
