@@ -68,6 +68,7 @@ class Ledger:
         self.versions = reading.versions
         self.lineage = reading.lineage
         self.held_out = reading.held_out
+        self.trained_on = reading.trained_on
 
         moves = Promotions(database)
         self.serving = moves.serving

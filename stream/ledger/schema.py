@@ -122,6 +122,7 @@ items = Table(
     Column("purged", Boolean, nullable=False),
     PrimaryKeyConstraint("task", "position"),
     UniqueConstraint("task", "pixel_digest"),
+    Index("ix_items_pixel_digest", "pixel_digest"),
 )
 
 versions = Table(

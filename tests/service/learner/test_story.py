@@ -21,7 +21,7 @@ from stream.blobs import FolderBlobs
 from stream.errors import Unavailable
 from stream.ledger import Lease
 from stream.manifest import load_manifest, load_parts, part_key
-from stream.tasks import Phase
+from stream.tasks import Item, Phase
 from stream.versions import Version
 from tests import tiny_weights
 from tests.digits import labelled
@@ -360,6 +360,21 @@ def test_pictures_sent_again_stay_what_they_were(world: World) -> None:
     splits = {item.pixel_digest: item.split for item in world.ledger.items(first.id)}
     again = {item.pixel_digest: item.split for item in world.ledger.items(second.id)}
     assert {digest: again[digest] for digest in splits} == splits
+
+
+def test_a_claim_reads_no_images_of_earlier_tasks_but_those_that_judge(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.learn(labelled(0, 1, count=20))
+    items, read = world.ledger.items, set()
+
+    def noted(task: str) -> list[Item]:
+        read.add(task)
+        return items(task)
+
+    monkeypatch.setattr(world.ledger, "items", noted)
+    task, _ = world.learn(labelled(2, 3, count=20))
+    assert read == {task.id}
 
 
 def test_the_same_weights_at_another_size_are_judged_by_features_of_their_own(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ OLD_ROWS = (
 )
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0004"])
 def test_a_database_of_an_earlier_schema_opens_with_all_that_is_in_it(database_url: str, revision: str) -> None:
     database = Database(database_url)
     with database.write() as connection:
