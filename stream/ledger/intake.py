@@ -265,6 +265,7 @@ def _item_values(row: Row[Any], batch: int, place: int, draft: ItemDraft) -> dic
         "pixel_digest": draft.pixel_digest,
         "label": draft.label,
         "split": draft.split,
+        "named_split": draft.split,
         "size_bytes": draft.size_bytes,
         "name": made_shown(draft.name),
         "purged": False,

@@ -117,6 +117,7 @@ items = Table(
     Column("pixel_digest", String(64), nullable=False),
     Column("label", String(200), nullable=False),
     Column("split", String(16)),
+    Column("named_split", String(16), comment="the client's word; split is what holds since the claim"),
     Column("size_bytes", BigInteger, nullable=False),
     Column("name", Text),
     Column("purged", Boolean, nullable=False),

@@ -377,6 +377,19 @@ def test_a_claim_reads_no_images_of_earlier_tasks_but_those_that_judge(
     assert read == {task.id}
 
 
+def test_a_task_of_which_all_was_held_out_is_tried_again_by_the_rule_of_now(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, learn__held_out=1.0)
+    task, _ = world.learn(labelled(0, 1, count=10))
+    assert task.state == "failed" and "every image of the task is held out" in task.reason
+    world.close()
+    told_otherwise = World.new(tmp_path, learn__held_out=0.1)
+    told_otherwise.ledger.retry(task.id)
+    told_otherwise.learn_all()
+    assert told_otherwise.ledger.task(task.id).state == "done"
+    assert [item.split for item in told_otherwise.ledger.items(task.id)].count("held_out") == 2
+    told_otherwise.close()
+
+
 def test_the_same_weights_at_another_size_are_judged_by_features_of_their_own(tmp_path: Path) -> None:
     weights = tiny_weights.make("test_efficientnet", tmp_path)
     network = {"backbone": "test_efficientnet", "weights": weights}
