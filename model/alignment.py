@@ -20,6 +20,7 @@ from model.sample_scale import SampleScale
 from model.sampling import GaussianSampler
 from model.shrinkage import FEW_IMAGES, FewImages
 from model.statistics import ClassStatistics
+from model.stopping import Check, unchecked
 
 LARGEST_DRAW_BYTES = 256 * 2**20
 """Features held at once; an epoch of more is drawn in parts, each with equally many features of every class."""
@@ -82,13 +83,15 @@ def align(
     seed: int,
     device: str = "cpu",
     columns_G: NDArray[np.int64] | None = None,
+    check: Check = unchecked,
 ) -> Head:
     """The head after stage 2, from this un-aligned one.
 
     `blocks_C` names the task of each class by any numbers that grow in order of arrival, `current_block` the task just
     learned. A class may have several Gaussians, each drawn equally often: `columns_G` is then the class of each row of
-    `statistics`. The same arguments give the same bytes on CPU. Raises ValueError where shapes differ, a class or a
-    Gaussian has no images or `current_block` has no class.
+    `statistics`. The same arguments give the same bytes on CPU. `check` is called while features are drawn and before
+    each step, and may raise to stop. Raises ValueError where shapes differ, a class or a Gaussian has no images or
+    `current_block` has no class.
     """
     if columns_G is None:
         columns_G = np.arange(len(blocks_C))
@@ -97,7 +100,7 @@ def align(
     current = int(order_C[blocks_C == current_block][0])
     generator = torch.Generator(device).manual_seed(seed)
     scale_C = decayed_scale(order_C, current) if plan.mean_decay else np.ones(len(order_C))
-    sampler = GaussianSampler(statistics, scale_C[columns_G], plan.ridge, plan.few_images, generator)
+    sampler = GaussianSampler(statistics, scale_C[columns_G], plan.ridge, plan.few_images, generator, check)
     if plan.logit_norm and plan.largest_first_step is not None:
         head = steadied(head, statistics, order_C, plan, plan.largest_first_step)
     trainer = _HeadTrainer(head, order_C if plan.logit_norm else None, plan, device)
@@ -111,6 +114,7 @@ def align(
                 plan.sample_scale.shrink(features_ND, columns_N, current - order_C, generator)
             order_N = torch.randperm(len(columns_N), generator=generator, device=device)
             for rows_B in torch.split(order_N, plan.batch):
+                check()
                 trainer.step(features_ND[rows_B], columns_N[rows_B])
     return trainer.head() if plan.sample_scale is None else plan.sample_scale.undone(trainer.head(), current - order_C)
 

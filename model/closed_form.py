@@ -1,5 +1,6 @@
 """Heads that need no training: made of class statistics alone, by solving one linear system."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from model import paper
 from model.head import Head
 from model.shrinkage import oracle_shrunk
 from model.statistics import ClassStatistics
+from model.stopping import Check, unchecked
 
 ClosedForm = Literal["lda", "ridge", "nearest_mean"]
 
@@ -25,21 +27,25 @@ which they are larger than on average over all.
 
 def closed_form_head(kind: ClosedForm, statistics: ClassStatistics) -> Head:
     """The head of that kind over all classes of the statistics."""
-    makers = {"lda": linear_discriminant, "ridge": ridge_regression, "nearest_mean": nearest_mean}
+    makers: dict[ClosedForm, Callable[[ClassStatistics], Head]] = {
+        "lda": linear_discriminant,
+        "ridge": ridge_regression,
+        "nearest_mean": nearest_mean,
+    }
     return makers[kind](statistics)
 
 
-def linear_discriminant(statistics: ClassStatistics) -> Head:
+def linear_discriminant(statistics: ClassStatistics, check: Check = unchecked) -> Head:
     """w_c = Σ_pool⁻¹·μ_c and b_c = −½·μ_cᵀw_c: the best linear head for Gaussians of one covariance, evenly frequent.
 
     Means are taken about their mean, which changes no decision but keeps digits. Σ_pool is shrunk by `oracle_shrunk`
     and widened by the classes' mean drift variance: a direction in which images differ less than the means are known
-    to be off tells nothing apart.
+    to be off tells nothing apart. `check` is called now and then and may raise to stop.
     """
     mean_CD = statistics.mean_CD.astype(np.float64)
     centre_D = mean_CD.mean(axis=0) if len(mean_CD) else np.zeros(statistics.dimension)
     shifted_CD = mean_CD - centre_D
-    pooled_DD = oracle_shrunk(statistics.pooled_covariance(), statistics.freedom)
+    pooled_DD = oracle_shrunk(statistics.pooled_covariance(check), statistics.freedom)
     doubt = DRIFT_CAUTION * statistics.drift_variance_C.mean() if len(mean_CD) else 0.0
     pooled_DD += doubt * np.eye(statistics.dimension)
     weight_CD = cho_solve(cho_factor(pooled_DD, lower=True), shifted_CD.T).T

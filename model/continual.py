@@ -31,6 +31,7 @@ from model.method import Apart, Classifier, Method, TaskEnd, slot
 from model.preprocess import View, evaluation_view
 from model.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFeatures, Seen, Views
 from model.snapshot import Snapshot
+from model.stopping import Check, unchecked
 from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
 from model.tuning_state import TuningState
 
@@ -66,11 +67,12 @@ class Placed:
 
 @dataclass(frozen=True)
 class Told:
-    """Whom to tell of what happens; each may raise to stop."""
+    """Whom to tell of what happens; each may raise to stop. `check` is called between the steps of alignment."""
 
     on_phase: Callable[[Phase], None] = lambda phase: None
     on_step: OnStep = lambda progress: None
     on_checkpoint: OnCheckpoint = lambda state: None
+    check: Check = unchecked
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,8 @@ def learn_task(
     told = told or Told()
     tuned = tune_task(base, images, labels, method, plan, root=root, device=device, resume=resume, told=told)
     told.on_phase("alignment")
-    return Learned(finished(base, tuned, method, plan, task=task, device=device), tuned.network)
+    snapshot = finished(base, tuned, method, plan, task=task, device=device, check=told.check)
+    return Learned(snapshot, tuned.network)
 
 
 def tune_task(
@@ -165,19 +168,26 @@ def tune_task(
 
 
 def finished(
-    base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, *, task: str, device: str = "cpu"
+    base: Snapshot,
+    tuned: Tuned,
+    method: Method,
+    plan: TuningPlan,
+    *,
+    task: str,
+    device: str = "cpu",
+    check: Check = unchecked,
 ) -> Snapshot:
     """The second half: statistics, what parts keep, and the head over all classes.
 
     `base` may be of another method than `tuned`, if the two differ in aligner and drift alone, or `tuned` has views
-    that this one does not ask for.
+    that this one does not ask for. `check` is called between the steps of alignment and may raise to stop.
     """
     features = tuned.features
     tuned = replace(
         tuned, features=PairedFeatures(features.before.only(method.views), features.after.only(method.views))
     )
     if tuned.moved is None or tuned.head is None:
-        return _on_standing_backbone(base, tuned, method, plan, task, device)
+        return _on_standing_backbone(base, tuned, method, plan, task, device, check)
     return final(
         base,
         tuned.moved,
@@ -189,6 +199,7 @@ def finished(
         seed=plan.seed,
         device=device,
         kept=tuned.kept,
+        check=check,
     )
 
 
@@ -233,7 +244,7 @@ def _drawn_again(base: Snapshot, seed: int) -> Head:
 
 
 def _on_standing_backbone(
-    base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, task: str, device: str
+    base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, task: str, device: str, check: Check
 ) -> Snapshot:
     snapshot = provisional(
         base,
@@ -243,6 +254,7 @@ def _on_standing_backbone(
         method=method,
         seed=plan.seed,
         device=device,
+        check=check,
     )
     kept = remembered(standing_end(tuned.network, snapshot, base, tuned.block, tuned.placed, method, plan), method)
     return replace(snapshot, kept={**snapshot.kept, **kept})

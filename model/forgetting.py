@@ -11,17 +11,21 @@ import numpy as np
 from model.learning import aligned
 from model.method import Method, slot
 from model.snapshot import Snapshot
+from model.stopping import Check, unchecked
 
 
 class CannotForget(ValueError):
     """The class cannot be taken out of this snapshot; the text says why."""
 
 
-def without_class(base: Snapshot, label: str, method: Method, *, seed: int, device: str = "cpu") -> Snapshot:
+def without_class(
+    base: Snapshot, label: str, method: Method, *, seed: int, device: str = "cpu", check: Check = unchecked
+) -> Snapshot:
     """The snapshot as it would stand without the class, its rule for unknown images to be fitted again.
 
     Where nothing aligns heads (no aligner, or the first task's classes alone under the paper's), the class's row is
     taken out of the head that serves, and no score among the others changes its order.
+    `check` is called between the steps of alignment and may raise to stop.
 
     Raises CannotForget for an unknown class, the only class, and a method that keeps things of all classes together.
     """
@@ -38,7 +42,7 @@ def without_class(base: Snapshot, label: str, method: Method, *, seed: int, devi
     )
     nothing_ND = np.zeros((0, base.statistics.dimension), np.float32)
     last_block = int(snapshot.blocks_C.max())
-    return aligned(snapshot, last_block, nothing_ND, np.zeros(0, np.int64), method, seed, device)
+    return aligned(snapshot, last_block, nothing_ND, np.zeros(0, np.int64), method, seed, device, check)
 
 
 def _column(base: Snapshot, label: str) -> int:

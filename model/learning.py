@@ -28,6 +28,7 @@ from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot, SnapshotClass
 from model.stage import LabelledImages, Penalty, Stage, Tensors
 from model.statistics import ClassStatistics
+from model.stopping import Check, unchecked
 from model.tuning import TuningPlan
 from model.tuning_state import TuningState
 
@@ -46,16 +47,18 @@ def provisional(
     method: Method,
     seed: int,
     device: str = "cpu",
+    check: Check = unchecked,
 ) -> Snapshot:
     """A version on the base's backbone that knows the block's classes, and can be learned on from.
 
     `seen` are the block's training images through that backbone, in the views for which there was time. Un-aligned rows
     of new classes are those of the linear discriminant over all classes, brought to the length of the others; so is
     that of a class that was alone until now, which had nothing to be told from. The serving head is aligned over all
-    classes; after the first task, or where the method has no aligner, it is that discriminant.
+    classes; after the first task, or where the method has no aligner, it is that discriminant. `check` is called
+    between the steps of both and may raise to stop.
     """
     statistics = base.statistics.merged(_statistics(seen, block, base.unaligned.feature_dim))
-    discriminant = RowScale.of(base.unaligned).applied(linear_discriminant(statistics))
+    discriminant = RowScale.of(base.unaligned).applied(linear_discriminant(statistics, check))
     grown = _grown(base.unaligned, block.class_count)
     unaligned = grown.with_rows(grown.silent_C, discriminant.rows(grown.silent_C))
     snapshot = replace(
@@ -66,7 +69,7 @@ def provisional(
         statistics=statistics,
         novelty=None,
     )
-    return aligned(snapshot, block.number, seen.features_ND, block.image_columns_N, method, seed, device)
+    return aligned(snapshot, block.number, seen.features_ND, block.image_columns_N, method, seed, device, check)
 
 
 def network_of(snapshot: Snapshot, method: Method, device: str = "cpu") -> PixelBackbone:
@@ -189,12 +192,14 @@ def final(
     seed: int,
     device: str = "cpu",
     kept: Mapping[str, Tensor] = NOTHING,
+    check: Check = unchecked,
 ) -> Snapshot:
     """The version that stage 1's weights and head make; `kept` is what regulariser and memory keep, by slot.
 
     Old statistics are carried into the new feature space where the method says so, and always for classes of the block,
     whose new images are then merged in. The block's un-aligned rows are written back. The head is aligned over all
-    classes, but not after the first task, nor where the method has no aligner.
+    classes, but not after the first task, nor where the method has no aligner; `check` is called between its steps and
+    may raise to stop.
     """
     pair = PairedFeatures(features.before.cut(head.feature_dim), features.after.cut(head.feature_dim))
     old = carried(base.statistics, pair, block.known_columns, method.drift, block.image_columns_N)
@@ -217,7 +222,9 @@ def final(
             **_of_slot(base, "aligner"),
         },
     )
-    return aligned(snapshot, block.number, features.after.features_ND, block.image_columns_N, method, seed, device)
+    return aligned(
+        snapshot, block.number, features.after.features_ND, block.image_columns_N, method, seed, device, check
+    )
 
 
 def carried(
@@ -245,11 +252,19 @@ def carried(
 
 
 def aligned(
-    snapshot: Snapshot, block: int, features_ND: Floats, columns_N: Ints, method: Method, seed: int, device: str = "cpu"
+    snapshot: Snapshot,
+    block: int,
+    features_ND: Floats,
+    columns_N: Ints,
+    method: Method,
+    seed: int,
+    device: str = "cpu",
+    check: Check = unchecked,
 ) -> Snapshot:
     """With the head over all classes, which a method without aligner, and most after the first task, leave as it is.
 
     `block` is the number of the present block; features and columns are those of its training images.
+    `check` is the aligner's, to be called between its steps.
     """
     task = AlignmentTask(
         snapshot.unaligned,
@@ -261,6 +276,7 @@ def aligned(
         snapshot.kept,
         seed,
         device,
+        check,
     )
     if method.aligner is None or (task.is_first and not method.aligner.on_first_task):
         return snapshot

@@ -20,6 +20,7 @@ from model.seen import Views
 from model.snapshot import Snapshot
 from model.stage import CrossEntropy, Group, LabelledImages, Objective, Optimisation, Penalty, Tensors
 from model.statistics import ClassStatistics
+from model.stopping import Check, unchecked
 from model.tuning import TuningPlan
 
 Floats = NDArray[np.float32]
@@ -128,7 +129,8 @@ class AlignmentTask:
 
     `unaligned` is the head that stage 1 left, `blocks_C` the last task of each class, `block` the present one,
     `features_ND` and `columns_N` the block's training images in the space of `statistics`, and behind that whatever
-    else the tuner's network puts out; `kept` all slots of the snapshot (`SLOT/NAME`).
+    else the tuner's network puts out; `kept` all slots of the snapshot (`SLOT/NAME`). An aligner whose work is long
+    calls `check` between its steps, which may raise to stop.
     """
 
     unaligned: Head
@@ -140,6 +142,7 @@ class AlignmentTask:
     kept: Tensors
     seed: int
     device: str = "cpu"
+    check: Check = unchecked
 
     @property
     def is_first(self) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from model.shrinkage import FewImages
 from model.statistics import ClassStatistics
+from model.stopping import Check, unchecked
 
 POOLED_DRAWS = 2048
 """Deviations of the pooled covariance that are drawn at once, and of which every class takes its own choice.
@@ -28,7 +29,7 @@ class GaussianSampler:
     """Draws the same number of features of every class, in pairs that mirror each other at the class's mean.
 
     `scale_C` multiplies the means, `ridge` is the least ε; with `few_images` small classes borrow the pooled
-    covariance. All work is on the generator's device.
+    covariance. All work is on the generator's device. `check` is called for each class and may raise to stop.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class GaussianSampler:
         ridge: float,
         few_images: FewImages | None,
         generator: torch.Generator,
+        check: Check = unchecked,
     ) -> None:
-        self._generator = generator
+        self._generator, self._check = generator, check
         self._outer_C11 = self._here(np.sqrt(ridge + statistics.drift_variance_C)[:, None, None])
         self._mean_CD = self._here(statistics.mean_CD * scale_C[:, None])
         own_C, self._borrowed_C = _parts(statistics, few_images)
         self._factors = [self._here(factor_RD * own) for factor_RD, own in zip(statistics.factors, own_C, strict=True)]
-        self._pool_DD = self._here(_root(statistics.pooled_covariance())) if self._borrowed_C.any() else None
+        self._pool_DD = self._here(_root(statistics.pooled_covariance(check))) if self._borrowed_C.any() else None
 
     def epoch(self, per_class: int, most_bytes: int) -> Iterator[tuple[Tensor, Tensor]]:
         """`per_class` features of each class, with their columns, in parts of about `most_bytes`; not shuffled."""
@@ -61,6 +63,7 @@ class GaussianSampler:
         half = (per_class + 1) // 2
         deviation_CSD = self._normal(classes, half, dimension).mul_(self._outer_C11)
         for column, factor_RD in enumerate(self._factors):
+            self._check()
             deviation_CSD[column].addmm_(self._normal(half, len(factor_RD)), factor_RD)
         self._borrow(deviation_CSD)
         mean_C1D = self._mean_CD[:, None]
@@ -75,6 +78,7 @@ class GaussianSampler:
         half = deviation_CSD.shape[1]
         pooled_PD = self._normal(max(half, POOLED_DRAWS), len(self._pool_DD)) @ self._pool_DD
         for column in np.flatnonzero(self._borrowed_C):
+            self._check()
             chosen_S = torch.randperm(len(pooled_PD), generator=self._generator, device=pooled_PD.device)[:half]
             deviation_CSD[column].add_(pooled_PD[chosen_S], alpha=float(self._borrowed_C[column]))
 

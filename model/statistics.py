@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
+from model.stopping import Check, unchecked
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -110,8 +112,11 @@ class ClassStatistics:
         factor_RD = self.factors[column].astype(np.float64)
         return factor_RD.T @ factor_RD
 
-    def pooled_covariance(self) -> Doubles:
-        """Σ_c (n_c − 1)·Σ_c / Σ_c (n_c − 1), D×D: what the classes have in common; zeros if no class has two images."""
+    def pooled_covariance(self, check: Check = unchecked) -> Doubles:
+        """Σ_c (n_c − 1)·Σ_c / Σ_c (n_c − 1), D×D: what the classes have in common; zeros if no class has two images.
+
+        `check` is called after each product and may raise to stop.
+        """
         scatter_DD = np.zeros((self.dimension, self.dimension))
         stacked: list[Doubles] = []
         for column in np.flatnonzero(self.count_C > 1):
@@ -119,6 +124,7 @@ class ClassStatistics:
             if sum(map(len, stacked)) >= STACKED_ROWS:
                 scatter_DD += _gram(stacked)
                 stacked = []
+                check()
         if stacked:
             scatter_DD += _gram(stacked)
         return scatter_DD / max(1, self.freedom)

@@ -25,7 +25,7 @@ from service.settings import Settings
 from service.shelf import Shelf
 from stream.blobs import Blobs, open_blobs
 from stream.intake import Intake
-from stream.ledger import Ledger, Quota
+from stream.ledger import Ledger
 from stream.sources.apart import Apart
 
 UNPACKERS = 8
@@ -74,7 +74,7 @@ class Assembly:
         admin_digest = None if admin_file is None else read_admin_digest(admin_file)
         if admin_file is not None:
             warn_if_readable(admin_file)
-        quota = Quota(queued_tasks=settings.limits.queue_tasks, images_per_task=settings.limits.images_per_task)
+        quota = settings.limits.quota()
         ledger = Ledger.open(settings.database, quota=quota, keys_kept_h=settings.retention.idempotency_hours)
         blobs = open_blobs(settings.blobs, settings.cache / "blobs")
         lease = ServiceLease(ledger, one_machine=blobs.one_machine)

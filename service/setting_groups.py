@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 if TYPE_CHECKING:
     from stream.intake import IntakeLimits
+    from stream.ledger import Quota
     from stream.retention import Policy
     from stream.sources import SourceLimits
 
@@ -135,6 +136,14 @@ class LimitSettings(Group):
             pixels=self.max_pixels,
             labels=self.labels_per_task,
             label_characters=self.label_length,
+        )
+
+    def quota(self) -> "Quota":
+        """How much may wait, and what all batches of a task may bring together."""
+        from stream.ledger import Quota
+
+        return Quota(
+            queued_tasks=self.queue_tasks, images_per_task=self.images_per_task, labels_per_task=self.labels_per_task
         )
 
     def source(self) -> "SourceLimits":

@@ -42,6 +42,7 @@ class GaussianAligner:
             self.plan,
             seed=task.seed,
             device=task.device,
+            check=task.check,
         )
         return Aligned(head)
 
@@ -49,7 +50,7 @@ class GaussianAligner:
         """What stage 2 begins from."""
         if self.start == "unaligned":
             return task.unaligned
-        return RowScale.of(task.unaligned).applied(linear_discriminant(task.statistics))
+        return RowScale.of(task.unaligned).applied(linear_discriminant(task.statistics, task.check))
 
     def classifier(self, head: Head, kept: Tensors) -> Classifier:
         """The head."""

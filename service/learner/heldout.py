@@ -44,13 +44,6 @@ def held_out(ledger: Ledger, base: Version | None, task_id: str | None = None) -
     return list(found.values())
 
 
-def trained_before(ledger: Ledger, lineage: Sequence[str]) -> frozenset[str]:
-    """The pictures, by pixel digest, that the tasks of a lineage learned from; the ledger remembers them."""
-    return frozenset(
-        item.pixel_digest for task_id in lineage for item in ledger.items(task_id) if item.split != "held_out"
-    )
-
-
 def balanced(images: Sequence[HeldOutImage], most: int) -> list[HeldOutImage]:
     """At most `most` images, taken from the classes in turn, each class in order of its images' digests."""
     by_class: dict[str, list[HeldOutImage]] = defaultdict(list)

@@ -33,7 +33,9 @@ class HoldoutRule:
 
 @dataclass(frozen=True)
 class HeldBefore:
-    """What earlier tasks of the lineage hold out (images by class, and the pictures), and what was learned from."""
+    """What earlier tasks of the lineage hold out (images by class, and the pictures), and which of the task's pictures
+    they learned from.
+    """
 
     by_label: Mapping[str, int] = field(default_factory=dict)
     digests: frozenset[str] = frozenset()

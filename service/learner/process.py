@@ -192,7 +192,10 @@ def _get_ready(workshop: Workshop) -> None:
         return
     try:
         graph_of(workshop, new_root(workshop.settings).spec)
+    except LeaseLost:
+        raise
     except (StreamError, ValueError, OSError) as error:
-        if isinstance(error, LeaseLost):
-            raise
         log.warning("a first task would fail: %s", error)
+    except Exception:
+        # An exporter may raise anything. A learner that ended here would end again, and no task be told the reason.
+        log.exception("a first task would fail")

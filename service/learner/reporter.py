@@ -11,7 +11,7 @@ from stream.failpoints import reach
 from stream.tasks import Epoch, Phase
 
 REPORT_EVERY_S = 0.5
-"""Also the longest that a cancelled task goes unnoticed, but for one micro-batch."""
+"""Also the longest that a cancelled task goes unnoticed, but for one micro-batch or step of alignment."""
 
 SHARES: dict[Phase, tuple[float, float]] = {
     Phase.FEATURES: (0.0, 0.08),
@@ -64,6 +64,14 @@ class Reporter:
         self._workshop.check()
         if at_once or time.monotonic() >= self._next_s:
             self._tell(fraction, eta_s, epochs)
+
+    def check(self) -> None:
+        """Between the steps of work of which no part can be told: the phase goes on.
+
+        Raises:
+            Interrupted, LeaseLost, TaskStopped: the work is to stop.
+        """
+        self.at(0.0)
 
     def _tell(self, fraction: float, eta_s: float | None, epochs: Sequence[Epoch] | None) -> None:
         self._workshop.check()

@@ -4,6 +4,7 @@ What is random is fixed with the task, and each phase either can be done again o
 is taken up again gives the bytes of one that was left alone.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from model.tuning import tune
 from model.tuning_state import TuningState
 from service.learner.bases import Base, load_base
 from service.learner.checkpoints import Checkpoints
-from service.learner.heldout import HeldOutImage, held_out, trained_before
+from service.learner.heldout import HeldOutImage, held_out
 from service.learner.holdout import HeldBefore, split
 from service.learner.judging import BackboneComparison, compare_backbones
 from service.learner.looking import Features, Looking
@@ -98,18 +99,17 @@ class TaskRun:
         digests = [item.pixel_digest for item in items]
         root = base.snapshot.spec if base.version is None else None
         plan = make_plan(self._workshop.settings, base.content, digests, base.snapshot.method, root)
-        parts = split(items, self._held_before(base), plan.holdout, plan.seed)
+        parts = split(items, self._held_before(base, digests), plan.holdout, plan.seed)
         splits = {item.id: part for item, part in zip(items, parts, strict=True)}
         self._ledger.freeze(self._workshop.heartbeat.lease, self._task.id, plan.to_json(), splits)
         return plan, self._ledger.items(self._task.id)
 
-    def _held_before(self, base: Base) -> HeldBefore:
+    def _held_before(self, base: Base, digests: Sequence[str]) -> HeldBefore:
         images = held_out(self._ledger, base.version)
-        labels = [image.item.label for image in images]
         return HeldBefore(
-            {label: labels.count(label) for label in set(labels)},
+            Counter(image.item.label for image in images),
             frozenset(image.item.pixel_digest for image in images),
-            trained_before(self._ledger, base.lineage),
+            self._ledger.trained_on(frozenset(base.lineage), digests),
         )
 
     @cached_property
@@ -185,6 +185,7 @@ class TaskRun:
             method=lesson.plan.composition,
             seed=lesson.plan.seed,
             device=lesson.plan.device,
+            check=self._report.check,
         )
 
     def _with_memory(self, snapshot: Snapshot) -> Snapshot:
@@ -246,9 +247,11 @@ class TaskRun:
             seed=lesson.plan.seed,
             device=lesson.plan.device,
             kept=kept,
+            check=self._report.check,
         )
         chosen, comparison = pair.after, None
         if self._is_compared:
+            self._report.check()
             on_standing = self._standing(pair.before)
             comparison = self._compared(snapshot, on_standing)
             if comparison is not None and not comparison.pays:

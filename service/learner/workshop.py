@@ -31,7 +31,7 @@ class Workshop:
         return self.settings.cache
 
     def check(self) -> None:
-        """Called between micro-batches.
+        """Called between micro-batches and between steps of alignment.
 
         Raises:
             Interrupted: the process is stopping.

@@ -57,6 +57,9 @@ class Cancelling:
     def retry(self, task_id: str, *, ticket: Ticket | None = None) -> Task:
         """Put a failed or cancelled task at the end of the queue; it starts anew, from the base that it had.
 
+        What is held out is drawn anew too, unless the client named it or the task has made a version: images that this
+        one was learned from shall not judge it, nor the next one.
+
         Raises:
             NotFound, QuotaFull: no such task, no place in the queue.
             Conflict: it did not fail, its images or its base are gone, or something was built on what it made, so
@@ -70,6 +73,7 @@ class Cancelling:
             _check_base(connection, row)
             _check_nothing_built_on(connection, task_id)
             check_queue(connection, self._quota)
+            _forget_drawn_split(connection, task_id)
             change_state(connection, row, TaskState.QUEUED, seq=next_seq(connection), **AFRESH)
             complete(connection, ticket, "task", task_id)
             return task_value(connection, task_id)
@@ -180,6 +184,12 @@ def _hold_versions(connection: Connection, task_id: str) -> None:
     if current is not None:
         mine &= versions.c.version != current
     connection.execute(update(versions).where(mine).values(state=VersionState.HELD, reason="its task was cancelled"))
+
+
+def _forget_drawn_split(connection: Connection, task_id: str) -> None:
+    made = select(versions.c.version).where(versions.c.task == task_id).limit(1)
+    if connection.execute(made).first() is None:
+        connection.execute(update(items).where(items.c.task == task_id).values(split=items.c.named_split))
 
 
 def _check_images(connection: Connection, row: Row[Any]) -> None:

@@ -30,11 +30,12 @@ LOOKED_UP_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Quota:
-    """How much may wait: tasks in the queue, tasks left open, images of one task."""
+    """How much may wait: tasks in the queue, tasks left open, images and different labels of one task."""
 
     queued_tasks: int = 100
     open_tasks: int = 100
     images_per_task: int = 100_000
+    labels_per_task: int = 10_000
 
 
 class Intake:
@@ -87,7 +88,7 @@ class Intake:
         A picture that the task has already under the same label counts once.
 
         Raises:
-            InvalidContent: no images, or a picture under two labels.
+            InvalidContent: no images, a picture under two labels, or more labels than one task may have.
             NotFound, Conflict: no such task, or it is not open.
             QuotaFull, TooLarge: no room in the queue, too many images for one task or for the sender's quota.
         """
@@ -99,9 +100,12 @@ class Intake:
             fresh = _without_repeats(connection, task_id, drafts)
             if row.images + len(fresh) > self._quota.images_per_task:
                 raise TooLarge(f"a task may have {self._quota.images_per_task} images")
+            labels = Counter(row.labels) + Counter(draft.label for draft in fresh)
+            if len(labels) > self._quota.labels_per_task:
+                raise InvalidContent.of("labels", f"a task may have {self._quota.labels_per_task} classes")
             if sender is not None:
                 check_images(connection, sender, len(fresh), self._database.now())
-            self._append(connection, row, fresh, sender)
+            self._append(connection, row, fresh, labels, sender)
             if commit:
                 self._commit(connection, task_id)
             complete(connection, ticket, "task", task_id)
@@ -138,7 +142,15 @@ class Intake:
             raise QuotaFull("too many tasks are open: commit or cancel one", retry_after_s=RETRY_AFTER_S)
         insert_task(connection, new, self._database.now())
 
-    def _append(self, connection: Connection, row: Row[Any], fresh: Sequence[ItemDraft], sender: Sender | None) -> None:
+    def _append(
+        self,
+        connection: Connection,
+        row: Row[Any],
+        fresh: Sequence[ItemDraft],
+        labels: Mapping[str, int],
+        sender: Sender | None,
+    ) -> None:
+        """`labels` count the task's images by label, with these."""
         number = connection.execute(select(func.count()).where(batches.c.task == row.id)).scalar_one()
         connection.execute(
             insert(batches).values(
@@ -154,7 +166,6 @@ class Intake:
             connection.execute(
                 insert(items), [_item_values(row, number, place, draft) for place, draft in enumerate(fresh)]
             )
-        labels = Counter(row.labels) + Counter(draft.label for draft in fresh)
         statement = update(tasks).where(tasks.c.id == row.id)
         connection.execute(statement.values(images=row.images + len(fresh), labels=dict(labels)))
 
@@ -254,6 +265,7 @@ def _item_values(row: Row[Any], batch: int, place: int, draft: ItemDraft) -> dic
         "pixel_digest": draft.pixel_digest,
         "label": draft.label,
         "split": draft.split,
+        "named_split": draft.split,
         "size_bytes": draft.size_bytes,
         "name": made_shown(draft.name),
         "purged": False,

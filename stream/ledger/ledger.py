@@ -69,6 +69,7 @@ class Ledger:
         self.versions = reading.versions
         self.lineage = reading.lineage
         self.held_out = reading.held_out
+        self.trained_on = reading.trained_on
 
         counting = Counting(database)
         self.counts = counting.counts

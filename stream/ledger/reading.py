@@ -1,11 +1,12 @@
 """What anyone may know of tasks and their images."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, literal, select
 
 from stream.ledger.database import Database
+from stream.ledger.intake import LOOKED_UP_AT_ONCE
 from stream.ledger.pages import Page, page_of_rows
 from stream.ledger.schema import items, tasks, versions
 from stream.ledger.task_rows import task_row, task_value, task_values
@@ -75,6 +76,18 @@ class Reading:
                 pairs = [pair for pair in pairs if pair[1].label not in forgotten]
                 pairs += _held_out_of(connection, task_id)
         return pairs
+
+    def trained_on(self, task_ids: Collection[str], digests: Sequence[str]) -> frozenset[str]:
+        """Those of these pictures, by pixel digest, that the tasks learned from, also where their bytes are gone."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(digests) if task_ids else 0, LOOKED_UP_AT_ONCE):
+                query = select(items.c.task, items.c.pixel_digest).where(
+                    items.c.pixel_digest.in_(digests[start : start + LOOKED_UP_AT_ONCE]),
+                    items.c.split.is_distinct_from("held_out"),
+                )
+                found.update(row.pixel_digest for row in connection.execute(query) if row.task in task_ids)
+        return frozenset(found)
 
 
 def ancestry(connection: Connection, numbers: Sequence[int]) -> set[int]:

@@ -117,11 +117,13 @@ items = Table(
     Column("pixel_digest", String(64), nullable=False),
     Column("label", String(200), nullable=False),
     Column("split", String(16)),
+    Column("named_split", String(16), comment="the client's word; split is what holds since the claim"),
     Column("size_bytes", BigInteger, nullable=False),
     Column("name", Text),
     Column("purged", Boolean, nullable=False),
     PrimaryKeyConstraint("task", "position"),
     UniqueConstraint("task", "pixel_digest"),
+    Index("ix_items_pixel_digest", "pixel_digest"),
 )
 
 versions = Table(

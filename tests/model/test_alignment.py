@@ -278,3 +278,32 @@ def test_a_head_of_tiny_logits_is_aligned_as_well_as_another() -> None:
     thrown = align(tiny, statistics, BLOCKS_C, 3, replace(plan, largest_first_step=None), seed=0)
     assert (aligned.logits(features_ND).argmax(axis=1) == columns_N).mean() > 0.9
     assert (thrown.logits(features_ND).argmax(axis=1) == columns_N).mean() < 0.7
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("checks", [1, 6, 7, 20])
+def test_whoever_checks_may_stop_it_at_any_class_that_is_drawn_and_any_step(checks: int) -> None:
+    """An epoch draws six classes and takes nine steps."""
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(len(asked))
+        if len(asked) == checks:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        align(some_head(), some_statistics(), BLOCKS_C, 3, replace(PLAN, few_images=None), seed=1, check=check)
+    assert len(asked) == checks
+
+
+def test_being_asked_changes_no_byte() -> None:
+    asked: list[int] = []
+    heads = [
+        align(some_head(), some_statistics(), BLOCKS_C, 3, replace(PLAN, few_images=None), seed=1, **check)
+        for check in ({}, {"check": lambda: asked.append(0)})
+    ]
+    assert heads[0].weight_CD.tobytes() == heads[1].weight_CD.tobytes()
+    assert len(asked) == PLAN.epochs * (6 + 9)

@@ -159,6 +159,17 @@ def test_an_open_task_takes_batches_until_it_is_committed(client: TestClient) ->
     assert (late.status_code, late.json()["errors"][0]["field"]) == (409, "task")
 
 
+def test_an_open_task_takes_no_more_classes_than_a_task_may_have(serve: Serve) -> None:
+    client = serve(limits__labels_per_task=2)
+    task = client.post("/tasks", json={}).json()["id"]
+    assert client.post(f"/learn?task={task}&commit=false", files=images(ZERO), data={"labels": ["a"]}).is_success
+    refused = client.post(f"/learn?task={task}", files=images(ONE, TWO), data={"labels": ["b", "c"]})
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [{"field": "labels", "message": "a task may have 2 classes"}]
+    found = client.get(f"/tasks/{task}").json()
+    assert (found["state"], found["labels"]) == ("open", {"a": 1})
+
+
 def test_what_a_new_task_says_cannot_be_said_of_an_open_one(client: TestClient) -> None:
     task = client.post("/tasks").json()["id"]
     for query in ("&base=none", "&promote=auto"):

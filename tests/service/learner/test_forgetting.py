@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from service.learner import reporter
 from stream.errors import Conflict, NotFound
 from stream.failpoints import VARIABLE
+from stream.ledger import Lease
 from stream.manifest import load_manifest, load_parts
-from stream.tasks import Task
+from stream.tasks import Phase, Task
 from stream.verification import verify
 from stream.versions import Version
 from tests.digits import labelled
@@ -260,6 +262,22 @@ def test_a_purge_that_was_killed_half_way_is_brought_to_its_end(taught: Taught, 
     assert images_of(world, "2") == []
     assert world.ledger.version(serving(world)).labels == tuple("01345")
     world.close()
+
+
+def test_it_is_cancelled_while_its_head_is_aligned(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter, "REPORT_EVERY_S", 0.0)
+    report, told = world.ledger.report, []
+
+    def noted(lease: Lease, task: str, phase: Phase, *more: object) -> None:
+        told.append(phase)
+        if told[-2:] == [Phase.ALIGNMENT] * 2:
+            world.ledger.cancel(task, by="bob")
+        report(lease, task, phase, *more)
+
+    monkeypatch.setattr(world.ledger, "report", noted)
+    task, versions = forget(world, "2")
+    assert (task.state, versions) == ("cancelled", [])
+    assert told[-3:] == [Phase.FEATURES, Phase.ALIGNMENT, Phase.ALIGNMENT]
 
 
 def test_killed_before_it_is_published_it_starts_again(taught: Taught, tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from stream.blobs import FolderBlobs
 from stream.errors import Unavailable
 from stream.ledger import Lease
 from stream.manifest import load_manifest, load_parts, part_key
-from stream.tasks import Phase
+from stream.tasks import Item, Phase
 from stream.versions import Version
 from tests import tiny_weights
 from tests.digits import labelled
+from tests.service.learner import hesitant
 from tests.service.learner.world import World
 
 TURNED = "slca+drift+turned+warm+views"
@@ -234,6 +235,29 @@ def test_progress_moves_on_in_every_pass_and_no_rival_is_made_that_nothing_judge
     world.close()
 
 
+@pytest.mark.parametrize("steps", [10, 50])
+def test_a_task_that_is_cancelled_while_its_head_is_aligned_stops_at_the_next_step(
+    tmp_path: Path, seed: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """30 steps align the moved backbone's head, as many more the one that it is held against."""
+    monkeypatch.setattr(reporter, "REPORT_EVERY_S", 0.0)
+    world = World.new(tmp_path, seed, learn__move_backbone="if_better", learn__held_out=0.25)
+    report, told = world.ledger.report, []
+
+    def noted(lease: Lease, task: str, phase: Phase, *more: object) -> None:
+        if told or phase == Phase.ALIGNMENT:
+            told.append(phase)
+        if len(told) == steps:
+            world.ledger.cancel(task, by="bob")
+        report(lease, task, phase, *more)
+
+    monkeypatch.setattr(world.ledger, "report", noted)
+    task, versions = world.learn(labelled(0, 1, count=16))
+    assert (task.state, [version.kind for version in versions]) == ("cancelled", ["provisional"])
+    assert told == [Phase.ALIGNMENT] * steps
+    world.close()
+
+
 def test_one_class_makes_one_final_version_on_the_backbone_as_it_is(world: World) -> None:
     _, (_, base) = world.learn(labelled(0, 1, count=20))
     task, versions = world.learn(labelled(5, count=12))
@@ -338,6 +362,34 @@ def test_pictures_sent_again_stay_what_they_were(world: World) -> None:
     assert {digest: again[digest] for digest in splits} == splits
 
 
+def test_a_claim_reads_no_images_of_earlier_tasks_but_those_that_judge(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.learn(labelled(0, 1, count=20))
+    items, read = world.ledger.items, set()
+
+    def noted(task: str) -> list[Item]:
+        read.add(task)
+        return items(task)
+
+    monkeypatch.setattr(world.ledger, "items", noted)
+    task, _ = world.learn(labelled(2, 3, count=20))
+    assert read == {task.id}
+
+
+def test_a_task_of_which_all_was_held_out_is_tried_again_by_the_rule_of_now(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, learn__held_out=1.0)
+    task, _ = world.learn(labelled(0, 1, count=10))
+    assert task.state == "failed" and "every image of the task is held out" in task.reason
+    world.close()
+    told_otherwise = World.new(tmp_path, learn__held_out=0.1)
+    told_otherwise.ledger.retry(task.id)
+    told_otherwise.learn_all()
+    assert told_otherwise.ledger.task(task.id).state == "done"
+    assert [item.split for item in told_otherwise.ledger.items(task.id)].count("held_out") == 2
+    told_otherwise.close()
+
+
 def test_the_same_weights_at_another_size_are_judged_by_features_of_their_own(tmp_path: Path) -> None:
     weights = tiny_weights.make("test_efficientnet", tmp_path)
     network = {"backbone": "test_efficientnet", "weights": weights}
@@ -346,6 +398,15 @@ def test_the_same_weights_at_another_size_are_judged_by_features_of_their_own(tm
     assert small.to_parts()["backbone"] == large.to_parts()["backbone"]
     assert seen_through(small) != seen_through(large)
     assert seen_through(small) == seen_through(small.calibrated(2.0, None))
+
+
+def test_a_backbone_that_cannot_be_exported_fails_its_tasks_and_no_learner(tmp_path: Path) -> None:
+    world = World.new(tmp_path, backbone=hesitant.NAME, weights=tiny_weights.make(hesitant.NAME, tmp_path))
+    for digits in ((0, 1), (2, 3)):
+        task, versions = world.learn(labelled(*digits, count=10))
+        assert (task.state, task.attempts, versions) == ("failed", 1, [])
+        assert "export" in task.reason
+    world.close()
 
 
 def test_a_task_waits_while_the_blobs_do_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

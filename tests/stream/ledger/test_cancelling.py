@@ -1,12 +1,13 @@
 """A task is given up, tried again, purged."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from stream.errors import Conflict, QuotaFull
 from stream.ledger import Ledger, Quota
-from stream.tasks import Phase, TaskState, image_key
+from stream.tasks import NewTask, Phase, TaskState, image_key, new_task_id
 from stream.versions import VersionState
 from tests.stream.conftest import Clock
 from tests.stream.stories import claimed, draft, drafts, in_force, learned, learner, publish, queued
@@ -148,7 +149,7 @@ def test_a_task_is_tried_again_from_its_first_base_and_may_take_over(ledger: Led
     assert (again.state, again.position, again.base, again.claim_seq) == (TaskState.QUEUED, 1, 2, 2)
     assert (again.phase, again.progress, again.frozen, again.reason) == (None, 0.0, None, None)
     assert (again.started_at, again.finished_at, again.versions) == (None, None, (3,))
-    assert ledger.items(task.id)[0].split == "held_out"
+    assert ledger.items(task.id)[0].split == "held_out", "what a version was not learned from goes on judging it"
 
     reclaimed = ledger.claim(lease)
     assert reclaimed is not None
@@ -158,6 +159,25 @@ def test_a_task_is_tried_again_from_its_first_base_and_may_take_over(ledger: Led
     final, promotion = publish(ledger, lease, reclaimed, "final")
     assert promotion is not None
     assert (final.parent, in_force(ledger)) == (2, 4)
+
+
+@pytest.mark.parametrize("end", ["fail", "cancel"])
+def test_trying_again_forgets_what_the_first_claim_held_out_and_not_what_the_client_did(
+    ledger: Ledger, end: str
+) -> None:
+    lease = learner(ledger)
+    new = NewTask(new_task_id(), "ann")
+    sent = [
+        replace(one, split=said) for one, said in zip(drafts(*"abcd"), ("held_out", None, "train", None), strict=True)
+    ]
+    ledger.add_batch(None, sent, commit=True, new_task=new)
+    for part in ("held_out", "train"):
+        ledger.claim(lease)
+        ledger.freeze(lease, new.id, {}, dict.fromkeys(range(4), part))
+        assert [item.split for item in ledger.items(new.id)] == [part] * 4
+        ledger.fail(lease, new.id, "nothing is left") if end == "fail" else ledger.cancel(new.id, by="bob")
+        ledger.retry(new.id)
+        assert [item.split for item in ledger.items(new.id)] == ["held_out", None, "train", None]
 
 
 def test_a_task_tried_again_after_someone_moved_serving_is_held(ledger: Ledger) -> None:

@@ -127,6 +127,20 @@ def test_a_task_has_room_for_so_many_images(open_ledger: Callable[..., Ledger]) 
     assert queued(ledger, *["cat"] * 3).images == 3
 
 
+def test_a_task_has_room_for_so_many_labels_over_all_its_batches(open_ledger: Callable[..., Ledger]) -> None:
+    ledger = open_ledger(Quota(labels_per_task=3))
+    with pytest.raises(InvalidContent, match="3 classes"):
+        queued(ledger, "cat", "dog", "cow", "pig")
+    task = ledger.create_task(by="ann")
+    ledger.add_batch(task.id, drafts("cat", "dog", tag="1"), commit=False)
+    before = ledger.add_batch(task.id, drafts("dog", "cow", tag="2"), commit=False)
+    with pytest.raises(InvalidContent, match="3 classes") as refused:
+        ledger.add_batch(task.id, drafts("cat", "pig", tag="3"), commit=True)
+    assert [error.field for error in refused.value.errors] == ["labels"]
+    assert ledger.task(task.id) == before
+    assert ledger.add_batch(task.id, drafts("cat", tag="3"), commit=True).labels == {"cat": 2, "dog": 2, "cow": 1}
+
+
 def test_a_base_that_cannot_be_built_on_is_refused_at_once(ledger: Ledger) -> None:
     with pytest.raises(InvalidContent, match="no version 1"):
         ledger.create_task(by="ann", requested_base=1)

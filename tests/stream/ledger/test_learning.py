@@ -9,7 +9,7 @@ from stream.errors import Conflict, LeaseLost, TaskStopped
 from stream.ledger import Lease, Ledger
 from stream.tasks import Epoch, Phase, TaskState
 from tests.stream.conftest import Clock
-from tests.stream.stories import claimed, draft, in_force, learned, learner, publish, queued
+from tests.stream.stories import claimed, draft, drafts, in_force, learned, learner, publish, queued
 
 
 def test_the_oldest_task_is_claimed_and_its_base_fixed(ledger: Ledger, clock: Clock) -> None:
@@ -49,6 +49,30 @@ def test_settings_and_splits_are_frozen_once(ledger: Ledger) -> None:
     again = ledger.freeze(lease, task.id, {"seed": 8}, {0: "held_out"})
     assert again.frozen == {"seed": 7}
     assert ledger.items(task.id)[0].split == "train"
+
+
+def test_it_is_known_of_each_picture_whether_tasks_learned_from_it(ledger: Ledger) -> None:
+    """Also of more than are looked up at once, and where the bytes are gone; but not of other tasks' pictures."""
+    lease = learner(ledger)
+    many = ["cat"] * 1200
+    first, other = (claimed_and_done(ledger, lease, many, tag) for tag in ("mine", "other"))
+    digests = [draft.pixel_digest for draft in drafts(*many, tag="mine")]
+    unseen = [draft.pixel_digest for draft in drafts("cat", tag="unseen")]
+    asked = digests[::2] + unseen + [draft.pixel_digest for draft in drafts(*many, tag="other")]
+    assert ledger.trained_on({first}, asked) == set(digests[::2]) - {digests[0]}
+    assert len(ledger.trained_on({first, other}, asked)) == 599 + 1199
+    assert ledger.trained_on(set(), asked) == ledger.trained_on({first}, []) == frozenset()
+    assert all(item.purged for item in ledger.items(other) if item.split == "train")
+
+
+def claimed_and_done(ledger: Ledger, lease: Lease, labels: list[str], tag: str) -> str:
+    """A task whose first picture is held out, and whose others are learned from and purged."""
+    task = claimed(ledger, lease, *labels, tag=tag)
+    ledger.freeze(lease, task.id, {}, {n: "train" if n else "held_out" for n in range(len(labels))})
+    publish(ledger, lease, task, "final", ["cat"])
+    ledger.finish(lease, task.id)
+    ledger.sweep_images(lease, 0)
+    return task.id
 
 
 def test_settings_may_come_without_splits(ledger: Ledger) -> None:

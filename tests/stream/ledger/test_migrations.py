@@ -19,7 +19,7 @@ OLD_ROWS = (
 )
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0004", "0005"])
 def test_a_database_of_an_earlier_schema_opens_with_all_that_is_in_it(database_url: str, revision: str) -> None:
     database = Database(database_url)
     with database.write() as connection:
@@ -33,5 +33,22 @@ def test_a_database_of_an_earlier_schema_opens_with_all_that_is_in_it(database_u
         key, _ = ledger.create_key(NewKey("ci", Scope.LEARN))
         sender = Sender(key.id, key.name, 1)
         assert ledger.add_batch("old", drafts("dog"), commit=True, sender=sender).labels == {"cat": 1, "dog": 1}
+    finally:
+        ledger.close()
+
+
+def test_a_split_of_an_earlier_schema_counts_as_the_clients_word(database_url: str) -> None:
+    database = Database(database_url)
+    with database.write() as connection:
+        migrate(connection, "0004")
+        for statement in OLD_ROWS:
+            connection.execute(text(statement.replace(":", r"\:")))
+        connection.execute(text("UPDATE items SET split = 'held_out'"))
+    database.close()
+    ledger = Ledger.open(database_url)
+    try:
+        ledger.cancel("old", by="ann")
+        ledger.retry("old")
+        assert [item.split for item in ledger.items("old")] == ["held_out"]
     finally:
         ledger.close()
