@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from model.cores import cores
+
 if TYPE_CHECKING:
     from stream.intake import IntakeLimits
     from stream.ledger import Quota
@@ -20,13 +22,6 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
 Hours = Annotated[float, Field(gt=0, le=876_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-
-
-def cores() -> int:
-    """The cores that this process may use: by its affinity and, in a container, by its quota."""
-    from joblib import cpu_count
-
-    return int(cpu_count())
 
 
 def _joined(value: object) -> object:

@@ -1,12 +1,12 @@
 """How each protocol is trained: the reference's settings, and what a run changes of them."""
 
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 from model import paper
 from model.ahead import threads_beside
 from model.backbone import Precision, known_settings
+from model.cores import cores
 from model.method import Method
 from model.methods import EASE_STEPS
 from model.spec import BackboneSpec, Norm
@@ -119,7 +119,7 @@ class Training:
             augmentation=self.recipe.augmentation,
             seed=seed * 1_000 + task,
             threads=self.threads,
-            view_threads=threads_beside(self.device, self.threads or os.cpu_count() or 1),
+            view_threads=threads_beside(self.device, self.threads or cores()),
         )
 
     def adjusted(self, method: Method) -> Method:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from model.cores import cores
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 _CPU_KEYS = ("model name", "flags", "Features", "CPU implementer", "CPU part")
@@ -20,16 +21,12 @@ def machine_type(*, cpuinfo: Path = Path("/proc/cpuinfo"), gpus: Path = Path("/p
     facts: dict[str, Any] = {
         "system": (platform.system(), platform.machine()),
         "cpu": _cpu(cpuinfo),
-        "cores": _cores(),
+        "cores": cores(),
         "gpus": _gpus(gpus),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return f"{platform.machine()}-{facts['cores']}c-{len(facts['gpus'])}g-{digest[:16]}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu(cpuinfo: Path) -> dict[str, str]:

@@ -10,12 +10,12 @@ import torch
 
 from model.ahead import threads_beside
 from model.backbone import Precision
+from model.cores import cores
 from model.method import Method
 from model.methods import method_named
 from model.spec import BackboneSpec
 from model.tuning import TuningPlan
 from service.learner.holdout import HoldoutRule
-from service.setting_groups import cores
 from service.settings import Settings
 
 MICRO_BATCH_CPU = 16

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
+from model.cores import cores
 from model.threads import limited_threads
 from service.learner.bases import new_root
 from service.learner.device import DeviceLost, loses_device
@@ -19,7 +20,6 @@ from service.learner.heartbeat import LEASE_TTL_S, Heartbeat
 from service.learner.story import TaskRun
 from service.learner.workshop import Interrupted, Workshop
 from service.orphans import die_with_parent
-from service.setting_groups import cores
 from service.settings import Settings
 from stream.blobs import open_blobs
 from stream.errors import LeaseLost, StorageFull, StreamError, TaskStopped, Unavailable

@@ -91,8 +91,10 @@ class Database:
             else:
                 # What is read has to be as of the lock's turn, whatever the server's default is.
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S}s'")
-                connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_WRITER_S}s'")
+                connection.exec_driver_sql(
+                    f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S}s';"
+                    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_WRITER_S}s'"
+                )
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
             yield connection
             reach("commit.before")

@@ -15,14 +15,7 @@ UNPICKLERS = frozenset(
 CODE = frozenset({"eval", "exec", "compile", "__import__"})
 RUNNING = frozenset({"os.system", "os.popen", "runpy.run_path", "runpy.run_module"})
 LOADING = frozenset(
-    {
-        "torch.jit.load",
-        "torch.hub.load",
-        "torch.package.PackageImporter",
-        "yaml.load",
-        "torch.export.load",
-        "joblib.load",
-    }
+    {"torch.jit.load", "torch.hub.load", "torch.package.PackageImporter", "yaml.load", "torch.export.load"}
 )
 UNPACKING = frozenset({"extract", "extractall", "unpack_archive"})
 
@@ -42,15 +35,11 @@ PTH = "model/pretrained.py"
 """The one file that reads `.pth`, the embedded default's and what the operator names, with `weights_only=True`."""
 
 
-COUNTING = frozenset({("service/setting_groups.py", "joblib"), ("service/setting_groups.py", "joblib.cpu_count")})
-"""joblib also counts the cores of a container, for which this file alone may ask it; `joblib.load` stays refused."""
-
-
 def findings(source: str, name: str) -> Iterator[str]:
     """What is wrong with a file of Python."""
     for node in ast.walk(ast.parse(source)):
         for module in imported(node):
-            if module.partition(".")[0] in UNPICKLERS and (name, module) not in COUNTING:
+            if module.partition(".")[0] in UNPICKLERS:
                 yield f"{name}: imports {module}"
             for talker, allowed in TALKING.items():
                 if (module == talker or module.startswith(f"{talker}.")) and name not in allowed:
@@ -120,7 +109,6 @@ def test_the_default_weights_are_read_where_the_exception_is_made() -> None:
         "archive.extractall(folder)",
         "shutil.unpack_archive(path)",
         "torch.jit.load(path)",
-        "joblib.load(path)",
     ],
 )
 def test_the_search_finds_what_it_looks_for(source: str) -> None:
@@ -132,7 +120,6 @@ def test_the_search_finds_what_it_looks_for(source: str) -> None:
     [
         ("torch.load(path, weights_only=True)", PTH),
         ("import httpx", "everclass/transport.py"),
-        ("from joblib import cpu_count", "service/setting_groups.py"),
         ("model.eval()", "model/some.py"),
         ("re.compile(text)", "model/some.py"),
         ("from urllib.parse import urlsplit", "service/some.py"),
