@@ -15,18 +15,9 @@ from torch import Tensor
 from model.ahead import ahead
 from model.backbone import PixelBackbone, extract_features
 from model.block import Block, lay_out, starting_head
+from model.first_stage import needs_tuning, network_of, positions, remembered, settled, standing_end, start
 from model.head import Head
-from model.learning import (
-    final,
-    needs_tuning,
-    network_of,
-    positions,
-    provisional,
-    remembered,
-    settled,
-    standing_end,
-    start,
-)
+from model.learning import final, provisional
 from model.method import Apart, Classifier, Method, TaskEnd, slot
 from model.preprocess import View, evaluation_view
 from model.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFeatures, Seen, Views

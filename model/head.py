@@ -65,6 +65,11 @@ class Head:
         chosen = np.asarray(columns, dtype=np.intp)
         return Head(self.weight_CD[chosen], self.bias_C[chosen])
 
+    def grown(self, class_count: int) -> "Head":
+        """This head with rows of zeros for the classes to come."""
+        missing = class_count - self.class_count
+        return Head(np.pad(self.weight_CD, ((0, missing), (0, 0))), np.pad(self.bias_C, (0, missing)))
+
     def with_rows(self, columns: ArrayLike, head: "Head") -> "Head":
         """This head with the rows of `head` written at `columns`."""
         chosen = np.asarray(columns, dtype=np.intp)

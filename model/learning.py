@@ -5,32 +5,28 @@ provisional(base, seen, block, …)                      seconds: the backbone a
 network = network_of(base, method)                     the base's weights, equipped by the tuner
 started = start(network, base, block, images, …)       the head to train, the stage, what a memory adds
 state = tune(network, started.images, …)               stage 1, the slow learner
-moved = settled(network, started, state, method)
+moved = settled(network, started, state, method)       the weights that it leaves (so far `model/first_stage.py`)
 final(base, moved, state.head, features, block, …)     statistics carried and merged, the head over all classes
 calibrated(version, held-out features, …)              temperature, rule for unknown images (`model/confidence.py`)
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.backbone import PixelBackbone, build
-from model.block import Block, starting_head
+from model.block import Block
 from model.closed_form import RowScale, linear_discriminant
 from model.drift import RidgeDrift
 from model.head import Head
-from model.method import AlignmentTask, Apart, Drift, Method, Slot, TaskEnd, TaskStart, filed, slot
+from model.method import AlignmentTask, Apart, Drift, Method, Slot, filed
 from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot, SnapshotClass
-from model.stage import LabelledImages, Penalty, Stage, Tensors
 from model.statistics import ClassStatistics
 from model.stopping import Check, unchecked
-from model.tuning import TuningPlan
-from model.tuning_state import TuningState
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -59,7 +55,7 @@ def provisional(
     """
     statistics = base.statistics.merged(_statistics(seen, block, base.unaligned.feature_dim))
     discriminant = RowScale.of(base.unaligned).applied(linear_discriminant(statistics, check))
-    grown = _grown(base.unaligned, block.class_count)
+    grown = base.unaligned.grown(block.class_count)
     unaligned = grown.with_rows(grown.silent_C, discriminant.rows(grown.silent_C))
     snapshot = replace(
         base,
@@ -70,114 +66,6 @@ def provisional(
         novelty=None,
     )
     return aligned(snapshot, block.number, seen.features_ND, block.image_columns_N, method, seed, device, check)
-
-
-def network_of(snapshot: Snapshot, method: Method, device: str = "cpu") -> PixelBackbone:
-    """The snapshot's network, equipped by the method's tuner, in evaluation mode."""
-    network = build(snapshot.spec)
-    network.load(snapshot.backbone)
-    method.tuner.equip(network, slot(snapshot.kept, "tuner"))
-    return network.to(device).eval()
-
-
-def needs_tuning(base: Snapshot, block: Block, method: Method) -> bool:
-    """Whether stage 1 has anything to tell apart, two classes of the block, or of all where the loss sees all; and
-    anyone who reads what it changes.
-    """
-    tells_apart = block.class_count > 1 if method.scope == "seen" else block.needs_tuning
-    return tells_apart and method.learns(base.next_tuning)
-
-
-def positions(block: Block, method: Method) -> Ints:
-    """Where in the head that stage 1 trains each image's class stands."""
-    return block.image_positions_N if method.scope == "block" else block.image_columns_N
-
-
-def standing_end(
-    network: PixelBackbone,
-    snapshot: Snapshot,
-    base: Snapshot,
-    block: Block,
-    images: LabelledImages,
-    method: Method,
-    plan: TuningPlan,
-) -> TaskEnd:
-    """The end of a task whose classes were learned on the base's backbone: `snapshot` has their rows.
-
-    `images` are the task's, their columns being `positions(block, method)`.
-    """
-    head = snapshot.unaligned
-    if method.scope == "block":
-        head = head.rows(block.columns_B)
-    begun = TaskStart(network, head, base, block, images, plan, _told_apart(block, method))
-    return TaskEnd(network, head, images, begun)
-
-
-@dataclass(frozen=True, eq=False)
-class Started:
-    """A task on its way: what stage 1 trains, on what, how; `before` are the network's weights until now."""
-
-    start: TaskStart
-    images: LabelledImages
-    stage: Stage
-    before: Tensors
-
-    @property
-    def head(self) -> Head:
-        """The head before the first step."""
-        return self.start.head
-
-
-def start(
-    network: PixelBackbone, base: Snapshot, block: Block, images: LabelledImages, method: Method, plan: TuningPlan
-) -> Started:
-    """What stage 1 of this method does with a task; `network` is the base's and gets what the tuner adds.
-
-    `images` are the task's, their columns being `positions(block, method)`.
-    """
-    head, told_apart_B = _head_to_train(base, block, method, plan.seed), _told_apart(block, method)
-    begun = TaskStart(network, head, base, block, images, plan, told_apart_B)
-    penalties = [_memory_penalty(method, begun), _regulariser_penalty(method, begun)]
-    lesson = images if method.memory is None else method.memory.lesson(slot(base.kept, "memory"), begun)
-    before = network.state()
-    method.tuner.begin(network, base.next_tuning, plan.seed)
-    penalties.append(method.tuner.penalty(network))
-    pace = method.pace(base.next_tuning)
-    stage = Stage(
-        [replace(group, scale=group.scale * pace) for group in method.tuner.groups(network, base.next_tuning)],
-        method.objective,
-        told_apart_B,
-        [penalty for penalty in penalties if penalty is not None],
-        method.optimisation,
-    )
-    return Started(begun, lesson, stage, before)
-
-
-def settled(network: PixelBackbone, started: Started, state: TuningState, method: Method) -> Apart:
-    """The weights that the final version gets: stage 1's, averaged with those before where the method says so.
-
-    The network holds them afterwards.
-    """
-    network.load(state.backbone)
-    network.eval()
-    if method.averaging is None:
-        return method.tuner.taken_apart(network)
-    begun = started.start
-    end = TaskEnd(network, state.head, begun.images, begun)
-    averaged = method.averaging.settle(slot(begun.base.kept, "averaging"), started.before, end)
-    network.load(averaged.weights)
-    return replace(method.tuner.taken_apart(network), averaged=averaged.kept)
-
-
-def remembered(end: TaskEnd, method: Method) -> dict[str, Tensor]:
-    """What regulariser and memory keep of the task, by slot."""
-    kept = end.start.base.kept
-    found: dict[str, Tensor] = {}
-    if method.regulariser is not None:
-        found |= filed("regulariser", method.regulariser.finish(slot(kept, "regulariser"), end))
-    if method.memory is not None:
-        found |= filed("memory", method.memory.finish(slot(kept, "memory"), end))
-    return found
 
 
 def final(
@@ -205,7 +93,7 @@ def final(
     old = carried(base.statistics, pair, block.known_columns, method.drift, block.image_columns_N)
     statistics = old.merged(_statistics(features.after, block, head.feature_dim))
     rows = block.columns_B if method.scope == "block" else np.arange(block.class_count)
-    unaligned = _grown(base.unaligned, block.class_count).with_rows(rows, head)
+    unaligned = base.unaligned.grown(block.class_count).with_rows(rows, head)
     snapshot = replace(
         base,
         backbone=moved.plain,
@@ -295,27 +183,6 @@ def _of_slot(snapshot: Snapshot, name: Slot) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in snapshot.kept.items() if key.startswith(f"{name}/")}
 
 
-def _head_to_train(base: Snapshot, block: Block, method: Method, seed: int) -> Head:
-    rows = starting_head(base, block, seed)
-    if method.scope == "block":
-        return rows
-    return _grown(base.unaligned, block.class_count).with_rows(block.columns_B, rows)
-
-
-def _told_apart(block: Block, method: Method) -> Ints | None:
-    return block.columns_B if method.scope == "rows" else None
-
-
-def _memory_penalty(method: Method, begun: TaskStart) -> Penalty | None:
-    return None if method.memory is None else method.memory.begin(slot(begun.base.kept, "memory"), begun)
-
-
-def _regulariser_penalty(method: Method, begun: TaskStart) -> Penalty | None:
-    if method.regulariser is None:
-        return None
-    return method.regulariser.begin(slot(begun.base.kept, "regulariser"), begun)
-
-
 def _classes(base: Snapshot, block: Block, statistics: ClassStatistics, task: str) -> tuple[SnapshotClass, ...]:
     fresh = tuple(SnapshotClass(label, task, block.number, 0) for label in _new_labels(block))
     return tuple(
@@ -330,9 +197,3 @@ def _classes(base: Snapshot, block: Block, statistics: ClassStatistics, task: st
 
 def _new_labels(block: Block) -> Sequence[str]:
     return [label for label, known in zip(block.labels, block.known_B, strict=True) if not known]
-
-
-def _grown(head: Head, class_count: int) -> Head:
-    """With rows of zeros for the classes to come."""
-    missing = class_count - head.class_count
-    return Head(np.pad(head.weight_CD, ((0, missing), (0, 0))), np.pad(head.bias_C, (0, missing)))

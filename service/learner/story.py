@@ -11,10 +11,10 @@ from functools import cached_property
 
 from torch import Tensor
 
-from model import learning
+from model import first_stage, learning
 from model.backbone import PixelBackbone
 from model.block import Block, lay_out
-from model.learning import Started
+from model.first_stage import Started
 from model.method import TaskEnd
 from model.preprocess import evaluation_view
 from model.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFeatures, Seen, Views
@@ -72,7 +72,7 @@ class TaskRun:
         self._report.enter(Phase.FEATURES)
         lesson = self._lesson
         weights = lesson.base.snapshot.backbone
-        if learning.needs_tuning(lesson.base.snapshot, lesson.block, lesson.plan.composition):
+        if first_stage.needs_tuning(lesson.base.snapshot, lesson.block, lesson.plan.composition):
             # A provisional version does not wait for other views.
             seen = Seen(self._features(weights, self._trained))
             self._publish_provisional(seen)
@@ -194,12 +194,12 @@ class TaskRun:
         method, base = lesson.plan.composition, lesson.base.snapshot
         if method.memory is None and method.regulariser is None:
             return snapshot
-        network = learning.network_of(base, method, lesson.plan.device)
-        positions_N = learning.positions(lesson.block, method)
+        network = first_stage.network_of(base, method, lesson.plan.device)
+        positions_N = first_stage.positions(lesson.block, method)
         images = TrainingPictures(self._looking.pictures(self._trained), positions_N, base.spec)
         plan = lesson.plan.tuning(len(images))
-        end = learning.standing_end(network, snapshot, base, lesson.block, images, method, plan)
-        kept = learning.remembered(end, method)
+        end = first_stage.standing_end(network, snapshot, base, lesson.block, images, method, plan)
+        kept = first_stage.remembered(end, method)
         return replace(snapshot, kept={**snapshot.kept, **kept})
 
     def _tuned(self, network: PixelBackbone, started: Started) -> TuningState:
@@ -226,14 +226,14 @@ class TaskRun:
         lesson = self._lesson
         method, base = lesson.plan.composition, lesson.base.snapshot
         self._report.enter(Phase.TRAINING)
-        network = learning.network_of(base, method, lesson.plan.device)
-        positions_N = learning.positions(lesson.block, method)
+        network = first_stage.network_of(base, method, lesson.plan.device)
+        positions_N = first_stage.positions(lesson.block, method)
         images = TrainingPictures(self._looking.pictures(self._trained), positions_N, base.spec)
-        started = learning.start(network, base, lesson.block, images, method, lesson.plan.tuning(len(images)))
+        started = first_stage.start(network, base, lesson.block, images, method, lesson.plan.tuning(len(images)))
         state = self._tuned(network, started)
         self._report.enter(Phase.STATISTICS)
-        moved = learning.settled(network, started, state, method)
-        kept = learning.remembered(TaskEnd(network, state.head, images, started.start), method)
+        moved = first_stage.settled(network, started, state, method)
+        kept = first_stage.remembered(TaskEnd(network, state.head, images, started.start), method)
         pair = self._pair(seen, moved.plain)
         self._report.enter(Phase.ALIGNMENT)
         snapshot = learning.final(

@@ -19,17 +19,8 @@ from model.closed_form import linear_discriminant
 from model.confidence import SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER, HeldOut, calibrated
 from model.continual import restarted
 from model.drift import RidgeDrift
-from model.learning import (
-    Started,
-    carried,
-    final,
-    network_of,
-    positions,
-    provisional,
-    settled,
-    standing_end,
-    start,
-)
+from model.first_stage import Started, network_of, positions, settled, standing_end, start
+from model.learning import carried, final, provisional
 from model.method import Method
 from model.methods import METHODS, method_named
 from model.novelty import KNOWN_RATE, SAMPLES

@@ -8,8 +8,8 @@ import torch
 
 from model.backbone import build
 from model.block import lay_out
+from model.first_stage import network_of
 from model.head import Head
-from model.learning import network_of
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.memories.album import Album
 from model.memories.bias_correction import Correction, fitted_bias, held_out_rows

@@ -18,7 +18,7 @@ FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
 PROGRAM = f"""
 import sys
 
-from model import learning
+from model import first_stage
 from service.learner.process import run
 from service.settings import load_settings
 
@@ -27,7 +27,7 @@ def start(*_):
     raise RuntimeError({LOST!r})
 
 
-learning.start = start
+first_stage.start = start
 sys.exit(run(load_settings().settings))
 """
 """A learner process on whose GPU every training breaks off."""
