@@ -4,23 +4,21 @@ A server goes through the same steps (`service/learner/story.py`), stores what l
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.ahead import ahead
-from model.backbone import PixelBackbone, extract_features
+from model.backbone import PixelBackbone
 from model.block import Block, lay_out, starting_head
+from model.features import Images, seen_by
 from model.first_stage import needs_tuning, network_of, positions, remembered, settled, standing_end, start
 from model.head import Head
 from model.learning import final, provisional
 from model.method import Apart, Classifier, Method, TaskEnd, slot
-from model.preprocess import View, evaluation_view
-from model.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFeatures, Seen, Views
+from model.seen import OF_DRIFT, OF_STATISTICS, PairedFeatures
 from model.snapshot import Snapshot
 from model.stopping import Check, unchecked
 from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
@@ -28,17 +26,6 @@ from model.tuning_state import TuningState
 
 Floats = NDArray[np.float32]
 Phase = Literal["features", "training", "alignment"]
-
-FEATURE_BATCH = 64
-
-
-class Images(Protocol):
-    """Decoded pictures on demand."""
-
-    def __len__(self) -> int: ...
-
-    def pixels(self, index: int) -> NDArray[np.uint8]:
-        """Image `index`, H×W×3 RGB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,22 +179,6 @@ def finished(
         kept=tuned.kept,
         check=check,
     )
-
-
-def features_of(network: PixelBackbone, images: Images, plan: TuningPlan, view: View = evaluation_view) -> Floats:
-    """`features_ND` of the evaluation views, or of others."""
-
-    def shown(index: int) -> NDArray[np.uint8]:
-        return view(images.pixels(index), network.spec)
-
-    with closing(ahead(shown, range(len(images)), plan.view_threads)) as views:
-        return extract_features(network, views, batch_size=FEATURE_BATCH, precision=plan.precision)
-
-
-def seen_by(network: PixelBackbone, images: Images, plan: TuningPlan, views: Views = frozenset()) -> Seen:
-    """The images in their evaluation views, and in these others."""
-    others = {name: features_of(network, images, plan, OTHER_VIEWS[name]) for name in sorted(views)}
-    return Seen(features_of(network, images, plan), others)
 
 
 def classifier_of(snapshot: Snapshot, method: Method) -> Classifier:

@@ -23,7 +23,8 @@ from everclass.bench.results import MEASURING, Result
 from everclass.bench.scoring import Scores, TestFeatures
 from everclass.bench.watch import Watch, of_method
 from model.backbone import PixelBackbone, build
-from model.continual import Told, Tuned, features_of, finished, tune_task
+from model.continual import Told, Tuned, finished, tune_task
+from model.features import features_of
 from model.method import Method
 from model.snapshot import Snapshot
 from model.tuning import TuningProgress

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from everclass.bench.course import Course, Joined
 from everclass.bench.scoring import TestFeatures
 from model.backbone import PixelBackbone
-from model.continual import seen_by
+from model.features import seen_by
 from model.method import Classifier, Method
 from model.oracle import oracle_classifier
 from model.probe import linear_probe

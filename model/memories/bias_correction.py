@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from model.features import features_of
 from model.head import Head
 from model.memories.album import Album
-from model.memories.looking import evaluation_features
 from model.memories.selection import BUFFER, balanced
 from model.method import TaskEnd, TaskStart
 from model.regularisers.distillation import DistillationPenalty, Teacher
@@ -139,7 +139,7 @@ class BiasCorrection:
         is_new_N = np.isin(held.columns_N, new_columns)
         if is_new_N.all() or not is_new_N.any():
             return correction
-        logits_NC = end.head.logits(evaluation_features(end.network, held, end.start.plan.precision))
+        logits_NC = end.head.logits(features_of(end.network, held, end.start.plan))
         alpha, beta = fitted_bias(logits_NC, held.columns_N, new_columns, self.prior)
         correction.alpha_C[new_columns], correction.beta_C[new_columns] = alpha, beta
         return correction

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from model.features import features_of
 from model.memories.album import Album
-from model.memories.looking import evaluation_features
 from model.memories.selection import BUFFER, reservoir
 from model.method import TaskEnd, TaskStart
 from model.stage import LabelledImages, Penalty, Step, Tensors
@@ -116,7 +116,7 @@ class DarkExperience:
         start, before = end.start, Experience.from_tensors(kept)
         rng = np.random.default_rng([start.plan.seed, start.block.number])
         rows_N = reservoir(len(before.album), before.seen, len(end.images), self.capacity, rng)
-        said_NC = end.head.logits(evaluation_features(end.network, end.images, start.plan.precision))
+        said_NC = end.head.logits(features_of(end.network, end.images, start.plan))
         both = before.album.plus(Album.of(end.images, start.block.image_columns_N, end.network.spec))
         longer_NC = np.pad(before.logits_NC, ((0, 0), (0, said_NC.shape[1] - before.logits_NC.shape[1])))
         said_N = np.concatenate([before.said_N, np.full(len(said_NC), said_NC.shape[1])])

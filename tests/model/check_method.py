@@ -15,7 +15,8 @@ from safetensors.torch import load
 
 from model.aligners import RandomProjectionAligner
 from model.backbone import build
-from model.continual import Images, Learned, Told, classifier_of, features_of, learn_task
+from model.continual import Learned, Told, classifier_of, learn_task
+from model.features import Images, features_of
 from model.method import Method
 from model.methods import method_named
 from model.snapshot import KEPT, Snapshot

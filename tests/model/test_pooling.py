@@ -9,7 +9,7 @@ import pytest
 
 from model.backbone import build, extract_features
 from model.confidence import HeldOut, SampledFit, calibrated
-from model.continual import features_of
+from model.features import features_of
 from model.forgetting import without_class
 from model.novelty import fit_novelty
 from model.snapshot import Snapshot

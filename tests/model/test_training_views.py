@@ -6,7 +6,7 @@ import torch
 
 from model.augmentation import AUGMENTATIONS
 from model.backbone import build
-from model.continual import features_of
+from model.features import features_of
 from model.preprocess import View, evaluation_view, middle_view
 from model.spec import BackboneSpec
 from model.training_views import OnDevice, OnHost, TrainingViews
