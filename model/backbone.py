@@ -28,7 +28,7 @@ LARGEST_TABLES_BYTES: Final = 1 << 30
 MOST_TOKENS_SPELT_OUT: Final = 256
 """Patches up to which attention in bf16 on a CPU is spelt out, which is faster (`benchmarks/results/attention.md`).
 
-What it holds for the backward pass grows with their square: beside the rest, a half more at 196.
+What it holds for the backward pass grows with their square: at 196 it is 10 to 16 % more beside the rest.
 """
 
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks.speed.attention`: attention in bf16 as torch's fused kernel and spelt out, in turn.
 
-Milliseconds of processor time for an image on one thread, with a backward pass and without, of vision transformers of
-random weights. What `MOST_TOKENS_SPELT_OUT` rests on.
+Milliseconds of processor time for an image on one thread, with a backward pass and without, and what a forward pass
+holds for the backward one, of vision transformers of random weights. What `MOST_TOKENS_SPELT_OUT` rests on.
 """
 
 import shlex
@@ -44,6 +44,24 @@ def learn(network: Any, images_BCHW: torch.Tensor) -> None:
     network.zero_grad(set_to_none=True)
 
 
+def held_mib(network: Any, images_BCHW: torch.Tensor) -> float:
+    """MiB of all tensors that a forward pass keeps for the backward one, but for the weights, for an image."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
+        outputs_BD = network(images_BCHW)
+    outputs_BD.float().square().mean().backward()
+    network.zero_grad(set_to_none=True)
+    return sum(kept.values()) / 2**20 / len(images_BCHW)
+
+
 def alternate(ways: Mapping[str, Callable[[], None]], images: int, rounds: int) -> dict[str, tuple[float, ...]]:
     """Milliseconds an image of each, turn by turn, after a round to warm up."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
@@ -66,6 +84,9 @@ def main(rounds: int, out: Path) -> None:
     for name, size, batch in NETWORKS:
         images_BCHW = torch.rand(batch, 3, size, size)
         networks = {way: network_of(name, size, fused=way == "fused") for way in ("fused", "spelt out")}
+        for way, it in networks.items():
+            held = (held_mib(it, images_BCHW),)
+            rows.append(Figure(f"{name}, {size} px, held for the backward pass: {way}", "MiB/image", held))
         for doing in (features, learn):
             told = f"{name}, {size} px, {batch} at once, {doing.__name__}"
             taken = alternate({way: partial(doing, it, images_BCHW) for way, it in networks.items()}, batch, rounds)
