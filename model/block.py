@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import paper
-from model.head import Head
+from model.heads.head import Head
 from model.snapshot import Snapshot
 
 Ints = NDArray[np.int64]

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
+from model.backbones.features import Images, seen_by
+from model.backbones.seen import OF_DRIFT, OF_STATISTICS, PairedFeatures
 from model.block import Block, lay_out, starting_head
-from model.features import Images, seen_by
 from model.first_stage import needs_tuning, network_of, positions, remembered, settled, standing_end, start
-from model.head import Head
+from model.heads.head import Head
 from model.learning import final, provisional
 from model.method import Apart, Classifier, Method, TaskEnd, slot
-from model.seen import OF_DRIFT, OF_STATISTICS, PairedFeatures
 from model.snapshot import Snapshot
 from model.stopping import Check, unchecked
-from model.tuning import OnCheckpoint, OnStep, TuningPlan, tune
-from model.tuning_state import TuningState
+from model.training.tuning import OnCheckpoint, OnStep, TuningPlan, tune
+from model.training.tuning_state import TuningState
 
 Floats = NDArray[np.float32]
 Phase = Literal["features", "training", "alignment"]

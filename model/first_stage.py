@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.backbone import PixelBackbone, build
+from model.backbones.backbone import PixelBackbone, build
 from model.block import Block, starting_head
-from model.head import Head
+from model.heads.head import Head
 from model.method import Apart, Method, TaskEnd, TaskStart, filed, slot
 from model.snapshot import Snapshot
-from model.stage import LabelledImages, Penalty, Stage, Tensors
-from model.tuning import TuningPlan
-from model.tuning_state import TuningState
+from model.training.stage import LabelledImages, Penalty, Stage, Tensors
+from model.training.tuning import TuningPlan
+from model.training.tuning_state import TuningState
 
 Ints = NDArray[np.int64]
 

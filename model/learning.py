@@ -7,7 +7,7 @@ started = start(network, base, block, images, …)       the head to train, the 
 state = tune(network, started.images, …)               stage 1, the slow learner
 moved = settled(network, started, state, method)       the weights that it leaves (so far `model/first_stage.py`)
 final(base, moved, state.head, features, block, …)     statistics carried and merged, the head over all classes
-calibrated(version, held-out features, …)              temperature, rule for unknown images (`model/confidence.py`)
+calibrated(version, held-out features, …)              temperature, unknown images (`model/scores/confidence.py`)
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.backbones.seen import PairedFeatures, Seen
 from model.block import Block
-from model.closed_form import RowScale, linear_discriminant
-from model.drift import RidgeDrift
-from model.head import Head
+from model.heads.closed_form import RowScale, linear_discriminant
+from model.heads.head import Head
 from model.method import AlignmentTask, Apart, Drift, Method, Slot, filed
-from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot, SnapshotClass
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
+from model.statistics.drift import RidgeDrift
 from model.stopping import Check, unchecked
 
 Floats = NDArray[np.float32]

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
+from model.backbones.seen import Views
 from model.block import Block
-from model.drift import DriftMap
-from model.head import Head
-from model.seen import Views
+from model.heads.head import Head
 from model.snapshot import Snapshot
-from model.stage import CrossEntropy, Group, LabelledImages, Objective, Optimisation, Penalty, Tensors
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
+from model.statistics.drift import DriftMap
 from model.stopping import Check, unchecked
-from model.tuning import TuningPlan
+from model.training.stage import CrossEntropy, Group, LabelledImages, Objective, Optimisation, Penalty, Tensors
+from model.training.tuning import TuningPlan
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -216,8 +216,8 @@ class Method:
     `scope` says whose rows stage 1 trains and which classes its objective tells apart: `block`, the task's alone;
     `rows`, all rows train but the objective sees the task's; `seen`, all classes seen. `restarts` begins each task from
     the pre-trained weights. `joint` learns all tasks as one. `views` are shown to the backbone beside each image's
-    evaluation view: what for, `model/seen.py` says. `later_pace` is what the backbone's rates are multiplied by after
-    the first task.
+    evaluation view: what for, `model/backbones/seen.py` says. `later_pace` is what the backbone's rates are multiplied
+    by after the first task.
     """
 
     tuner: Tuner

@@ -11,17 +11,17 @@ from model.aligners import (
     RandomProjectionAligner,
     SubSpaceAligner,
 )
-from model.alignment import AlignmentPlan
-from model.averaging import EvenAveraging, FisherAveraging
-from model.backbone import PixelBackbone
-from model.drift import RidgeDrift
+from model.backbones.backbone import PixelBackbone
+from model.backbones.seen import OF_DRIFT, OF_STATISTICS
+from model.heads.alignment import AlignmentPlan
+from model.heads.sample_scale import SampleScale
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method, Tuner
 from model.regularisers import Consolidation, Distillation
-from model.sample_scale import SampleScale
-from model.seen import OF_DRIFT, OF_STATISTICS
-from model.shrinkage import FEW_FOR_THE_DIMENSION
-from model.stage import Optimisation, SymmetricCrossEntropy
+from model.statistics.drift import RidgeDrift
+from model.statistics.shrinkage import FEW_FOR_THE_DIMENSION
+from model.training.averaging import EvenAveraging, FisherAveraging
+from model.training.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import (
     AdapterTuner,
     ComposedPromptTuner,

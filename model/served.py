@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from model.head import Head
-from model.novelty import NoveltyRule
-from model.preprocess import evaluation_view
+from model.backbones.spec import BackboneSpec
+from model.heads.head import Head
+from model.pixels.preprocess import evaluation_view
 from model.runtime import Device, GraphMismatch, Runtime, RuntimeKind, ServingError, open_runtime
-from model.spec import BackboneSpec
+from model.scores.novelty import NoveltyRule
 
 SERVED_PARTS = ("graph", "backbone", "head", "novelty")
 """The roles of the parts that serving needs; a version without a novelty rule has no `novelty`."""

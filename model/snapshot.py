@@ -13,10 +13,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from model.head import Head
-from model.novelty import NoveltyRule
-from model.spec import BackboneSpec
-from model.statistics import ClassStatistics
+from model.backbones.spec import BackboneSpec
+from model.heads.head import Head
+from model.scores.novelty import NoveltyRule
+from model.statistics.class_statistics import ClassStatistics
 
 Ints = NDArray[np.int64]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client.core import Metric
 
-from model.decoding import Decoder, needed_environment, open_decoder
+from model.pixels.decoding import Decoder, needed_environment, open_decoder
 from service.access.admin_file import read_admin_digest, warn_if_readable
 from service.access.auditing import Auditor
 from service.access.door import Access

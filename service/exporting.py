@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load as load_arrays
 
-from model.head import Head
+from model.heads.head import Head
 from model.runtime.graph import GRAPH_INPUT, GRAPH_OUTPUT
 from service.zipping import Entry
 from stream.blobs import Blobs

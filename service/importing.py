@@ -22,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from model.agreement import REFERENCE, Choice
-from model.backbone import build, check_fits, extract_features
-from model.export import export_graph, graph_key
+from model.backbones.backbone import build, check_fits, extract_features
+from model.backbones.export import export_graph, graph_key
+from model.backbones.spec import BackboneSpec
+from model.judging.agreement import REFERENCE, Choice
 from model.methods import UnknownMethod, method_named
 from model.runtime import RuntimeKind, machine_type
 from model.served import open_served
 from model.snapshot import Snapshot, SnapshotClass, SnapshotError
-from model.spec import BackboneSpec
 from service.exporting import file_name
 from service.settings import Settings
 from stream.alone import alone_with_store

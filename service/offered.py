@@ -49,8 +49,8 @@ def _asks_for_features(settings: Settings) -> bool:
 
 def _check_features(settings: Settings) -> None:
     """Raises WrongSettings where the backbone has no such last norm or no such features, or is unknown."""
-    from model.backbone import build
-    from model.pretrained import WeightsError
+    from model.backbones.backbone import build
+    from model.backbones.pretrained import WeightsError
     from service.learner.bases import root_spec
 
     try:
@@ -61,8 +61,8 @@ def _check_features(settings: Settings) -> None:
 
 def _check_fits(settings: Settings, method: "Method") -> None:
     """Raises WrongSettings where what the method trains has no place in the network of the settings."""
-    from model.backbone import build
-    from model.pretrained import WeightsError
+    from model.backbones.backbone import build
+    from model.backbones.pretrained import WeightsError
     from model.tuners import UnfitBackbone
     from service.learner.bases import root_spec
 

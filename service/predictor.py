@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from model.decoding import Decoder
-from model.images import ImageError, ImageTooLarge, UnsupportedImage
+from model.pixels.decoding import Decoder
+from model.pixels.images import ImageError, ImageTooLarge, UnsupportedImage
 from model.served import Prediction
 from service.batching import Batcher, Pixels
 from service.following import Follower, check_servable

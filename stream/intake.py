@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from model.decoding import Decoder, OwnProcess
-from model.images import ImageError, ImageTooLarge, UnsupportedImage
+from model.pixels.decoding import Decoder, OwnProcess
+from model.pixels.images import ImageError, ImageTooLarge, UnsupportedImage
 from stream import files
 from stream.blobs import Blobs
 from stream.errors import FieldError, InvalidContent, StreamError, TooLarge, Unavailable, UnsupportedType

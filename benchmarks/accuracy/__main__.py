@@ -10,10 +10,10 @@ from benchmarks.accuracy.protocol import read_cifar100
 from benchmarks.accuracy.report import add
 from benchmarks.accuracy.run import Recipe, SeedRun
 from model import paper
-from model.backbone import Precision
-from model.pretrained import load_pretrained
-from model.spec import BackboneSpec
-from model.tuning import TuningPlan
+from model.backbones.backbone import Precision
+from model.backbones.pretrained import load_pretrained
+from model.backbones.spec import BackboneSpec
+from model.training.tuning import TuningPlan
 
 HALF = (0.5, 0.5, 0.5)
 

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from model import paper as constants
 from model.aligners import ClosedFormAligner, GaussianAligner
-from model.alignment import AlignmentPlan, NormBlocks
-from model.drift import STRENGTHS, RidgeDrift
+from model.heads.alignment import AlignmentPlan, NormBlocks
+from model.heads.sample_scale import SampleScale
 from model.method import Aligner
-from model.sample_scale import SampleScale
-from model.shrinkage import FEW_FOR_THE_DIMENSION, FewImages
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
+from model.statistics.drift import STRENGTHS, RidgeDrift
+from model.statistics.shrinkage import FEW_FOR_THE_DIMENSION, FewImages
 
 Stored = Callable[[ClassStatistics], ClassStatistics]
 Scaled = Callable[[ClassStatistics, NDArray[np.int64]], ClassStatistics]

@@ -17,12 +17,12 @@ from scipy.cluster.vq import kmeans2
 
 from benchmarks.accuracy.experiments import EXPERIMENTS, Setting
 from model.aligners import GaussianAligner
-from model.alignment import align
-from model.drift import DriftMap
-from model.head import Head
+from model.backbones.seen import PairedFeatures, Seen
+from model.heads.alignment import align
+from model.heads.head import Head
 from model.method import AlignmentTask
-from model.seen import PairedFeatures, Seen
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
+from model.statistics.drift import DriftMap
 
 Kept = dict[str, NDArray[np.float32]]
 

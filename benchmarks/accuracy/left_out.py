@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from benchmarks.accuracy.protocol import CLASSES, class_order
 from model import paper
 from model.aligners import GaussianAligner
+from model.backbones.seen import PairedFeatures, Seen
+from model.backbones.spec import BackboneSpec
 from model.block import lay_out
-from model.closed_form import linear_discriminant
-from model.drift import RidgeDrift, RidgeMap
-from model.head import Head
+from model.heads.closed_form import linear_discriminant
+from model.heads.head import Head
 from model.learning import final
 from model.method import AlignmentTask, Apart, Method
 from model.methods import METHODS
-from model.seen import PairedFeatures, Seen
 from model.snapshot import Snapshot
-from model.spec import BackboneSpec
+from model.statistics.drift import RidgeDrift, RidgeMap
 from model.tuners import FullTuner
 
 STRENGTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy.run import Outcome, Recipe
-from model.evaluation import AccuracyMatrix
+from model.judging.evaluation import AccuracyMatrix
 
 REFERENCE = {
     "slow learner alone": (58.1, 67.4),
@@ -61,7 +61,7 @@ def as_markdown(results: Results) -> str:
         *(_row(_cells(name, list(seeds.values()))) for name in first["heads"]),
         "",
         "The discriminant before tuning is judged on the backbone that the task found. "
-        "`carried` heads move the statistics of old classes along with the backbone (`model/drift.py`).",
+        "`carried` heads move the statistics of old classes along with the backbone (`model/statistics/drift.py`).",
         "",
         _row(["seed", *first["seconds"], "total"]),
         _row(["---"] * (2 + len(first["seconds"]))),

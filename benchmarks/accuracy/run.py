@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.accuracy.protocol import LabelledPixels, Protocol
-from model.backbone import build, extract_features
+from model.backbones.backbone import build, extract_features
+from model.backbones.seen import PairedFeatures, Seen
+from model.backbones.spec import BackboneSpec
 from model.block import Block, lay_out, starting_head
-from model.closed_form import linear_discriminant, nearest_mean
-from model.evaluation import AccuracyMatrix, accuracy_matrix
-from model.head import Head
+from model.heads.closed_form import linear_discriminant, nearest_mean
+from model.heads.head import Head
+from model.judging.evaluation import AccuracyMatrix, accuracy_matrix
 from model.learning import final, provisional
 from model.method import Apart
 from model.methods import METHODS, method_named
-from model.preprocess import evaluation_view
-from model.seen import PairedFeatures, Seen
+from model.pixels.preprocess import evaluation_view
 from model.snapshot import Snapshot
-from model.spec import BackboneSpec
-from model.tuning import TuningPlan, TuningProgress, tune
+from model.training.tuning import TuningPlan, TuningProgress, tune
 
 Floats = NDArray[np.float32]
 Told = Callable[[str], None]

@@ -18,12 +18,12 @@ from benchmarks.accuracy.experiments import Setting, ours, paper
 from benchmarks.accuracy.heads import Reached, Run, reached, runs
 from model import paper as constants
 from model.aligners import ClosedFormAligner
-from model.alignment import block_norms
-from model.calibration import expected_calibration_error, fit_temperature, negative_log_likelihood, softmax
-from model.confidence import SAMPLES_ARE_EASIER, SampledFit
-from model.drift import RidgeDrift
-from model.novelty import KNOWN_RATE, SAMPLES, fit_novelty
-from model.predictive import sample_new_images
+from model.heads.alignment import block_norms
+from model.scores.calibration import expected_calibration_error, fit_temperature, negative_log_likelihood, softmax
+from model.scores.confidence import SAMPLES_ARE_EASIER, SampledFit
+from model.scores.novelty import KNOWN_RATE, SAMPLES, fit_novelty
+from model.statistics.drift import RidgeDrift
+from model.statistics.predictive import sample_new_images
 
 Floats = NDArray[np.float32]
 

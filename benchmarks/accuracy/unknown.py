@@ -19,14 +19,14 @@ from sklearn.datasets import load_digits
 
 from benchmarks.accuracy.protocol import class_order
 from everclass.bench.request import BenchRequest
-from model.backbone import PixelBackbone, build, extract_features
-from model.confidence import SampledFit
-from model.head import Head
-from model.novelty import auroc
-from model.preprocess import evaluation_view
-from model.pretrained import load_pretrained
-from model.shrinkage import oracle_shrunk
-from model.statistics import ClassStatistics
+from model.backbones.backbone import PixelBackbone, build, extract_features
+from model.backbones.pretrained import load_pretrained
+from model.heads.head import Head
+from model.pixels.preprocess import evaluation_view
+from model.scores.confidence import SampledFit
+from model.scores.novelty import auroc
+from model.statistics.class_statistics import ClassStatistics
+from model.statistics.shrinkage import oracle_shrunk
 from stream.protocols import Examples, Part, read_dataset
 
 Floats = NDArray[np.float32]

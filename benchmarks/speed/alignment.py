@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.speed.figures import Figure
-from model.alignment import AlignmentPlan, align, decayed_scale
-from model.closed_form import nearest_mean
-from model.head import Head
+from model.heads.alignment import AlignmentPlan, align, decayed_scale
+from model.heads.closed_form import nearest_mean
+from model.heads.head import Head
 from model.method import AlignmentTask
 from model.methods import WARM_ALIGNER
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

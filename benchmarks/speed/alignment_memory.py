@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.speed.alignment import NAMES, World, full_covariances, make_world, reference_way, task_of
 from benchmarks.speed.figures import Figure
-from model.alignment import AlignmentPlan, align
+from model.heads.alignment import AlignmentPlan, align
 from model.methods import WARM_ALIGNER
 
 MIB = 2**20

@@ -20,8 +20,8 @@ from benchmarks.speed.traffic import Answered, Body, Clients, Outcome
 from everclass.client import Client
 from everclass.demo.server import DemoServer
 from everclass.results import Task
-from model.images import decode
-from model.preprocess import evaluation_view
+from model.pixels.images import decode
+from model.pixels.preprocess import evaluation_view
 from model.served import ServedModel
 from service.loading import Loader
 from service.setting_groups import ServeSettings

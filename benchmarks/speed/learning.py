@@ -33,12 +33,12 @@ from everclass.bench.course import Decoded
 from everclass.bench.recipe import Training
 from everclass.bench.request import BenchRequest
 from model import paper
-from model.backbone import build, size_settings
+from model.backbones.backbone import build, size_settings
+from model.backbones.spec import BackboneSpec
 from model.continual import Placed
-from model.head import Head
-from model.images import decode
-from model.spec import BackboneSpec
-from model.tuning import tune
+from model.heads.head import Head
+from model.pixels.images import decode
+from model.training.tuning import tune
 
 WORKERS = 8
 """Processes of the reference's loader."""

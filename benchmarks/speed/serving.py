@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.speed.figures import Figure
-from model.backbone import build
-from model.export import export_graph
-from model.pretrained import EMBEDDED_BACKBONE, default_spec, load_pretrained
+from model.backbones.backbone import build
+from model.backbones.export import export_graph
+from model.backbones.pretrained import EMBEDDED_BACKBONE, default_spec, load_pretrained
+from model.backbones.spec import BackboneSpec
 from model.runtime import Runtime, RuntimeKind, Weights, available_runtimes, best_device, machine_type, open_runtime
-from model.spec import BackboneSpec
 
 OUT = Path(__file__).parents[1] / "results" / "serving"
 

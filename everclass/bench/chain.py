@@ -22,13 +22,13 @@ from everclass.bench.recipe import Training
 from everclass.bench.results import MEASURING, Result
 from everclass.bench.scoring import Scores, TestFeatures
 from everclass.bench.watch import Watch, of_method
-from model.backbone import PixelBackbone, build
+from model.backbones.backbone import PixelBackbone, build
+from model.backbones.features import features_of
 from model.continual import Told, Tuned, finished, tune_task
-from model.features import features_of
 from model.method import Method
 from model.snapshot import Snapshot
-from model.tuning import TuningProgress
-from model.tuning_state import TuningState
+from model.training.tuning import TuningProgress
+from model.training.tuning_state import TuningState
 
 Floats = NDArray[np.float32]
 

@@ -20,11 +20,11 @@ from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result, append, newest, read
-from model.backbone import build
+from model.backbones.backbone import build
+from model.backbones.pretrained import load_pretrained
 from model.method import Method
-from model.pretrained import load_pretrained
-from model.statistics import NotFinite
-from model.threads import limited_threads
+from model.statistics.class_statistics import NotFinite
+from model.training.threads import limited_threads
 from stream.protocols import PROTOCOLS, Dataset, read_dataset
 
 RESULTS = "results.jsonl"

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.pixel_cache import PixelCache
+from model.pixels.pixel_cache import PixelCache
 
 JOINT = "all tasks"
 

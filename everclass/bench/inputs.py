@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.pretrained import EMBEDDED_BACKBONE, EMBEDDED_SHA256
-from model.spec import BackboneSpec
+from model.backbones.pretrained import EMBEDDED_BACKBONE, EMBEDDED_SHA256
+from model.backbones.spec import BackboneSpec
 from stream.protocols import Dataset, Examples
 
 IDENTITY = ("weights", "data")

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from everclass.bench.course import Course, Joined
 from everclass.bench.scoring import TestFeatures
-from model.backbone import PixelBackbone
-from model.features import seen_by
+from model.backbones.backbone import PixelBackbone
+from model.backbones.features import seen_by
+from model.backbones.seen import OF_STATISTICS, Seen, Views
+from model.judging.oracle import oracle_classifier
+from model.judging.probe import linear_probe
 from model.method import Classifier, Method
-from model.oracle import oracle_classifier
-from model.probe import linear_probe
-from model.seen import OF_STATISTICS, Seen, Views
 from model.snapshot import Snapshot
-from model.tuning import TuningPlan
+from model.training.tuning import TuningPlan
 
 Ints = NDArray[np.int64]
 Measure = Literal["probe", "oracle"]

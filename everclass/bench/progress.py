@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.snapshot import Snapshot
-from model.tuning_state import TuningState
+from model.training.tuning_state import TuningState
 from stream.files import write
 
 EPOCH, TASK, ABOUT = "epoch.safetensors", "task.json", "chain.json"

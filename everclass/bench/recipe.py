@@ -4,15 +4,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from model import paper
-from model.ahead import threads_beside
-from model.backbone import Precision, known_settings
+from model.backbones.backbone import Precision, known_settings
+from model.backbones.spec import BackboneSpec, Norm
 from model.cores import cores
 from model.method import Method
 from model.methods import EASE_STEPS
-from model.spec import BackboneSpec, Norm
-from model.stage import SymmetricCrossEntropy
+from model.pixels.ahead import threads_beside
+from model.training.stage import SymmetricCrossEntropy
+from model.training.tuning import TuningPlan
 from model.tuners import DualPromptTuner
-from model.tuning import TuningPlan
 
 Rgb = tuple[float, float, float]
 

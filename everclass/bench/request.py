@@ -11,10 +11,10 @@ from everclass.bench.chain import stem
 from everclass.bench.course import Course, Lesson
 from everclass.bench.recipe import Recipe, Training, recipe_of
 from model import paper
-from model.backbone import Precision
+from model.backbones.backbone import Precision
+from model.backbones.spec import Pooling
 from model.method import Method, Tuner
 from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named
-from model.spec import Pooling
 from model.tuners import FirstTaskTuner, FullTuner
 from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 

@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.calibration import expected_calibration_error, softmax
-from model.confidence import HeldOut, calibrated
 from model.continual import classifier_of
-from model.evaluation import AccuracyMatrix
+from model.judging.evaluation import AccuracyMatrix
 from model.method import Method
-from model.novelty import auroc
+from model.scores.calibration import expected_calibration_error, softmax
+from model.scores.confidence import HeldOut, calibrated
+from model.scores.novelty import auroc
 from model.snapshot import Snapshot
 
 Floats = NDArray[np.float32]

@@ -22,7 +22,7 @@ from everclass.exits import Exit
 if TYPE_CHECKING:
     from everclass.bench.chain import Extras, Listener
     from everclass.bench.comparison import Outcome, Prepared
-    from model.tuning import TuningProgress
+    from model.training.tuning import TuningProgress
 
 LARGEST_SEED = 2**32 - 1
 """Of numpy's RandomState, which orders classes."""

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from model.head import Head
+from model.heads.head import Head
 from model.memories.bias_correction import Correction
 from model.method import Aligned, AlignmentTask, Classifier, Source, slot
-from model.stage import Tensors
+from model.training.stage import Tensors
 
 
 @dataclass(frozen=True)

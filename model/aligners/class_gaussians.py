@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.closed_form import linear_discriminant
-from model.head import Head
+from model.heads.closed_form import linear_discriminant
+from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, Classifier, Source
-from model.shrinkage import oracle_shrunk
-from model.stage import Tensors
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
+from model.statistics.shrinkage import oracle_shrunk
+from model.training.stage import Tensors
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from model.closed_form import ClosedForm, closed_form_head
-from model.head import Head
+from model.heads.closed_form import ClosedForm, closed_form_head
+from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, Classifier, Source
-from model.stage import Tensors
+from model.training.stage import Tensors
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from model.alignment import AlignmentPlan, align
-from model.closed_form import RowScale, linear_discriminant
-from model.head import Head
+from model.heads.alignment import AlignmentPlan, align
+from model.heads.closed_form import RowScale, linear_discriminant
+from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, Classifier, Source
-from model.stage import Tensors
+from model.training.stage import Tensors
 
 
 @dataclass(frozen=True)

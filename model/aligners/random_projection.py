@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from model.closed_form import ridge_regression
-from model.head import Head
+from model.heads.closed_form import ridge_regression
+from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, Classifier, Source
-from model.stage import Tensors
+from model.training.stage import Tensors
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

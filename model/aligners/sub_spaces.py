@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.closed_form import nearest_mean
-from model.head import Head
+from model.heads.closed_form import nearest_mean
+from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, Classifier, Source
-from model.stage import Tensors
+from model.training.stage import Tensors
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

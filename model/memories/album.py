@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.augmentation import training_view
-from model.preprocess import shrink
-from model.spec import BackboneSpec
-from model.stage import LabelledImages, Tensors
+from model.backbones.spec import BackboneSpec
+from model.pixels.augmentation import training_view
+from model.pixels.preprocess import shrink
+from model.training.stage import LabelledImages, Tensors
 
 Ints = NDArray[np.int64]
 Pixels = NDArray[np.uint8]

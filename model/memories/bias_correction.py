@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from model.features import features_of
-from model.head import Head
+from model.backbones.features import features_of
+from model.heads.head import Head
 from model.memories.album import Album
 from model.memories.selection import BUFFER, balanced
 from model.method import TaskEnd, TaskStart
 from model.regularisers.distillation import DistillationPenalty, Teacher
-from model.stage import LabelledImages, Penalty, Tensors
+from model.training.stage import LabelledImages, Penalty, Tensors
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.features import features_of
+from model.backbones.features import features_of
 from model.memories.album import Album
 from model.memories.selection import BUFFER, reservoir
 from model.method import TaskEnd, TaskStart
-from model.stage import LabelledImages, Penalty, Step, Tensors
+from model.training.stage import LabelledImages, Penalty, Step, Tensors
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 from model.memories.album import Album
 from model.memories.selection import BUFFER, balanced
 from model.method import TaskEnd, TaskStart
-from model.stage import LabelledImages, Penalty, Tensors
+from model.training.stage import LabelledImages, Penalty, Tensors
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.fisher import squared_gradients
 from model.method import TaskEnd, TaskStart
-from model.stage import Penalty, Step, Tensors
+from model.training.fisher import squared_gradients
+from model.training.stage import Penalty, Step, Tensors
 
 Importance = Mapping[str, Tensor]
 

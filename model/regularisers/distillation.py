@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
-from model.head import Head
+from model.backbones.backbone import PixelBackbone
+from model.heads.head import Head
 from model.method import TaskEnd, TaskStart
-from model.stage import Penalty, Step, Tensors
+from model.training.stage import Penalty, Step, Tensors
 
 
 class Teacher:

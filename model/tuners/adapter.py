@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Group, Penalty, Tensors
+from model.training.stage import Group, Penalty, Tensors
 from model.tuners import insertion
 
 DOWN, DOWN_BIAS, UP, UP_BIAS = LEAVES = ("adapter_down_RD", "adapter_down_R", "adapter_up_DR", "adapter_up_D")

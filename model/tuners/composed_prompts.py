@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Group, Penalty, Tensors
+from model.training.stage import Group, Penalty, Tensors
 from model.tuners import insertion
 from model.tuners.prefixes import attach
 

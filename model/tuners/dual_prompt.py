@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Group, Penalty, Step, Tensors
+from model.training.stage import Group, Penalty, Step, Tensors
 from model.tuners import insertion
 from model.tuners.nearness import cosines
 from model.tuners.prefixes import attach

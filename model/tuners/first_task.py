@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart, Tuner
-from model.stage import Group, Penalty, Tensors
+from model.training.stage import Group, Penalty, Tensors
 
 
 @dataclass(frozen=True)

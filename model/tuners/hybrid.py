@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Group, Penalty, Tensors
+from model.training.stage import Group, Penalty, Tensors
 from model.tuners import insertion
 from model.tuners.lora import LEAVES, LoraTuner
 from model.tuners.partial import PartialTuner

@@ -13,9 +13,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Tensors
+from model.training.stage import Tensors
 
 
 class UnfitBackbone(ValueError):

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Group, Penalty, Tensors
+from model.training.stage import Group, Penalty, Tensors
 from model.tuners import insertion
 
 DOWN, UP = "lora_down_RI", "lora_up_OR"

@@ -13,9 +13,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Group, Penalty, Step, Tensors
+from model.training.stage import Group, Penalty, Step, Tensors
 from model.tuners import insertion
 from model.tuners.nearness import cosines
 

@@ -8,9 +8,9 @@ from timm.layers.norm_act import LayerNormAct2d, LayerNormAct2dFp32
 from timm.layers.std_conv import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Group, Penalty, Tensors
+from model.training.stage import Group, Penalty, Tensors
 from model.tuners import insertion
 from model.tuners.partial import NORMS
 

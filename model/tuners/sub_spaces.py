@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.stage import Group, Penalty, Tensors
+from model.training.stage import Group, Penalty, Tensors
 from model.tuners import insertion
 from model.tuners.adapter import LEAVES, AdapterTuner, adapted, fresh
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from model.backbone import build, default_pooling
+from model.backbones.backbone import build, default_pooling
+from model.backbones.pretrained import default_spec, load_pretrained
+from model.backbones.spec import BackboneSpec
 from model.methods import default_method
-from model.pretrained import default_spec, load_pretrained
 from model.snapshot import Snapshot
-from model.spec import BackboneSpec
 from service.learner.plan import LearnPlan
 from service.settings import Settings
 from stream.blobs import Blobs

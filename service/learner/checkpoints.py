@@ -3,7 +3,7 @@
 import hashlib
 import logging
 
-from model.tuning_state import TuningState
+from model.training.tuning_state import TuningState
 from service.learner.workshop import Workshop
 from stream.errors import DamagedBlob, NotFound
 from stream.failpoints import reach

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.export import export_graph, graph_key
-from model.spec import BackboneSpec
+from model.backbones.export import export_graph, graph_key
+from model.backbones.spec import BackboneSpec
 from service.learner.workshop import Workshop
 from stream.manifest import part_key
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import gate
-from model.gate import Check, GateLimits, GateReport, Judged
+from model.judging import gate
+from model.judging.gate import Check, GateLimits, GateReport, Judged
 
 Correct = Mapping[str, bool]
 """By pixel digest, whether a version was right on a held-out image (argmax among all its classes)."""

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.ahead import threads_beside
-from model.backbone import build, extract_features
-from model.preprocess import View, evaluation_view
-from model.spec import BackboneSpec
+from model.backbones.backbone import build, extract_features
+from model.backbones.spec import BackboneSpec
+from model.pixels.ahead import threads_beside
+from model.pixels.preprocess import View, evaluation_view
 from service.learner.heldout import HeldOutImage
 from service.learner.pictures import Pictures
 from service.learner.workshop import Workshop

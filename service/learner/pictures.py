@@ -6,11 +6,11 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from model.ahead import ahead
-from model.images import decode
-from model.pixel_cache import PixelCache
-from model.preprocess import View, evaluation_view, shrink
-from model.spec import BackboneSpec
+from model.backbones.spec import BackboneSpec
+from model.pixels.ahead import ahead
+from model.pixels.images import decode
+from model.pixels.pixel_cache import PixelCache
+from model.pixels.preprocess import View, evaluation_view, shrink
 from stream.blobs import Blobs
 from stream.tasks import Item
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import torch
 
-from model.ahead import threads_beside
-from model.backbone import Precision
+from model.backbones.backbone import Precision
+from model.backbones.spec import BackboneSpec
 from model.cores import cores
 from model.method import Method
 from model.methods import method_named
-from model.spec import BackboneSpec
-from model.tuning import TuningPlan
+from model.pixels.ahead import threads_beside
+from model.training.tuning import TuningPlan
 from service.learner.holdout import HoldoutRule
 from service.settings import Settings
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from model.cores import cores
-from model.threads import limited_threads
+from model.training.threads import limited_threads
 from service.learner.bases import new_root
 from service.learner.device import DeviceLost, loses_device
 from service.learner.forgetting import ForgetRun

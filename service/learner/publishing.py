@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 
-from model.agreement import FEWEST_IMAGES, WIDEST_FLIP
-from model.agreement import judge as compare
-from model.calibration import fitting_half
-from model.confidence import CalibrationReport, HeldOut, calibrated
-from model.gate import GateLimits
+from model.judging.agreement import FEWEST_IMAGES, WIDEST_FLIP
+from model.judging.agreement import judge as compare
+from model.judging.gate import GateLimits
 from model.runtime import RuntimeKind, machine_type
+from model.scores.calibration import fitting_half
+from model.scores.confidence import CalibrationReport, HeldOut, calibrated
 from model.served import ServedModel, open_served
 from model.snapshot import Snapshot
 from service.learner.bases import Base

@@ -4,8 +4,8 @@ import math
 import time
 from collections.abc import Sequence
 
-from model.tuning import TuningProgress
-from model.tuning_state import TuningState
+from model.training.tuning import TuningProgress
+from model.training.tuning_state import TuningState
 from service.learner.workshop import Workshop
 from stream.failpoints import reach
 from stream.tasks import Epoch, Phase

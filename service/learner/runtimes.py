@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.agreement import FEWEST_IMAGES, REFERENCE, Agreement, Choice, choose, judge
-from model.head import Head
+from model.heads.head import Head
+from model.judging.agreement import FEWEST_IMAGES, REFERENCE, Agreement, Choice, choose, judge
 from model.runtime import RuntimeKind, Weights, available_runtimes, machine_type, open_runtime
 from service.learner.graphs import Graph
 from service.learner.workshop import Workshop

@@ -12,15 +12,15 @@ from functools import cached_property
 from torch import Tensor
 
 from model import first_stage, learning
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
+from model.backbones.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFeatures, Seen, Views
 from model.block import Block, lay_out
 from model.first_stage import Started
 from model.method import TaskEnd
-from model.preprocess import evaluation_view
-from model.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFeatures, Seen, Views
+from model.pixels.preprocess import evaluation_view
 from model.snapshot import Snapshot
-from model.tuning import tune
-from model.tuning_state import TuningState
+from model.training.tuning import tune
+from model.training.tuning_state import TuningState
 from service.learner.bases import Base, load_base
 from service.learner.checkpoints import Checkpoints
 from service.learner.heldout import HeldOutImage, held_out

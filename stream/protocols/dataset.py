@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.images import ImageError, decode
+from model.pixels.images import ImageError, decode
 from stream.errors import InvalidContent, StreamError
 
 Pixels = NDArray[np.uint8]

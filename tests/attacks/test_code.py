@@ -31,7 +31,7 @@ TALKING: dict[str, frozenset[str]] = {
 }
 """What opens connections, and the only files that may: the client, the supervisor's own probe, the blob store."""
 
-PTH = "model/pretrained.py"
+PTH = "model/backbones/pretrained.py"
 """The one file that reads `.pth`, the embedded default's and what the operator names, with `weights_only=True`."""
 
 

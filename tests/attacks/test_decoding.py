@@ -13,7 +13,7 @@ from tests.attacks.corpus.making import encoded, jpeg_of_scans
 from tests.http.server import WORKER, RunningServer
 from tests.service.pictures import files
 
-DECODER = "model.decoder"
+DECODER = "model.pixels.decoder"
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load
 
 from model.aligners import RandomProjectionAligner
-from model.backbone import build
+from model.backbones.backbone import build
+from model.backbones.features import Images, features_of
+from model.backbones.spec import BackboneSpec, Pooling
 from model.continual import Learned, Told, classifier_of, learn_task
-from model.features import Images, features_of
 from model.method import Method
 from model.methods import method_named
 from model.snapshot import KEPT, Snapshot
-from model.spec import BackboneSpec, Pooling
-from model.tuning import TuningPlan
-from model.tuning_state import TuningState
+from model.training.tuning import TuningPlan
+from model.training.tuning_state import TuningState
 from tests.digits import pictures
 from tests.model.pictures import Pictures, made
 from tests.model.traces import Traces

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from model.export import export_graph
-from model.pretrained import default_spec
-from model.spec import BackboneSpec, Pooling
+from model.backbones.export import export_graph
+from model.backbones.pretrained import default_spec
+from model.backbones.spec import BackboneSpec, Pooling
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from model.aligners import ClosedFormAligner, GaussianAligner
-from model.alignment import AlignmentPlan, align
-from model.closed_form import RowScale, linear_discriminant
-from model.head import Head
+from model.heads.alignment import AlignmentPlan, align
+from model.heads.closed_form import RowScale, linear_discriminant
+from model.heads.head import Head
 from model.method import AlignmentTask
 from model.methods import method_named
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
 
 D = 8
 

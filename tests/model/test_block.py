@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from model.backbones.spec import BackboneSpec
 from model.block import lay_out, starting_head
-from model.head import Head
+from model.heads.head import Head
 from model.snapshot import Snapshot, SnapshotClass
-from model.spec import BackboneSpec
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
 D = 64

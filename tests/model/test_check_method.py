@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.head import Head
+from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, Source, TaskEnd, TaskStart
 from model.methods import METHODS
-from model.stage import Penalty, Tensors
+from model.training.stage import Penalty, Tensors
 from tests.model.check_method import declares_its_memory, learns
 
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.alignment import AlignmentPlan, align
-from model.backbone import PixelBackbone, Precision, build, extract_features
-from model.head import Head
+from model.backbones.backbone import PixelBackbone, Precision, build, extract_features
+from model.backbones.spec import BackboneSpec
+from model.heads.alignment import AlignmentPlan, align
+from model.heads.head import Head
 from model.methods import METHODS
 from model.runtime import best_device, open_runtime
-from model.spec import BackboneSpec
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
+from model.training.tuning import TuningPlan, TuningProgress, tune
+from model.training.tuning_state import TuningState
 from model.tuners import FullTuner
-from model.tuning import TuningPlan, TuningProgress, tune
-from model.tuning_state import TuningState
 from tests.model import check_method
 from tests.model.conftest import small_spec
 from tests.model.pictures import Pictures, made

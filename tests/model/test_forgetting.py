@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from model.backbones.spec import BackboneSpec
 from model.forgetting import CannotForget, without_class
-from model.head import Head
+from model.heads.head import Head
 from model.method import Method
 from model.methods import method_named
 from model.snapshot import Snapshot, SnapshotClass
-from model.spec import BackboneSpec
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
 LABELS = ("ant", "bee", "cat", "dog")

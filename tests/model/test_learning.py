@@ -10,29 +10,29 @@ from torch import Tensor
 
 from model import paper
 from model.aligners import GaussianAligner
-from model.alignment import AlignmentPlan, align
-from model.averaging import EvenAveraging
-from model.backbone import PixelBackbone, build, extract_features
+from model.backbones.backbone import PixelBackbone, build, extract_features
+from model.backbones.seen import PairedFeatures, Seen
+from model.backbones.spec import BackboneSpec
 from model.block import Block, lay_out, starting_head
-from model.calibration import fit_temperature
-from model.closed_form import linear_discriminant
-from model.confidence import SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER, HeldOut, calibrated
 from model.continual import restarted
-from model.drift import RidgeDrift
 from model.first_stage import Started, network_of, positions, settled, standing_end, start
+from model.heads.alignment import AlignmentPlan, align
+from model.heads.closed_form import linear_discriminant
 from model.learning import carried, final, provisional
 from model.method import Method
 from model.methods import METHODS, method_named
-from model.novelty import KNOWN_RATE, SAMPLES
-from model.predictive import sample_new_images
-from model.preprocess import evaluation_view
-from model.seen import PairedFeatures, Seen
+from model.pixels.preprocess import evaluation_view
+from model.scores.calibration import fit_temperature
+from model.scores.confidence import SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER, HeldOut, calibrated
+from model.scores.novelty import KNOWN_RATE, SAMPLES
 from model.snapshot import Snapshot
-from model.spec import BackboneSpec
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
+from model.statistics.drift import RidgeDrift
+from model.statistics.predictive import sample_new_images
+from model.training.averaging import EvenAveraging
+from model.training.tuning import TuningPlan, tune
+from model.training.tuning_state import TuningState
 from model.tuners import FullTuner
-from model.tuning import TuningPlan, tune
-from model.tuning_state import TuningState
 from tests.model.pictures import Pictures, made
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)

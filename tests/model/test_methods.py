@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from model.aligners import GaussianAligner, RandomProjectionAligner
-from model.averaging import EvenAveraging
-from model.backbone import build
-from model.drift import IDENTITY, RidgeDrift, RidgeMap
+from model.backbones.backbone import build
+from model.backbones.spec import BackboneSpec
 from model.method import Method
 from model.methods import METHODS, UnknownMethod, method_named
-from model.spec import BackboneSpec
+from model.statistics.drift import IDENTITY, RidgeDrift, RidgeMap
+from model.training.averaging import EvenAveraging
+from model.training.tuning import TuningPlan
 from model.tuners import FirstTaskTuner, FrozenTuner, FullTuner
-from model.tuning import TuningPlan
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.backbone import build, extract_features
-from model.confidence import HeldOut, SampledFit, calibrated
-from model.features import features_of
+from model.backbones.backbone import build, extract_features
+from model.backbones.features import features_of
+from model.backbones.spec import Pooling
 from model.forgetting import without_class
-from model.novelty import fit_novelty
+from model.scores.confidence import HeldOut, SampledFit, calibrated
+from model.scores.novelty import fit_novelty
 from model.snapshot import Snapshot
-from model.spec import Pooling
 from tests.model import check_method
 from tests.model.check_method import Lineage
 from tests.model.pictures import Pictures, made

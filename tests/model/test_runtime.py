@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from model import runtime
-from model.backbone import PixelBackbone, build, extract_features
+from model.backbones.backbone import PixelBackbone, build, extract_features
+from model.backbones.spec import BackboneSpec
 from model.runtime import (
     Device,
     GraphMismatch,
@@ -27,7 +28,6 @@ from model.runtime import (
     machine_type,
     open_runtime,
 )
-from model.spec import BackboneSpec
 from tests.model.conftest import small_spec
 
 Graphs = Callable[[BackboneSpec], bytes]
@@ -227,7 +227,7 @@ def watch(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
         dialled.append(arguments)
 sys.addaudithook(watch)
-import model.agreement, model.head, model.images, model.preprocess, model.served
+import model.judging.agreement, model.heads.head, model.pixels.images, model.pixels.preprocess, model.served
 import numpy as np
 from model.runtime import available_runtimes, machine_type, open_runtime
 from safetensors.numpy import load_file

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from model.backbone import build, extract_features
-from model.head import Head
-from model.novelty import NoveltyRule
+from model.backbones.backbone import build, extract_features
+from model.backbones.spec import BackboneSpec
+from model.heads.head import Head
 from model.runtime import GraphMismatch, RuntimeKind, ServingError, available_runtimes
+from model.scores.novelty import NoveltyRule
 from model.served import Prediction, Ranked, ServedModel, open_served
-from model.spec import BackboneSpec
 from tests.model.conftest import small_spec
 
 LABELS = ("ape", "bee", "cow", "doe")

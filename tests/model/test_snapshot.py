@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.head import Head
-from model.novelty import fit_novelty
+from model.backbones.spec import BackboneSpec
+from model.heads.head import Head
+from model.scores.novelty import fit_novelty
 from model.snapshot import Snapshot, SnapshotClass, SnapshotError
-from model.spec import BackboneSpec
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
 
 SPEC = BackboneSpec("test_vit", 32, (0.5, 0.4, 0.3), (0.5, 0.2, 0.1), crop_fraction=0.9)
 D = 6

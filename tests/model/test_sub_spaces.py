@@ -6,10 +6,10 @@ import torch
 
 from model.aligners import SubSpaceAligner
 from model.aligners.sub_spaces import SubSpaceClassifier, complement
-from model.head import Head
+from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, filed
 from model.methods import METHODS, UnknownMethod, method_named
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
 from tests.model.check_method import Lineage
 
 D = 4

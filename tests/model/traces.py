@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model.preprocess import evaluation_view
-from model.spec import BackboneSpec
+from model.backbones.spec import BackboneSpec
+from model.pixels.preprocess import evaluation_view
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

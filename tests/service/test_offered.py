@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from model.backbone import build
+from model.backbones.backbone import build
 from model.methods import default_method, method_named
 from model.tuners import FullTuner, HybridTuner
 from service.learner.bases import root_spec

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from model.agreement import Choice
+from model.judging.agreement import Choice
 from model.runtime import machine_type
 from service.assembly import Assembly
 from stream.errors import Conflict

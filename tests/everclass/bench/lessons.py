@@ -7,7 +7,7 @@ import torch
 
 from everclass.bench.course import Course, Lesson
 from everclass.bench.recipe import Recipe, Training
-from model.backbone import build
+from model.backbones.backbone import build
 from tests.model.pictures import made
 
 

@@ -8,10 +8,10 @@ import pytest
 from everclass.bench.recipe import RECIPES, Recipe, Training, recipe_of
 from everclass.bench.request import BenchRequest, aligned
 from model.aligners import GaussianAligner
-from model.augmentation import AUGMENTATIONS
-from model.backbone import known_settings
+from model.backbones.backbone import known_settings
 from model.methods import UnknownMethod, method_named
-from model.stage import Optimisation, SymmetricCrossEntropy
+from model.pixels.augmentation import AUGMENTATIONS
+from model.training.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import DualPromptTuner
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from everclass.bench.scoring import Scores, TestFeatures
-from model.confidence import HeldOut, calibrated
-from model.novelty import auroc
+from model.backbones.spec import Pooling
+from model.scores.confidence import HeldOut, calibrated
+from model.scores.novelty import auroc
 from model.snapshot import Snapshot
-from model.spec import Pooling
 from tests.model import check_method
 from tests.model.pictures import Pictures, made
 

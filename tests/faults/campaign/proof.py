@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.images import decode
+from model.pixels.images import decode
 from model.served import SERVED_PARTS, open_served
 from stream.blobs import FolderBlobs
 from stream.ledger import Ledger

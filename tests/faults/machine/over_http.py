@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from model.images import decode
+from model.pixels.images import decode
 from model.served import open_served
 from stream.blobs import FolderBlobs
 from stream.errors import Conflict

@@ -6,10 +6,10 @@ import torch
 from scipy.stats import multivariate_normal
 
 from model.aligners.class_gaussians import ClassGaussianAligner, correlation
-from model.head import Head
+from model.heads.head import Head
 from model.method import AlignmentTask
-from model.shrinkage import oracle_shrunk
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
+from model.statistics.shrinkage import oracle_shrunk
 
 D = 4
 

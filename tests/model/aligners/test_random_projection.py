@@ -6,9 +6,9 @@ import torch
 
 from model.aligners import RandomProjectionAligner
 from model.aligners.random_projection import STRENGTHS, Projection, best_strength, solved
-from model.head import Head
+from model.heads.head import Head
 from model.method import AlignmentTask, filed
-from model.statistics import ClassStatistics
+from model.statistics.class_statistics import ClassStatistics
 
 D, SIZE = 6, 40
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from model.backbones.spec import BackboneSpec
 from model.memories.album import Album
-from model.spec import BackboneSpec
 from tests.model.pictures import Pictures
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)

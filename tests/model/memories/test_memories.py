@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.backbone import build
+from model.backbones.backbone import build
+from model.backbones.spec import BackboneSpec
 from model.block import lay_out
 from model.first_stage import network_of
-from model.head import Head
+from model.heads.head import Head
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.memories.album import Album
 from model.memories.bias_correction import Correction, fitted_bias, held_out_rows
@@ -18,8 +19,7 @@ from model.method import Method, TaskStart, slot
 from model.methods import METHODS
 from model.regularisers.distillation import DistillationPenalty
 from model.snapshot import Snapshot
-from model.spec import BackboneSpec
-from model.stage import Step
+from model.training.stage import Step
 from model.tuners import FullTuner
 from tests.model.check_method import PLAN, Lineage
 from tests.model.pictures import Pictures, made

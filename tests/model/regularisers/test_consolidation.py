@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from model.backbone import PixelBackbone, build
+from model.backbones.backbone import PixelBackbone, build
+from model.backbones.spec import BackboneSpec
 from model.block import lay_out
-from model.head import Head
+from model.heads.head import Head
 from model.method import Method, TaskEnd, TaskStart
 from model.regularisers import Consolidation
 from model.regularisers.consolidation import ElasticPenalty
 from model.snapshot import Snapshot
-from model.spec import BackboneSpec
-from model.stage import Step
+from model.training.stage import Step
+from model.training.tuning import TuningPlan
 from model.tuners import FullTuner
-from model.tuning import TuningPlan
 from tests.model.check_method import PLAN as LESSON
 from tests.model.check_method import Lineage
 from tests.model.pictures import Pictures, made

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from model.backbone import build
-from model.head import Head
+from model.backbones.backbone import build
+from model.backbones.spec import BackboneSpec
+from model.heads.head import Head
 from model.method import Method
 from model.regularisers import Distillation
 from model.regularisers.distillation import DistillationPenalty, Teacher, distillation
-from model.spec import BackboneSpec
-from model.stage import Step
+from model.training.stage import Step
 from model.tuners import FullTuner
 from tests.model.check_method import PLAN, Lineage
 from tests.model.pictures import Pictures, made

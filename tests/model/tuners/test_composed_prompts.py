@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.methods import METHODS
 from model.tuners import ComposedPromptTuner
 from model.tuners.composed_prompts import Composition, orthogonal

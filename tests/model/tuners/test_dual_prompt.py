@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.backbone import PixelBackbone, build
+from model.backbones.backbone import PixelBackbone, build
+from model.backbones.spec import BackboneSpec
 from model.methods import METHODS
-from model.spec import BackboneSpec
-from model.stage import Step
+from model.training.stage import Step
 from model.tuners import DualPromptTuner
 from model.tuners.insertion import UnfitBackbone
 from tests.model.tuners.test_tuners import network, pixels

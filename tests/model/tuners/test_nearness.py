@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from model.backbone import PixelBackbone, autocast
+from model.backbones.backbone import PixelBackbone, autocast
 from model.tuners import DualPromptTuner, PromptPoolTuner
 from model.tuners.nearness import cosines
 from tests.model.tuners.test_tuners import network, pixels

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from model.backbone import PixelBackbone
+from model.backbones.backbone import PixelBackbone
 from model.tuners import AdapterTuner, SubSpaceTuner
 from model.tuners.insertion import UnfitBackbone
 from tests.model.tuners.test_tuners import network, pixels, step

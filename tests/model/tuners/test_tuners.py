@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from model.backbone import PixelBackbone, build
-from model.head import Head
+from model.backbones.backbone import PixelBackbone, build
+from model.backbones.spec import BackboneSpec
+from model.heads.head import Head
 from model.method import Tuner
 from model.regularisers.distillation import Teacher
-from model.spec import BackboneSpec
 from model.tuners import (
     AdapterTuner,
     ComposedPromptTuner,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from model.gate import GateLimits
+from model.judging.gate import GateLimits
 from service.learner.judging import Answers, Forebear, Forebears, best_of, compare_backbones, judge
 
 LIMITS = GateLimits()

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.preprocess import evaluation_view, middle_view
-from model.spec import BackboneSpec
+from model.backbones.spec import BackboneSpec
+from model.pixels.preprocess import evaluation_view, middle_view
 from service.learner.pictures import Pictures, TrainingPictures
 from stream.blobs import open_blobs
 from stream.errors import StreamError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model.spec import BackboneSpec
+from model.backbones.spec import BackboneSpec
 from service.learner.bases import new_root
 from service.learner.plan import LearnPlan, make_plan, milestone, task_seed
 from service.settings import load_settings

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.backbone import build, extract_features
-from model.drift import RidgeDrift
-from model.images import decode
+from model.backbones.backbone import build, extract_features
+from model.backbones.seen import PairedFeatures, Seen
 from model.methods import DEFAULT_OF_TRANSFORMERS
-from model.preprocess import evaluation_view, middle_view, turned_view
-from model.seen import PairedFeatures, Seen
+from model.pixels.images import decode
+from model.pixels.preprocess import evaluation_view, middle_view, turned_view
 from model.snapshot import Snapshot
+from model.statistics.drift import RidgeDrift
 from service.learner import process, reporter
 from service.learner.bases import new_root
 from service.learner.publishing import seen_through

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.export import graph_key
+from model.backbones.export import graph_key
 from service.learner.bases import root_spec
 from service.learner.process import LearnerProcess
 from service.settings import Settings, load_settings

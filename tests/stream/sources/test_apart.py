@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from model.decoding import needed_environment
+from model.pixels.decoding import needed_environment
 from stream.errors import InvalidContent, QuotaFull, TooLarge
 from stream.sources import SourceLimits, read_archive
 from stream.sources.apart import Apart

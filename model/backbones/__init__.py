@@ -1,0 +1,1 @@
+"""The network from pixels to features: its architecture, its weights, its graph."""

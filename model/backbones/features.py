@@ -1,0 +1,42 @@
+"""What a network sees in pictures: features in one view or several, each picture decoded and cut when it is due."""
+
+from contextlib import closing
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.backbones.backbone import PixelBackbone, extract_features
+from model.backbones.seen import OTHER_VIEWS, Seen, Views
+from model.pixels.ahead import ahead
+from model.pixels.preprocess import View, evaluation_view
+from model.training.tuning import TuningPlan
+
+Floats = NDArray[np.float32]
+
+FEATURE_BATCH = 64
+
+
+class Images(Protocol):
+    """Decoded pictures on demand."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, H×W×3 RGB."""
+
+
+def features_of(network: PixelBackbone, images: Images, plan: TuningPlan, view: View = evaluation_view) -> Floats:
+    """`features_ND` of the evaluation views, or of others."""
+
+    def shown(index: int) -> NDArray[np.uint8]:
+        return view(images.pixels(index), network.spec)
+
+    with closing(ahead(shown, range(len(images)), plan.view_threads)) as views:
+        return extract_features(network, views, batch_size=FEATURE_BATCH, precision=plan.precision)
+
+
+def seen_by(network: PixelBackbone, images: Images, plan: TuningPlan, views: Views = frozenset()) -> Seen:
+    """The images in their evaluation views, and in these others."""
+    others = {name: features_of(network, images, plan, OTHER_VIEWS[name]) for name in sorted(views)}
+    return Seen(features_of(network, images, plan), others)

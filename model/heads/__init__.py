@@ -1,0 +1,1 @@
+"""From features to logits: the head, and how it is made or aligned from class statistics."""

@@ -1,0 +1,1 @@
+"""From the bytes that a client sent to the squares that a network takes."""

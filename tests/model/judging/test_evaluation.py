@@ -1,0 +1,62 @@
+"""Figures of a sequence of versions, against small examples worked out by hand."""
+
+import numpy as np
+import pytest
+
+from model.judging.evaluation import accuracy_matrix, paired_standard_error, wilson_lower, wilson_upper
+
+
+def right(count: int, of: int) -> np.ndarray:
+    return np.arange(of) < count
+
+
+ROWS = [[right(9, 10)], [right(6, 10), right(18, 20)], [right(7, 10), right(10, 20), right(30, 30)]]
+
+
+def test_the_last_accuracy_weighs_images_and_not_tasks() -> None:
+    matrix = accuracy_matrix(ROWS)
+    assert matrix.last == pytest.approx(47 / 60)
+    assert matrix.task_mean == pytest.approx((0.7 + 0.5 + 1.0) / 3)
+
+
+def test_the_incremental_accuracy_is_the_mean_over_tasks() -> None:
+    assert accuracy_matrix(ROWS).incremental == pytest.approx((9 / 10 + 24 / 30 + 47 / 60) / 3)
+
+
+def test_forgetting_counts_from_the_best_and_transfer_from_the_first() -> None:
+    matrix = accuracy_matrix(ROWS)
+    assert matrix.forgetting == pytest.approx(((0.9 - 0.7) + (0.9 - 0.5)) / 2)
+    assert matrix.backward_transfer == pytest.approx(((0.7 - 0.9) + (0.5 - 0.9)) / 2)
+
+
+def test_one_task_can_forget_nothing() -> None:
+    matrix = accuracy_matrix(ROWS[:1])
+    assert matrix.forgetting is None and matrix.backward_transfer is None
+    assert matrix.last == pytest.approx(0.9)
+
+
+def test_wilson_bounds_hold_the_rates_that_they_are_the_roots_of() -> None:
+    z = 1.6448536269514722
+    for correct, images in [(0, 20), (3, 20), (10, 25), (25, 25)]:
+        for bound in (wilson_lower(correct, images), wilson_upper(correct, images)):
+            rate = correct / images
+            assert (rate - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / images, abs=1e-12)
+        assert wilson_lower(correct, images) + 1e-12 >= 0 and wilson_upper(correct, images) <= 1 + 1e-12
+
+
+def test_a_rate_of_no_images_has_no_bound() -> None:
+    with pytest.raises(ValueError, match="no images"):
+        wilson_upper(0, 0)
+
+
+def test_the_paired_error_is_that_of_the_differences() -> None:
+    now_N, then_N = np.array([1, 1, 0, 0, 1], bool), np.array([1, 0, 0, 1, 1], bool)
+    difference = np.array([0, 1, 0, -1, 0])
+    assert paired_standard_error(now_N, then_N) == pytest.approx(np.sqrt(difference.var(ddof=1) / 5))
+    assert paired_standard_error(now_N, now_N) == 0
+    assert paired_standard_error(now_N[:1], then_N[:1]) == 0
+
+
+def test_answers_to_different_images_cannot_be_paired() -> None:
+    with pytest.raises(ValueError, match="against"):
+        paired_standard_error(right(1, 2), right(1, 3))
