@@ -14,11 +14,11 @@ from service import problems
 from service.access.cors import Cors
 from service.access.description import add_security
 from service.access.door import Access, Door, authorise
-from service.asgi import ASGIApp
 from service.assembly import Assembly
-from service.edge import Edge, Traffic
+from service.edge.asgi import ASGIApp
+from service.edge.edge import Edge, Traffic
 from service.metrics import Metrics
-from service.readiness import overruled
+from service.predicting.readiness import overruled
 from service.release import release
 from service.routes import ROUTERS
 from service.setting_groups import named

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from service.access.caller import Caller, caller_of
 from service.assembly import Assembly
+from service.intake.uploads import read_body
 from service.problems import Problem, not_valid
 from service.schemas import Base
-from service.uploads import read_body
 
 Body = TypeVar("Body", bound=BaseModel)
 

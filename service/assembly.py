@@ -13,16 +13,16 @@ from service.access.door import Access
 from service.access.ring import KeyRing
 from service.access.rounds import Rounds
 from service.chores import Chores
-from service.edge import Traffic
+from service.edge.edge import Traffic
 from service.events import Followed
-from service.following import Follower
 from service.gauges import gauge, of_disk, of_learning
-from service.loading import Loader
 from service.metrics import Metrics
-from service.predictor import Predictor
-from service.presence import Presence, ServiceLease
+from service.predicting.following import Follower
+from service.predicting.loading import Loader
+from service.predicting.predictor import Predictor
+from service.predicting.presence import Presence, ServiceLease
+from service.predicting.shelf import Shelf
 from service.settings import Settings
-from service.shelf import Shelf
 from stream.blobs import Blobs, open_blobs
 from stream.intake import Intake
 from stream.ledger import Ledger

@@ -17,7 +17,7 @@ from bentoml._internal.utils.analytics import usage_stats
 from starlette.applications import Starlette
 
 from service.address import numeric, refuse_open_host
-from service.asgi import ASGIApp, Receive, Scope, Send
+from service.edge.asgi import ASGIApp, Receive, Scope, Send
 from service.orphans import die_with_parent
 from service.settings import Settings, load_settings
 
@@ -74,7 +74,7 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
         [(shell, _, _)] = self.mount_apps
         assert isinstance(shell, Shell)
         # Imported in the worker alone, which goes on to start uvicorn.
-        from service.patience import install
+        from service.edge.patience import install
 
         install(shell.settings.limits)
         return Front(super().to_asgi(is_main), shell)

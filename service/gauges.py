@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from service.presence import LEARNER_LEASE
+from service.predicting.presence import LEARNER_LEASE
 from stream.errors import StreamError
 from stream.ledger import Ledger
 

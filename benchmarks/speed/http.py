@@ -23,7 +23,7 @@ from everclass.results import Task
 from model.pixels.images import decode
 from model.pixels.preprocess import evaluation_view
 from model.served import ServedModel
-from service.loading import Loader
+from service.predicting.loading import Loader
 from service.setting_groups import ServeSettings
 from stream.blobs import open_blobs
 from stream.ledger import Ledger

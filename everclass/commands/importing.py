@@ -24,7 +24,7 @@ def import_archive(loaded: "Loaded", archive: Path, note: str | None, as_json: b
 
     It serves once it is promoted, and is learned on from then on.
     """
-    from service.importing import WrongArchive, import_version
+    from service.archives.importing import WrongArchive, import_version
     from service.schemas import VersionBody
     from stream.blobs import open_blobs
     from stream.errors import StreamError

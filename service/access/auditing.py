@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from service.access.caller import OBJECT, Caller
-from service.asgi import Scope
+from service.edge.asgi import Scope
 from stream.errors import StreamError
 from stream.keys import AuditEntry
 from stream.ledger import Ledger

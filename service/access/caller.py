@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.asgi import Scope as Request
+from service.edge.asgi import Scope as Request
 from stream.keys import Key, Scope, Sender
 
 PLACE = "everclass.caller"

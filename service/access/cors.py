@@ -3,7 +3,7 @@
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
-from service.asgi import ASGIApp, Message, Receive, Scope, Send
+from service.edge.asgi import ASGIApp, Message, Receive, Scope, Send
 
 METHODS = "GET, HEAD, POST, PUT, DELETE"
 MAY_SEND = "Authorization, Content-Type, Idempotency-Key"

@@ -16,8 +16,8 @@ from service.access.auditing import CHANGES_NOTHING, CHANGING, REFUSED, Auditor,
 from service.access.caller import NOBODY, PLACE, Caller, caller_of
 from service.access.ring import KeyRing, lacking, unauthorised
 from service.access.scopes import OPEN, Needed, needed
-from service.asgi import ASGIApp, Message, Receive, Scope, Send
-from service.guard import host_name, objection
+from service.edge.asgi import ASGIApp, Message, Receive, Scope, Send
+from service.edge.guard import host_name, objection
 from service.problems import Problem
 from service.setting_groups import KeySettings, named
 from stream.keys import Scope as KeyScope

@@ -1,6 +1,6 @@
 """Headers that every answer carries: what a browser must not do with it."""
 
-from service.asgi import Message
+from service.edge.asgi import Message
 
 ALWAYS = (
     (b"x-content-type-options", b"nosniff"),

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.access.caller import OBJECT
 from service.asking import Asking, ClassPage, ForgetQuery, Parts
-from service.idempotency import once
+from service.intake.idempotency import once
 from service.routes.tasks import accepted, replayed
 from service.schemas import ClassBody, Listing, TaskBody
 from stream.labels import clean_label

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from service.archives.exporting import archive_of
+from service.archives.zipping import stream_zip
 from service.asking import Nothing, Parts
-from service.edge import HEAD
-from service.exporting import archive_of
-from service.following import check_servable
+from service.edge.edge import HEAD
+from service.predicting.following import check_servable
 from service.routes.versions import Number
-from service.zipping import stream_zip
 
 router = APIRouter(tags=["versions"])
 

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.asking import Asking, LearnQuery, Parts
 from service.assembly import Assembly
-from service.idempotency import once_async
-from service.intaking import Lesson, take_in
+from service.intake.idempotency import once_async
+from service.intake.intaking import Lesson, take_in
+from service.intake.uploads import read_form, spool
 from service.problems import wrong
 from service.routes.tasks import accepted
 from service.schemas import LINES, ONE_LINE, TaskBody
 from service.setting_groups import BYTES_PER_MB
-from service.uploads import read_form, spool
 from stream.errors import Conflict
 from stream.keys import Sender
 from stream.tasks import TaskState

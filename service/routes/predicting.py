@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query, Request, Response
 
 from model.served import Prediction
 from service.asking import Parts, PredictQuery, media_type
-from service.predictor import Answered, Wanted
+from service.intake.room import Share
+from service.intake.uploads import Part, read_body, read_form
+from service.predicting.predictor import Answered, Wanted
 from service.problems import Problem, unreadable, wrong
-from service.room import Share
 from service.schemas import NUMBER, PredictBody
 from service.setting_groups import BYTES_PER_MB, LimitSettings
-from service.uploads import Part, read_body, read_form
 
 router = APIRouter(tags=["predict"])
 

@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 
 from service.asking import NoQuery, Parts
 from service.metrics import MEDIA_TYPE
+from service.predicting.readiness import readiness
 from service.problems import Problem
-from service.readiness import readiness
 from service.schemas import ReadyBody
 
 router = APIRouter(tags=["probes"])

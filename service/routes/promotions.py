@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BeforeValidator
 from service.access.caller import OBJECT
 from service.asking import Asking, NoQuery, Paging, Parts, described, json_body
 from service.assembly import Assembly
-from service.idempotency import Attempt, once
+from service.intake.idempotency import Attempt, once
 from service.problems import wrong
 from service.schemas import AliasRequest, Listing, Move, PromotionBody, RollbackRequest
 from stream.failpoints import reach

@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from service.asking import Asking, NoQuery, Paging, Parts, described, json_body
 from service.assembly import Assembly
 from service.cancelling import cancel
-from service.edge import HEAD
-from service.idempotency import Attempt, once
+from service.edge.edge import HEAD
+from service.intake.idempotency import Attempt, once
 from service.schemas import Listing, NewTaskRequest, TaskBody
 from stream.tasks import Task, TaskState
 

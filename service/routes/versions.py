@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from service.asking import NoQuery, Page, Parts
-from service.idempotency import once
+from service.intake.idempotency import once
 from service.schemas import MAX_VERSION, Listing, VersionBody
 
 router = APIRouter(tags=["versions"])

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.asgi import ASGIApp
+from service.edge.asgi import ASGIApp
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import pytest
 
 from service.address import is_loopback
-from service.guard import host_name, objection
+from service.edge.guard import host_name, objection
 from tests.service.asgi import scope
 
 

@@ -9,15 +9,15 @@ from typing import ParamSpec, TypeVar
 from model.pixels.decoding import Decoder
 from model.pixels.images import ImageError, ImageTooLarge, UnsupportedImage
 from model.served import Prediction
-from service.batching import Batcher, Pixels
-from service.following import Follower, check_servable
-from service.loading import LoadedVersion
+from service.intake.room import Room
 from service.metrics import Metrics
+from service.predicting.batching import Batcher, Pixels
+from service.predicting.following import Follower, check_servable
+from service.predicting.loading import LoadedVersion
+from service.predicting.shelf import Shelf
 from service.problems import Problem, busy, unavailable
-from service.room import Room
 from service.setting_groups import BYTES_PER_MB
 from service.settings import Settings
-from service.shelf import Shelf
 from stream.errors import FieldError, NotFound, in_words
 from stream.ledger import Ledger
 from stream.turns import Turns

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from model.runtime import machine_type
-from service.loading import Loader
+from service.predicting.loading import Loader
 from service.setting_groups import ServeSettings
 from stream.blobs import open_blobs
 from stream.ledger import Ledger
@@ -50,7 +50,7 @@ def test_what_was_decided_for_this_machine_is_taken_and_else_onnx_runtime(shelve
 def test_a_gpu_that_cannot_be_used_after_all_leaves_the_cpu(
     shelves: Shelves, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("service.loading.best_device", lambda: "cuda")
+    monkeypatch.setattr("service.predicting.loading.best_device", lambda: "cuda")
     version = shelves.loader(runtime="onnxruntime").load(shelves.digest)
     assert version.model.runtime.name.startswith("onnxruntime cpu")
     assert "serving from the CPU" in caplog.text

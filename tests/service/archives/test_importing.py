@@ -15,9 +15,9 @@ from safetensors.numpy import load, save
 
 from everclass.main import cli
 from model.snapshot import Snapshot
-from service.exporting import archive_of
-from service.importing import WrongArchive, import_version
-from service.zipping import stream_zip
+from service.archives.exporting import archive_of
+from service.archives.importing import WrongArchive, import_version
+from service.archives.zipping import stream_zip
 from stream.alone import alone_with_store
 from stream.errors import Unavailable
 from stream.manifest import Manifest, Part, load_manifest, load_parts
@@ -81,7 +81,7 @@ def test_it_is_a_held_root_with_the_same_numbers_and_is_learned_on_from(world: W
 def test_it_waits_for_a_sweep_to_end_and_says_so_where_it_does_not(
     world: World, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.importing.ALONE_WITHIN_S", 0.6)
+    monkeypatch.setattr("service.archives.importing.ALONE_WITHIN_S", 0.6)
     with (
         alone_with_store(world.ledger, "learner", gethostname()),
         pytest.raises(Unavailable, match="a sweep or another import is under way"),

@@ -5,7 +5,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from service.loading import LoadedVersion
+from service.predicting.loading import LoadedVersion
 
 BEYOND = 8
 """So many more versions than `most` may be in use at once, each of them asked for by name."""

@@ -5,7 +5,7 @@ import threading
 import pytest
 from starlette.testclient import TestClient
 
-from service.following import Follower
+from service.predicting.following import Follower
 from stream.errors import Unavailable
 from stream.ledger import Ledger
 from stream.versions import Serving
@@ -89,7 +89,7 @@ def test_a_version_that_the_runtime_cannot_open_is_not_served(client: TestClient
 
 
 def test_no_request_waits_for_another_try_to_load(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.following.RETRY_LOAD_S", 0.0)
+    monkeypatch.setattr("service.predicting.following.RETRY_LOAD_S", 0.0)
     assembly = client.app_state.assembly
     follower = Follower(assembly.ledger, assembly.shelf, assembly.metrics, lambda *args: None)
     follower.follow()

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.served import Prediction
-from service.loading import LoadedVersion
 from service.metrics import Metrics
+from service.predicting.loading import LoadedVersion
 
 Pixels = NDArray[np.uint8]
 

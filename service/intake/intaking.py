@@ -7,10 +7,10 @@ from typing import cast
 
 from service.asking import LearnQuery
 from service.assembly import Assembly
-from service.idempotency import HEADER, Attempt
+from service.intake.idempotency import HEADER, Attempt
+from service.intake.uploads import Form, Part
 from service.problems import wrong
 from service.setting_groups import LimitSettings
-from service.uploads import Form, Part
 from stream.errors import Conflict, QuotaFull
 from stream.files import storage_errors
 from stream.intake import Staging

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from service.intake.uploads import CHUNK_BYTES, MAX_TEXTS_BYTES, Form, read_body, read_form, spool
 from service.problems import Problem
-from service.uploads import CHUNK_BYTES, MAX_TEXTS_BYTES, Form, read_body, read_form, spool
 from stream.errors import StorageFull
 from tests.service.asgi import scope
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from model.served import Prediction, Ranked
-from service.batching import Batcher, Work, take
-from service.loading import MOST_FAILURES, Failures
 from service.metrics import Metrics
+from service.predicting.batching import Batcher, Work, take
+from service.predicting.loading import MOST_FAILURES, Failures
 
 LONG_S = 20
 

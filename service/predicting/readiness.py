@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.assembly import Assembly
-from service.presence import LEARNER_LEASE
+from service.predicting.presence import LEARNER_LEASE
 from service.schemas import LearnerBody, ReadyBody
 from service.settings import Settings
 from stream.errors import StreamError

@@ -17,8 +17,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartState, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from service.intake.room import Share
 from service.problems import Problem, unreadable, wrong
-from service.room import Share
 from stream.files import storage_errors
 
 if TYPE_CHECKING:

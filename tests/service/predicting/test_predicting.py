@@ -10,7 +10,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from model.served import Prediction, Ranked
-from service.predictor import Answered
+from service.predicting.predictor import Answered
 from service.routes.predicting import MOST_LABELS_ON_THE_LOOP, response, shown
 from tests import digits
 from tests.service.conftest import Serve

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from service.access.auditing import METHODS, OTHER_METHOD
 from service.access.headers import harden
-from service.asgi import ASGIApp, Message, Receive, Scope, Send
+from service.edge.asgi import ASGIApp, Message, Receive, Scope, Send
 from service.metrics import Metrics
 from service.problems import Problem, unavailable
 from service.setting_groups import LimitSettings

@@ -30,7 +30,7 @@ from model.methods import UnknownMethod, method_named
 from model.runtime import RuntimeKind, machine_type
 from model.served import open_served
 from model.snapshot import Snapshot, SnapshotClass, SnapshotError
-from service.exporting import file_name
+from service.archives.exporting import file_name
 from service.settings import Settings
 from stream.alone import alone_with_store
 from stream.blobs import Blobs

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from service.following import Follower
-from service.loading import LoadedVersion, NotServable
-from service.shelf import Shelf
+from service.predicting.following import Follower
+from service.predicting.loading import LoadedVersion, NotServable
+from service.predicting.shelf import Shelf
 from stream.errors import Conflict, LeaseLost, NotFound, StreamError
 from stream.ledger import Lease, Ledger
 

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from service.address import is_loopback
-from service.asgi import Scope
+from service.edge.asgi import Scope
 from service.problems import Problem
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from service.edge import HEAD, Edge, Traffic
+from service.edge.edge import HEAD, Edge, Traffic
 from service.metrics import Metrics
 from tests.service.asgi import ask, exchange, scope
 

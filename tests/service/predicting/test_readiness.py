@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.readiness import differences
+from service.predicting.readiness import differences
 from service.settings import load_settings
 from tests.service.conftest import Serve
 

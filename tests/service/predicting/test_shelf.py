@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.shelf import BEYOND, Shelf
+from service.predicting.shelf import BEYOND, Shelf
 
 
 class Model:

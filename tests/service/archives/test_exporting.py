@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import load
 from starlette.testclient import TestClient
 
-from service.zipping import Entry, stream_zip
+from service.archives.zipping import Entry, stream_zip
 from tests import digits
 from tests.service.pictures import NOISE, encoded, files
 
@@ -49,7 +49,7 @@ def test_the_onnx_archive_runs_on_its_own_and_gives_the_same_scores(client: Test
 
 
 def test_the_script_needs_nothing_but_three_packages() -> None:
-    script = Path(sys.modules["service"].__path__[0]) / "export" / "run.py"
+    script = Path(sys.modules["service"].__path__[0]) / "archives" / "contents" / "run.py"
     lines = script.read_text().splitlines()
     imports = [line.split()[1].partition(".")[0] for line in lines if line.startswith(("import ", "from "))]
     assert set(imports) == {"json", "sys", "pathlib", "numpy", "onnxruntime", "PIL"}

@@ -13,7 +13,7 @@ from safetensors.numpy import load as load_arrays
 
 from model.heads.head import Head
 from model.runtime.graph import GRAPH_INPUT, GRAPH_OUTPUT
-from service.zipping import Entry
+from service.archives.zipping import Entry
 from stream.blobs import Blobs
 from stream.errors import Conflict, DamagedBlob, NotFound
 from stream.manifest import Manifest, load_manifest, load_parts, manifest_key
@@ -130,4 +130,4 @@ def file_name(role: str) -> str:
 
 def words(name: str) -> bytes:
     """A text that goes into the archive."""
-    return files("service.export").joinpath(name).read_bytes()
+    return files("service.archives.contents").joinpath(name).read_bytes()

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from service.loading import LoadedVersion, NotServable
 from service.metrics import Metrics
-from service.shelf import Shelf
+from service.predicting.loading import LoadedVersion, NotServable
+from service.predicting.shelf import Shelf
 from stream.errors import Conflict, DamagedBlob, NotFound, StreamError, Unavailable
 from stream.failpoints import reach
 from stream.ledger import Ledger

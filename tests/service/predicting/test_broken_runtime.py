@@ -4,12 +4,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from model.runtime.onnx_session import OnnxSession
-from service import following
-from service.following import Follower
-from service.loading import MOST_FAILURES
+from service.predicting import following
+from service.predicting.following import Follower
+from service.predicting.loading import MOST_FAILURES
 from tests import digits
 from tests.service.pictures import JPEG_CUT, files
-from tests.service.test_presence import until
+from tests.service.predicting.test_presence import until
 
 DIGIT = digits.pngs(0)[0]
 

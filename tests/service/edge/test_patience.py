@@ -7,7 +7,7 @@ SCRIPT = """
 import asyncio.constants, resource
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
-from service.patience import install
+from service.edge.patience import install
 from service.setting_groups import LimitSettings
 install(LimitSettings(header_s=7))
 print(resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most), asyncio.constants.SSL_HANDSHAKE_TIMEOUT)

@@ -1,0 +1,1 @@
+"""A version leaves as one archive that works without Everclass, and comes back as a root."""

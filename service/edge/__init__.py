@@ -1,0 +1,1 @@
+"""What lies around the application, whatever a request asks for."""
