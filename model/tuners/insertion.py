@@ -49,6 +49,17 @@ def removed(backbone: PixelBackbone, leaves: tuple[str, ...]) -> Apart:
     return Apart({name: value for name, value in state.items() if name not in kept}, kept)
 
 
+def call_layers(backbone: PixelBackbone) -> None:
+    """Has every layer called, so that its hooks run.
+
+    The attention of timm's BEiT, EVA and Swin V2 reads `qkv`'s weight beside a bias of its own instead, unless it is
+    told to add that bias afterwards; what it computes is the same.
+    """
+    for module in backbone.modules():
+        if hasattr(module, "qkv_bias_separate"):
+            module.qkv_bias_separate = True
+
+
 def only(backbone: PixelBackbone, moving: Mapping[str, nn.Parameter]) -> None:
     """Mark these parameters, and no other, as requiring gradients."""
     backbone.requires_grad_(False)

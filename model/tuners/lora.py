@@ -20,6 +20,9 @@ from model.tuners import insertion
 DOWN, UP = "lora_down_RI", "lora_up_OR"
 LEAVES = (DOWN, UP)
 
+LAYERS = ("qkv", "q_proj", "k_proj", "v_proj", "fc1", "fc1_g", "fc1_x", "fc2")
+"""As timm calls them: `qkv` and the MLP's two; where these are kept apart (EVA-02, SwiGLU), their parts."""
+
 RANK_TOLERANCE = 1e-8
 """A square this small beside the largest says that the matrix has fewer directions than are asked for."""
 
@@ -37,7 +40,7 @@ class LoraTuner:
 
     rank: int = 4
     scale: float = 0.8
-    layers: tuple[str, ...] = ("qkv", "fc1", "fc2")
+    layers: tuple[str, ...] = LAYERS
     init: Literal["svd", "random"] = "random"
     first_ratio: float = 0.5
     ratio: float = 0.1
@@ -87,6 +90,7 @@ class LoraTuner:
 
     def _put(self, backbone: PixelBackbone, tensors: Tensors) -> None:
         insertion.insert(backbone, tensors)
+        insertion.call_layers(backbone)
         for layer in _equipped(backbone):
             layer.register_forward_hook(partial(_added, self.scale))
 

@@ -57,6 +57,7 @@ class ScaleShiftTuner:
         Raises UnfitBackbone for a network without a place.
         """
         if not insertion.inserted(backbone, LEAVES):
+            insertion.call_layers(backbone)
             for name, layer in _places(backbone):
                 insertion.insert(backbone, _neutral(name, layer))
                 layer.register_forward_hook(_scaled)

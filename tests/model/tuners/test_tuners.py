@@ -107,6 +107,25 @@ def test_convolutional_nets_fold_whatever_their_norms_and_weights(name: str, tun
     assert not torch.equal(features_BD, before_BD)
 
 
+@pytest.mark.parametrize("tuner", (LoraTuner(), ScaleShiftTuner()), ids=repr)
+def test_attention_that_reads_its_layers_weights_is_tuned_too(tuner: Tuner) -> None:
+    name, shown = "eva02_tiny_patch14_224", pixels(side=28)
+    equipped, plain = network(name, 28), network(name, 28)
+    shake(equipped, tuner)
+    moved = [parameter for group in tuner.groups(equipped, 1) for parameter in group.parameters]
+    gradients = torch.autograd.grad(equipped(shown).sum(), moved, allow_unused=True)
+    assert all(gradient is not None for gradient in gradients)
+    plain.load(tuner.taken_apart(equipped).plain)
+    torch.testing.assert_close(plain(shown), equipped(shown), atol=1e-4, rtol=1e-4)
+
+
+def test_low_rank_pairs_stand_beside_query_key_and_value_that_are_kept_apart() -> None:
+    equipped = network("eva02_base_patch14_224", 28)
+    LoraTuner().begin(equipped, 1, 0)
+    layers = {name.split(".")[-2] for name, _ in equipped.named_parameters() if name.endswith("lora_up_OR")}
+    assert layers == {"q_proj", "k_proj", "v_proj", "fc1_g", "fc1_x", "fc2"}
+
+
 def test_a_batch_norm_over_tokens_is_scaled_by_channel() -> None:
     equipped, plain, shown = network("levit_128s", 224), network("levit_128s", 224), pixels(side=224)
     before_BD = plain(shown).detach()
