@@ -11,7 +11,7 @@ from everclass.bench.chain import stem
 from everclass.bench.course import Course, Lesson
 from everclass.bench.recipe import Recipe, Training, recipe_of
 from model import paper
-from model.backbones.backbone import Precision
+from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import Pooling
 from model.method import Method, Tuner
 from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named
@@ -104,7 +104,7 @@ class BenchRequest:
             recipe,
             micro_batch=MICRO_BATCH_CPU if device == "cpu" else recipe.batch,
             backbone_lr=self.backbone_lr,
-            precision=self._precision(device),
+            precision=precision_of(self.precision, device),
             threads=self.threads,
             device=device,
         )
@@ -142,21 +142,14 @@ class BenchRequest:
         return replace(recipe, milestones=self.milestones)
 
     def _device(self) -> str:
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_of(self.device)
         try:
-            torch.zeros(1, device=self.device).cpu()
+            torch.zeros(1, device=device).cpu()
         # What torch raises depends on what is missing: the name, the driver, or the build for it.
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).partition("\n")[0]
-            raise ValueError(f"--device {self.device}: nothing can run there: {reason}") from error
-        return self.device
-
-    def _precision(self, device: str) -> Precision:
-        if self.precision != "auto":
-            return self.precision
-        able = torch.cuda.is_bf16_supported() if device.startswith("cuda") else torch.cpu._is_avx512_bf16_supported()
-        return "bf16" if able else "fp32"
+            raise ValueError(f"--device {device}: nothing can run there: {reason}") from error
+        return device
 
 
 def _listens(tuner: Tuner) -> bool:

@@ -31,7 +31,7 @@ class ClosedFormAligner:
 
     def align(self, task: AlignmentTask) -> Aligned:
         """The head of that kind over all classes."""
-        return Aligned(closed_form_head(self.kind, task.statistics))
+        return Aligned(closed_form_head(self.kind, task.statistics, task.check))
 
     def classifier(self, head: Head, kept: Tensors) -> Classifier:
         """The head."""

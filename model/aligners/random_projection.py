@@ -88,12 +88,14 @@ class RandomProjectionAligner:
         gram_MM, cross_MC = self._before(task.kept, classes)
         gram_MM += hidden_NM.T @ hidden_NM
         cross_MC += hidden_NM.T @ target_NC
+        task.check()
         order_N = np.random.default_rng([task.seed, task.block]).permutation(len(hidden_NM))
         strength = best_strength(hidden_NM[order_N], target_NC[order_N])
+        task.check()
         weight_MC = solved(gram_MM, cross_MC, strength)
         kept = {"gram_MM": gram_MM, "cross_MC": cross_MC, "weight_MC": weight_MC}
         tensors = {name: torch.from_numpy(array) for name, array in kept.items()}
-        return Aligned(ridge_regression(task.statistics), {**tensors, "seed": torch.tensor(seed)})
+        return Aligned(ridge_regression(task.statistics, check=task.check), {**tensors, "seed": torch.tensor(seed)})
 
     def classifier(self, head: Head, kept: Tensors) -> Classifier:
         """W behind the projection of the kept seed."""

@@ -1,6 +1,5 @@
 """Heads that need no training: made of class statistics alone, by solving one linear system."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,14 +24,12 @@ which they are larger than on average over all.
 """
 
 
-def closed_form_head(kind: ClosedForm, statistics: ClassStatistics) -> Head:
-    """The head of that kind over all classes of the statistics."""
-    makers: dict[ClosedForm, Callable[[ClassStatistics], Head]] = {
-        "lda": linear_discriminant,
-        "ridge": ridge_regression,
-        "nearest_mean": nearest_mean,
-    }
-    return makers[kind](statistics)
+def closed_form_head(kind: ClosedForm, statistics: ClassStatistics, check: Check = unchecked) -> Head:
+    """The head of that kind over all classes; `check` is called now and then and may raise to stop."""
+    if kind == "nearest_mean":
+        return nearest_mean(statistics)
+    made = linear_discriminant if kind == "lda" else ridge_regression
+    return made(statistics, check=check)
 
 
 def linear_discriminant(statistics: ClassStatistics, check: Check = unchecked) -> Head:
@@ -53,14 +50,14 @@ def linear_discriminant(statistics: ClassStatistics, check: Check = unchecked) -
     return _head(weight_CD, bias_C)
 
 
-def ridge_regression(statistics: ClassStatistics, strength: float = RIDGE_STRENGTH) -> Head:
+def ridge_regression(statistics: ClassStatistics, strength: float = RIDGE_STRENGTH, check: Check = unchecked) -> Head:
     """W = (G + λI)⁻¹Q on one-hot targets, G = Σ_c [(n_c − 1)Σ_c + n_c·μ_cμ_cᵀ], Q = n_c·μ_c, λ = strength·trace(G)/D.
 
-    The same as ridge regression on the features themselves; no intercept.
+    The same as ridge regression on the features themselves; no intercept. `check` as for the discriminant.
     """
     mean_CD, count_C = statistics.mean_CD.astype(np.float64), statistics.count_C
     weighted_CD = mean_CD * count_C[:, None]
-    gram_DD = statistics.freedom * statistics.pooled_covariance() + mean_CD.T @ weighted_CD
+    gram_DD = statistics.freedom * statistics.pooled_covariance(check) + mean_CD.T @ weighted_CD
     energy = max(float(np.trace(gram_DD)) / statistics.dimension, np.finfo(np.float64).tiny)
     ridged_DD = gram_DD + strength * energy * np.eye(statistics.dimension)
     return _head(np.linalg.solve(ridged_DD, weighted_CD.T).T, np.zeros(len(mean_CD)))

@@ -128,6 +128,7 @@ class ClassStatistics:
                 check()
         if stacked:
             scatter_DD += _gram(stacked)
+            check()
         return scatter_DD / max(1, self.freedom)
 
     @property

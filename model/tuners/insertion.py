@@ -55,9 +55,10 @@ def call_layers(backbone: PixelBackbone) -> None:
     The attention of timm's BEiT, EVA and Swin V2 reads `qkv`'s weight beside a bias of its own instead, unless it is
     told to add that bias afterwards; what it computes is the same.
     """
-    for module in backbone.modules():
-        if hasattr(module, "qkv_bias_separate"):
-            module.qkv_bias_separate = True
+    attention: Any
+    for attention in backbone.modules():
+        if hasattr(attention, "qkv_bias_separate"):
+            attention.qkv_bias_separate = True
 
 
 def only(backbone: PixelBackbone, moving: Mapping[str, nn.Parameter]) -> None:

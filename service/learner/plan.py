@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
-
 from model.backbones.backbone import Precision
+from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import BackboneSpec
 from model.cores import cores
 from model.method import Method
@@ -103,7 +102,7 @@ def make_plan(
 ) -> LearnPlan:
     """The plan of a task claimed now on this machine."""
     learn = settings.learn
-    device = _device(learn.device)
+    device = device_of(learn.device)
     return LearnPlan(
         method=method,
         seed=task_seed(learn.seed, base_content, pixel_digests),
@@ -113,7 +112,7 @@ def make_plan(
         head_lr=learn.head_lr,
         backbone_lr=learn.backbone_lr,
         augmentation=learn.augmentation,
-        precision=_precision(learn.precision, device),
+        precision=precision_of(learn.precision, device),
         device=device,
         threads=learn.threads or cores(),
         max_minutes=learn.max_minutes,
@@ -128,16 +127,3 @@ def task_seed(seed: int, base_content: str | None, pixel_digests: Sequence[str])
     """A seed from the setting, the base and the images in order, never from time or ids; below 2³¹."""
     told = "\n".join([str(seed), base_content or "none", *pixel_digests])
     return int.from_bytes(hashlib.sha256(told.encode()).digest()[:4], "big") >> 1
-
-
-def _device(asked: str) -> str:
-    if asked != "auto":
-        return asked
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _precision(asked: Literal["auto", "fp32", "bf16"], device: str) -> Precision:
-    if asked != "auto":
-        return asked
-    hardware = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if hardware else "fp32"

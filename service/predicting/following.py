@@ -122,9 +122,12 @@ class Follower:
             self._shelf.give_back(loaded)
 
     def load(self, version: Version) -> LoadedVersion:
-        """The version loaded, checked and warm, in use until the shelf has it back. Raises as `prepared`."""
+        """The version loaded, checked and warm, in use until the shelf has it back; anew where its batches failed again
+        and again. Raises as `prepared`.
+        """
         check_servable(version)
         try:
+            self._shelf.renew(lambda loaded: loaded.digest == version.digest and loaded.failures.too_many)
             return self._shelf.take(version.digest)
         except (NotFound, DamagedBlob) as error:
             self._mark_damaged(version.version, str(error))

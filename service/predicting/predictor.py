@@ -173,6 +173,9 @@ class Predictor:
         version = self._version(wanted)
         check_servable(version)
         loaded = self._shelf.take_if_loaded(version.digest)
+        if loaded is not None and loaded.failures.too_many:
+            self._shelf.give_back(loaded)
+            return None
         return None if loaded is None else Target(version.version, self._seq(), loaded)
 
     def _load(self, wanted: Wanted) -> Target:

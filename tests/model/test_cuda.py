@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.backbones.backbone import PixelBackbone, Precision, build, extract_features
+from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import BackboneSpec
 from model.heads.alignment import AlignmentPlan, align
 from model.heads.head import Head
@@ -54,6 +55,12 @@ def test_single_precision_learns_what_a_cpu_learns(name: str) -> None:
         [one.loss for one in found.history], [one.loss for one in expected.history], rtol=2e-3, atol=2e-3
     )
     np.testing.assert_allclose(found.head.weight_CD, expected.head.weight_CD, atol=1e-3)
+
+
+def test_the_precision_is_chosen_by_the_gpu_that_is_used() -> None:
+    computes_in_bf16 = torch.cuda.get_device_properties(0).major >= 8
+    assert device_of("auto") == "cuda"
+    assert {precision_of("auto", device) for device in ("cuda", "cuda:0")} == {"bf16" if computes_in_bf16 else "fp32"}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -85,3 +85,29 @@ def test_a_version_that_is_asked_for_by_name_makes_no_worker_unready(client: Tes
     assembly.shelf.give_back(older)
     assert client.get("/readyz").status_code == 200
     assert status(client) == 200
+
+
+def test_a_version_that_is_asked_for_by_name_is_opened_anew_too(client: TestClient) -> None:
+    assert status(client, version="?version=4") == 200
+    assembly = client.app_state.assembly
+    older = assembly.shelf.take(assembly.ledger.version(4).digest)
+    older.model.runtime.features = always_raises
+    assert [status(client, version="?version=4") for _ in range(MOST_FAILURES)] == [500] * MOST_FAILURES
+    reply = client.post("/predict?version=4", files=files(DIGIT))
+    assert (reply.status_code, reply.json()["version"]) == (200, 4)
+    assembly.shelf.give_back(older)
+
+
+def test_a_version_that_is_asked_for_by_name_and_cannot_be_opened_anew_is_said_not_to_run(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert status(client, version="?version=4") == 200
+    with monkeypatch.context() as patched:
+        patched.setattr(OnnxSession, "features", always_raises)
+        assert [status(client, version="?version=4") for _ in range(MOST_FAILURES)] == [500] * MOST_FAILURES
+        reply = client.post("/predict?version=4", files=files(DIGIT))
+        assert (reply.status_code, reply.json()["detail"]) == (
+            409,
+            "version 4 cannot be run here: RuntimeError: the device is gone",
+        )
+    assert status(client, version="?version=4") == 200

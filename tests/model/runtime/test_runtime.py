@@ -248,7 +248,7 @@ def test_serving_needs_no_torch_and_dials_no_one(exported: Graphs, tmp_path: Pat
     (tmp_path / "graph.onnx").write_bytes(exported(spec))
     save_file(version(spec, seed=1)[1], tmp_path / "weights.safetensors")
     command = [sys.executable, "-W", "error", "-c", ON_ITS_OWN, "graph.onnx", "weights.safetensors"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     told = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=120, check=True
     )

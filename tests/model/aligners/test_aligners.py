@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.aligners import ClosedFormAligner, GaussianAligner
+from model.aligners import ClosedFormAligner, GaussianAligner, RandomProjectionAligner
 from model.heads.alignment import AlignmentPlan, align
 from model.heads.closed_form import RowScale, linear_discriminant
 from model.heads.head import Head
-from model.method import AlignmentTask
+from model.method import Aligner, AlignmentTask
 from model.methods import method_named
 from model.statistics.class_statistics import ClassStatistics
 
@@ -57,3 +57,20 @@ def test_closed_form_heads_need_no_un_aligned_head(task: AlignmentTask, kind: st
     other = replace(task, unaligned=Head(np.zeros((4, D)), np.zeros(4)))
     np.testing.assert_array_equal(aligner.align(task).head.weight_CD, aligner.align(other).head.weight_CD)
     assert aligner.is_linear and aligner.on_first_task
+
+
+@pytest.mark.parametrize(
+    "aligner",
+    (GaussianAligner(), ClosedFormAligner("lda"), ClosedFormAligner("ridge"), RandomProjectionAligner(size=16)),
+    ids=repr,
+)
+def test_whoever_checks_may_stop_what_takes_long(task: AlignmentTask, aligner: Aligner) -> None:
+    asked: list[None] = []
+
+    def check() -> None:
+        asked.append(None)
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        aligner.align(replace(task, check=check))
+    assert len(asked) == 1
