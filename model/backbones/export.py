@@ -42,13 +42,21 @@ def graph_key(spec: BackboneSpec) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+class NotExportable(RuntimeError):
+    """A network that torch cannot write as a graph; the text names it, and the first cause in a line."""
+
+
 def export_graph(spec: BackboneSpec, directory: Path) -> Path:
     """Write `graph.onnx` into the directory: uint8 `pixels_BHWC` in, float32 `features_BD` out, B free.
 
-    Takes some seconds. The same packages give the same bytes.
+    Takes some seconds. The same packages give the same bytes. Raises NotExportable.
     """
     backbone = build(spec)
-    model = _traced(backbone)
+    try:
+        model = _traced(backbone)
+    # What torch raises depends on where it gives up.
+    except Exception as error:
+        raise NotExportable(f"{spec.name} cannot be written as an ONNX graph: {_first_cause(error)}") from error
     _take_weights_out(model, backbone.state().keys())
     _take_notes_out(model)
     path = directory / GRAPH_FILE
@@ -72,6 +80,13 @@ def _traced(backbone: PixelBackbone) -> onnx.ModelProto:
     if program is None:
         raise RuntimeError(f"torch exported nothing for {backbone.spec.name}")
     return program.model_proto
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    told = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {told}" if told else type(error).__name__
 
 
 def _take_weights_out(model: onnx.ModelProto, names: Iterable[str]) -> None:
