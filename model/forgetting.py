@@ -1,6 +1,6 @@
 """A snapshot without one of its classes: statistics, rows of both heads, and what stands in their place.
 
-The remaining classes keep their statistics and un-aligned rows bit for bit; the head that serves is aligned anew over
+The remaining classes keep their statistics and trained rows bit for bit; the head that serves is aligned anew over
 them. Weights of the backbone were tuned on the class's images too and stay as they are.
 """
 
@@ -8,9 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from model.heads.closed_form import RowScale, linear_discriminant
+from model.heads.head import Head
 from model.learning import aligned
 from model.method import Method, slot
 from model.snapshot import Snapshot
+from model.statistics.class_statistics import ClassStatistics
 from model.stopping import Check, unchecked
 
 
@@ -23,26 +26,33 @@ def without_class(
 ) -> Snapshot:
     """The snapshot as it would stand without the class, its rule for unknown images to be fitted again.
 
-    Where nothing aligns heads (no aligner, or the first task's classes alone under the paper's), the class's row is
-    taken out of the head that serves, and no score among the others changes its order.
-    `check` is called between the steps of alignment and may raise to stop.
+    Where nothing aligns heads (no aligner, or the first task's classes alone under the paper's), the un-aligned rows
+    serve: those of the head that served were trained against the class's features. Un-aligned rows stay, or are made
+    anew where no task has trained any. `check` is called between the steps of alignment and may raise to stop.
 
     Raises CannotForget for an unknown class, the only class, and a method that keeps things of all classes together.
     """
     column = _column(base, label)
     _check_kept(base, method)
     left = np.delete(np.arange(len(base.labels)), column)
+    statistics = base.statistics.without(column)
+    unaligned = base.unaligned.rows(left) if base.tuned_tasks else _untrained(base, statistics)
     snapshot = replace(
         base,
         classes=tuple(base.classes[c] for c in left),
-        unaligned=base.unaligned.rows(left),
-        aligned=base.aligned.rows(left),
-        statistics=base.statistics.without(column),
+        unaligned=unaligned,
+        aligned=unaligned,
+        statistics=statistics,
         novelty=None,
     )
     nothing_ND = np.zeros((0, base.statistics.dimension), np.float32)
     last_block = int(snapshot.blocks_C.max())
     return aligned(snapshot, last_block, nothing_ND, np.zeros(0, np.int64), method, seed, device, check)
+
+
+def _untrained(base: Snapshot, statistics: ClassStatistics) -> Head:
+    """Rows that no task has trained are those of a discriminant, which told the class from the others too."""
+    return RowScale.of(base.unaligned).applied(linear_discriminant(statistics))
 
 
 def _column(base: Snapshot, label: str) -> int:

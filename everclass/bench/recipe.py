@@ -18,7 +18,8 @@ Rgb = tuple[float, float, float]
 
 CIFAR_MEAN, CIFAR_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CIFAR_LOSS = (1.0, 0.1)
+OF_FEW_IMAGES: dict[str, Any] = {"symmetric": (0.5, 0.5), "plus_weight_decay": 0.0}
+"""What SLCA++ has for ImageNet-R and Cars-196."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Recipe:
     pixels: tuple[Rgb, Rgb] | None = (IMAGENET_MEAN, IMAGENET_STD)
     crop_fraction: float = 0.875
     norm: Norm = "fresh"
-    symmetric: tuple[float, float] = (0.5, 0.5)
-    plus_weight_decay: float = 0.0
+    symmetric: tuple[float, float] = (SymmetricCrossEntropy.a, SymmetricCrossEntropy.b)
+    plus_weight_decay: float = paper.WEIGHT_DECAY
     ease_lr: float = 0.05
     dual_lr: float = 0.005
     expert: int = 20
@@ -77,17 +78,15 @@ RECIPES: dict[str, Recipe] = {
         (18,),
         augmentation="cifar100",
         pixels=(CIFAR_MEAN, CIFAR_STD),
-        symmetric=CIFAR_LOSS,
-        plus_weight_decay=paper.WEIGHT_DECAY,
         ease_lr=0.025,
         dual_lr=0.03,
         expert=5,
     ),
-    "imagenet_r": Recipe(),
-    "cub200": Recipe(augmentation="cub", symmetric=CIFAR_LOSS, plus_weight_decay=paper.WEIGHT_DECAY),
-    "cars196": Recipe(tau=0.05, augmentation="cub"),
+    "imagenet_r": Recipe(**OF_FEW_IMAGES),
+    "cub200": Recipe(augmentation="cub"),
+    "cars196": Recipe(tau=0.05, augmentation="cub", **OF_FEW_IMAGES),
 }
-"""Protocols that the reference has; others are trained as ImageNet-R is."""
+"""Protocols that the reference has. Others are trained as ImageNet-R is, but with SLCA++'s loss as a server has it."""
 
 
 def recipe_of(protocol: str) -> Recipe:

@@ -8,7 +8,9 @@ import torch
 
 from model.backbones.spec import BackboneSpec
 from model.forgetting import CannotForget, without_class
+from model.heads.closed_form import linear_discriminant
 from model.heads.head import Head
+from model.learning import aligned
 from model.method import Method
 from model.methods import method_named
 from model.snapshot import Snapshot, SnapshotClass
@@ -27,7 +29,7 @@ def snapshot() -> Snapshot:
     heads = [Head(rng.standard_normal((4, 8)).astype(np.float32), np.zeros(4, np.float32)) for _ in range(2)]
     classes = tuple(SnapshotClass(one, f"t{block}", block, 20) for one, block in zip(LABELS, BLOCKS, strict=True))
     statistics = ClassStatistics.from_features(features_ND, columns_N, 4)
-    return Snapshot(SPEC, "slca", {"w": torch.ones(1)}, classes, heads[0], heads[1], statistics)
+    return Snapshot(SPEC, "slca", {"w": torch.ones(1)}, classes, heads[0], heads[1], statistics, tuned_tasks=3)
 
 
 def forget(base: Snapshot, label: str, method: Method | str = "slca") -> Snapshot:
@@ -69,10 +71,29 @@ def test_the_head_is_aligned_over_the_others_and_tells_them_apart() -> None:
 
 
 @pytest.mark.parametrize("method", ["sl", "slca"])
-def test_where_nothing_is_aligned_the_row_goes_and_the_others_stay(method: str) -> None:
+def test_where_nothing_is_aligned_the_un_aligned_rows_of_the_others_serve(method: str) -> None:
     base = replace(snapshot(), classes=tuple(replace(one, block=1) for one in snapshot().classes))
     made = forget(base, "bee", method)
-    assert np.array_equal(made.aligned.weight_CD, base.aligned.weight_CD[[0, 2, 3]])
+    assert np.array_equal(made.aligned.weight_CD, base.unaligned.weight_CD[[0, 2, 3]])
+
+
+@pytest.mark.parametrize("method", ["sl", "slca", "slca++", "slca+warm"])
+def test_what_serves_afterwards_is_the_same_whichever_class_was_learned_and_forgotten(method: str) -> None:
+    """Two classes of the first task, and a third one, learned and aligned for against one or another set of images."""
+    made = []
+    for shift in (0.0, 5.0):
+        base = snapshot()
+        statistics = base.statistics.rows(np.array([0, 1, 2]))
+        mean_CD = statistics.mean_CD.copy()
+        mean_CD[2] += shift
+        statistics = replace(statistics, mean_CD=mean_CD)
+        rows = base.unaligned.rows(np.array([0, 1, 2]))
+        known = replace(base, classes=base.classes[:3], unaligned=rows, aligned=rows, statistics=statistics)
+        served = aligned(known, 2, np.zeros((0, 8), np.float32), np.zeros(0, np.int64), method_named(method), 1)
+        made.append(forget(served, "cat", method))
+    one, other = made
+    np.testing.assert_array_equal(one.aligned.weight_CD, other.aligned.weight_CD)
+    np.testing.assert_array_equal(one.aligned.bias_C, other.aligned.bias_C)
 
 
 def test_two_classes_become_one() -> None:
@@ -92,3 +113,15 @@ def test_what_cannot_be_split_by_class_is_refused_with_its_reason(method: str, w
 def test_an_unknown_class_is_refused() -> None:
     with pytest.raises(CannotForget, match="does not know"):
         forget(snapshot(), "emu")
+
+
+@pytest.mark.parametrize("method", ["sl", "slca", "slca+warm"])
+def test_rows_that_no_task_has_trained_are_made_of_the_remaining_statistics(method: str) -> None:
+    """A discriminant over all four classes holds each class in every row."""
+    base = replace(snapshot(), tuned_tasks=0, classes=tuple(replace(one, block=1) for one in snapshot().classes))
+    made = forget(base, "cat", method)
+    expected = linear_discriminant(made.statistics).weight_CD
+    factor = made.unaligned.weight_CD[0, 0] / expected[0, 0]
+    np.testing.assert_allclose(made.unaligned.weight_CD, factor * expected, rtol=1e-5, atol=1e-6)
+    lengths = [np.linalg.norm(head.weight_CD, axis=1).mean() for head in (base.unaligned, made.unaligned)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-5)

@@ -9,7 +9,7 @@ from everclass.bench.recipe import RECIPES, Recipe, Training, recipe_of
 from everclass.bench.request import BenchRequest, aligned
 from model.aligners import GaussianAligner
 from model.backbones.backbone import known_settings
-from model.methods import UnknownMethod, method_named
+from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, UnknownMethod, method_named
 from model.pixels.augmentation import AUGMENTATIONS
 from model.training.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import DualPromptTuner
@@ -20,7 +20,8 @@ def test_the_references_recipes() -> None:
     assert (cifar.epochs, cifar.milestones, cifar.tau, cifar.batch, cifar.norm) == (20, (18,), 0.1, 128, "fresh")
     cars = recipe_of("cars196")
     assert (cars.epochs, cars.milestones, cars.tau) == (50, (40,), 0.05)
-    assert recipe_of("a folder of mine") == recipe_of("imagenet_r") == Recipe(50, (40,))
+    assert recipe_of("a folder of mine") == Recipe(50, (40,))
+    assert recipe_of("imagenet_r") == Recipe(50, (40,), symmetric=(0.5, 0.5), plus_weight_decay=0.0)
     assert {recipe.augmentation for recipe in RECIPES.values()} <= set(AUGMENTATIONS)
 
 
@@ -101,8 +102,8 @@ def test_ease_has_its_rate_of_each_protocol(protocol: str, rate: float) -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "loss", "decay"),
-    [("cifar100", (1.0, 0.1), 5e-4), ("cub200", (1.0, 0.1), 5e-4)]
-    + [(name, (0.5, 0.5), 0.0) for name in ("imagenet_r", "cars196", "a folder of mine")],
+    [(name, (1.0, 0.1), 5e-4) for name in ("cifar100", "cub200", "pacs", "parquet", "folder")]
+    + [(name, (0.5, 0.5), 0.0) for name in ("imagenet_r", "cars196")],
 )
 def test_slca_plus_plus_has_its_loss_and_weight_decay_of_each_protocol(
     protocol: str, loss: tuple[float, float], decay: float
@@ -119,6 +120,14 @@ def test_slca_plus_plus_has_its_loss_and_weight_decay_of_each_protocol(
         told = {"symmetric_cross_entropy": list(loss), "weight_decay": decay}
         assert training.changes(method_named(name)) == ({} if loss == (1.0, 0.1) else told)
     assert training.adjusted(method_named("sl")) == method_named("sl") and training.changes(method_named("sl")) == {}
+
+
+@pytest.mark.parametrize("protocol", ["pacs", "parquet", "folder"])
+def test_what_the_reference_has_no_recipe_for_is_learned_with_the_methods_that_a_server_has(protocol: str) -> None:
+    recipe = recipe_of(protocol).small()
+    training = Training(recipe.spec("test_vit", 32), recipe)
+    for name in (DEFAULT_OF_TRANSFORMERS, DEFAULT):
+        assert training.adjusted(method_named(name)) == method_named(name)
 
 
 @pytest.mark.parametrize("name", ["l2p", "dualprompt", "coda_prompt", "ease", "slca++", "lda", "ranpac_frozen"])
