@@ -10,6 +10,7 @@ import pytest
 
 from everclass.bench.chain import Chain, Extras, Listener, stem
 from everclass.bench.course import Course
+from everclass.bench.kept_features import runs
 from everclass.bench.progress import ProgressFolder
 from everclass.bench.results import Result
 from model.methods import method_named
@@ -75,12 +76,14 @@ def test_images_of_classes_to_come_are_told_from_known_ones(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["sl", "sl+views", "sl+drift+turned"])
 def test_features_are_kept_for_experiments_that_learn_nothing_again(tmp_path: Path, name: str) -> None:
     result = run([name], tmp_path, extras=Extras(features=tmp_path / "features"))[name]
-    kept = np.load(tmp_path / "features" / f"{name}-seed1993-task3.npz")
+    (found,) = runs(tmp_path / "features")
+    assert (found.name, found.seed, len(found.tasks)) == (name, COURSE.seed, len(COURSE.lessons))
+    kept = found.tasks[-1]
     logits_NC = kept["test_ND"] @ kept["weight_CD"].T + kept["bias_C"]
     assert (logits_NC.argmax(axis=1) == kept["test_columns_N"]).mean() == pytest.approx(result.last_acc)
     assert kept["old_ND"].shape == kept["new_ND"].shape
     others = {"sl": set(), "sl+views": {"middle_new_ND"}, "sl+drift+turned": {"turned_old_ND", "turned_new_ND"}}[name]
-    assert {key for key in kept.files if key.startswith(("middle", "turned"))} == others
+    assert {key for key in kept if key.startswith(("middle", "turned"))} == others
     assert all(kept[key].shape == kept["new_ND"].shape for key in others)
 
 
