@@ -211,11 +211,12 @@ def _table(name: str, by_lead: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     yield f"| setting | {' | '.join(heads)} |"
     yield "| --- |" + " --- |" * len(heads)
     for title, setting in experiment.settings.items():
-        yield f"| {title} | {' | '.join(_cell(of_lead, setting) for of_lead in by_lead.values())} |"
+        yield f"| {title} | {' | '.join(cell(of_lead, setting) for of_lead in by_lead.values())} |"
     yield ""
 
 
-def _cell(of_lead: Sequence[Run], setting: Setting) -> str:
+def cell(of_lead: Sequence[Run], setting: Setting) -> str:
+    """Last-Acc / Inc-Acc in percent, means of the seeds."""
     last, mean = np.mean([judged(run, setting).last_and_mean for run in of_lead], axis=0)
     return f"{100 * last:.1f} / {100 * mean:.1f}"
 

@@ -11,7 +11,6 @@ from operator import add
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from everclass.bench.course import Course, Decoded
@@ -30,19 +29,22 @@ from model.snapshot import Snapshot
 from model.training.tuning import TuningProgress
 from model.training.tuning_state import TuningState
 
-Floats = NDArray[np.float32]
+OnJudged = Callable[[int, Tuned, Mapping[str, Snapshot], TestFeatures], None]
+"""From a task's number, what stage 1 made of it, each method's snapshot after it, and all test images so far."""
 
 
 @dataclass(frozen=True)
 class Listener:
     """Whom a chain tells of its way: `on_task` gets the task's number and each method's accuracy so far, `on_notice`
-    what somebody should know who waits for it.
+    what somebody should know who waits for it. `on_judged` gets all that a task is judged by, so that others may judge
+    too; no method pays for the time that they take.
     """
 
     on_step: Callable[[int, TuningProgress], None] = lambda task, progress: None
     on_phase: Callable[[int, str], None] = lambda task, phase: None
     on_task: Callable[[int, Mapping[str, float]], None] = lambda task, accuracy: None
     on_notice: Callable[[str], None] = lambda text: None
+    on_judged: OnJudged = lambda task, tuned, snapshots, test: None
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ class Chain:
             watch.enter(MEASURING)
             self._listener.on_phase(number, MEASURING)
             self._measure(number, tuned.network, snapshots, test, scores)
+        watch.enter(None)
+        self._listener.on_judged(number, tuned, snapshots, test)
         self._listener.on_task(number, found)
 
     def _measure(
