@@ -3,19 +3,15 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchmarks.accuracy.protocol import read_cifar100
 from benchmarks.accuracy.report import add
-from benchmarks.accuracy.run import Recipe, SeedRun
+from benchmarks.accuracy.run import HEADS, learned
+from everclass.bench.comparison import prepare
+from everclass.bench.request import BenchRequest
 from model import paper
-from model.backbones.backbone import Precision
-from model.backbones.pretrained import load_pretrained
-from model.backbones.spec import BackboneSpec
-from model.training.tuning import TuningPlan
-
-HALF = (0.5, 0.5, 0.5)
 
 
 @click.command()
@@ -33,38 +29,22 @@ HALF = (0.5, 0.5, 0.5)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--features", type=click.Path(path_type=Path), help="Keep every task's features in this folder.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/accuracy-small"))
-def main(
-    data: Path,
-    weights: Path,
-    seeds: int,
-    seed: tuple[int, ...],
-    tasks: int,
-    train_per_class: int,
-    test_per_class: int,
-    epochs: int,
-    image_size: int,
-    backbone: str,
-    precision: Precision,
-    threads: int,
-    features: Path | None,
-    out: Path,
-) -> None:
+def main(seeds: int, seed: tuple[int, ...], epochs: int, features: Path | None, out: Path, **options: Any) -> None:
     """Split CIFAR-100 at the small size: SLCA, its slow learner alone, and heads in closed form from one run."""
-    spec = BackboneSpec(backbone, image_size, HALF, HALF)
-    plan = TuningPlan(
+    request = BenchRequest(
+        "cifar100",
+        methods=tuple(HEADS.values()),
+        seeds=seed or paper.SEEDS[:seeds],
         epochs=epochs,
-        batch_size=32,
-        micro_batch=32,
         milestones=(epochs - 1,),
-        precision=precision,
-        augmentation="crop_flip",
-        threads=threads,
+        recipe="small",
+        device="cpu",
+        **options,
     )
-    protocol = read_cifar100(data, train_per_class=train_per_class, test_per_class=test_per_class, tasks=tasks)
-    recipe = Recipe(spec, load_pretrained(spec, weights), plan, tasks, len(protocol.train), len(protocol.test))
+    prepared = prepare(request)
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *sys.argv[1:]])
-    for one in seed or paper.SEEDS[:seeds]:
-        add(SeedRun(protocol, recipe, one, click.echo, features).run(), one, recipe, command, out)
+    for course in prepared.courses:
+        add(learned(prepared, course, features), course, prepared, command, out)
     click.echo(out.with_suffix(".md").read_text())
 
 

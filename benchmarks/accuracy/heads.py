@@ -7,8 +7,9 @@ made on features of `--evaluation validation`.
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
 from benchmarks.accuracy.experiments import EXPERIMENTS, Setting
+from everclass.bench.kept_features import Kept, Run, runs
 from model.aligners import GaussianAligner
 from model.backbones.seen import PairedFeatures, Seen
 from model.heads.alignment import align
@@ -23,17 +25,6 @@ from model.heads.head import Head
 from model.method import AlignmentTask
 from model.statistics.class_statistics import ClassStatistics
 from model.statistics.drift import DriftMap
-
-Kept = dict[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one run of stage 1 left: the method that led it, its seed, its tasks in order."""
-
-    name: str
-    seed: int
-    tasks: tuple[Kept, ...]
 
 
 @dataclass(frozen=True)
@@ -178,19 +169,13 @@ def _kept(kept: Kept, name: str, modifier: str) -> NDArray[np.float32]:
     return kept[name]
 
 
-def runs(folder: Path, leading: int | None = None) -> Iterator[Run]:
-    """Each whole run in the folder, of the first `leading` numbers of each feature (None: of all)."""
-    for first in sorted(folder.glob("*-seed*-task0.npz")):
-        name, _, seed = first.name.removesuffix("-task0.npz").rpartition("-seed")
-        tasks: list[Kept] = []
-        while (path := folder / f"{name}-seed{seed}-task{len(tasks)}.npz").is_file():
-            with np.load(path) as arrays:
-                tasks.append({key: arrays[key][..., : _length(key, leading)] for key in arrays.files})
-        yield Run(name, int(seed), tuple(tasks))
+def _leading(run: Run, count: int | None) -> Run:
+    """The first `count` numbers of each feature (None: all)."""
+    return replace(run, tasks=tuple({key: _cut(key, one, count) for key, one in kept.items()} for kept in run.tasks))
 
 
-def _length(key: str, leading: int | None) -> int | None:
-    return leading if key.endswith("D") else None
+def _cut(key: str, values: NDArray[Any], count: int | None) -> NDArray[Any]:
+    return values[..., :count] if key.endswith("D") else values
 
 
 @click.command()
@@ -202,9 +187,9 @@ def _length(key: str, leading: int | None) -> int | None:
 def main(features: Path, leads: tuple[str, ...], names: tuple[str, ...], leading: int | None, out: Path | None) -> None:
     """Last-Acc / Inc-Acc of every setting, means of the seeds of each run."""
     by_lead: dict[str, list[Run]] = {}
-    for run in runs(features, leading):
+    for run in runs(features):
         if not leads or run.name in leads:
-            by_lead.setdefault(run.name, []).append(run)
+            by_lead.setdefault(run.name, []).append(_leading(run, leading))
     lines = [
         "# Heads on one run of stage 1",
         "",
@@ -226,11 +211,12 @@ def _table(name: str, by_lead: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     yield f"| setting | {' | '.join(heads)} |"
     yield "| --- |" + " --- |" * len(heads)
     for title, setting in experiment.settings.items():
-        yield f"| {title} | {' | '.join(_cell(of_lead, setting) for of_lead in by_lead.values())} |"
+        yield f"| {title} | {' | '.join(cell(of_lead, setting) for of_lead in by_lead.values())} |"
     yield ""
 
 
-def _cell(of_lead: Sequence[Run], setting: Setting) -> str:
+def cell(of_lead: Sequence[Run], setting: Setting) -> str:
+    """Last-Acc / Inc-Acc in percent, means of the seeds."""
     last, mean = np.mean([judged(run, setting).last_and_mean for run in of_lead], axis=0)
     return f"{100 * last:.1f} / {100 * mean:.1f}"
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy.run import Outcome, Recipe
+from benchmarks.accuracy.run import Outcome
+from everclass.bench.comparison import Prepared
+from everclass.bench.course import Course
 from model.judging.evaluation import AccuracyMatrix
 
 REFERENCE = {
@@ -23,13 +25,13 @@ REFERENCE = {
 Results = dict[str, Any]
 
 
-def add(outcome: Outcome, seed: int, recipe: Recipe, command: str, out: Path) -> Results:
+def add(outcome: Outcome, course: Course, prepared: Prepared, command: str, out: Path) -> Results:
     """Writes `OUT.json` and `OUT.md` with this seed's figures beside those of other seeds of the same recipe."""
-    results = _blank(recipe)
+    results = _blank(course, prepared)
     before = _read(out.with_suffix(".json"))
     if before is not None and before["recipe"] == results["recipe"]:
         results["seeds"] = before["seeds"]
-    results["seeds"][str(seed)] = {
+    results["seeds"][str(course.seed)] = {
         "command": command,
         "seconds": {phase: round(value, 1) for phase, value in outcome.seconds.items()},
         "heads": {name: _matrix(matrix) for name, matrix in outcome.matrices.items()},
@@ -67,20 +69,21 @@ def as_markdown(results: Results) -> str:
         _row(["---"] * (2 + len(first["seconds"]))),
         *(_row(_times(seed, one["seconds"])) for seed, one in seeds.items()),
         "",
-        "Times in seconds; they depend on what else the machine does.",
+        "Times of SLCA in seconds; they depend on what else the machine does.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _blank(recipe: Recipe) -> Results:
+def _blank(course: Course, prepared: Prepared) -> Results:
+    training, dataset = prepared.training, prepared.dataset
     return {
         "recipe": {
-            "spec": json.loads(json.dumps(recipe.spec.to_json())),
-            "plan": json.loads(json.dumps(asdict(recipe.plan))),
-            "tasks": recipe.tasks,
-            "train_images": recipe.train_images,
-            "test_images": recipe.test_images,
+            "spec": json.loads(json.dumps(training.spec.to_json())),
+            "plan": json.loads(json.dumps(asdict(training.plan(0, 0)))),
+            "tasks": len(course.lessons),
+            "train_images": len(dataset.train),
+            "test_images": len(dataset.test),
         },
         "machine": {"processor": platform.machine(), "python": platform.python_version()},
         "packages": {name: version(name) for name in ("torch", "timm", "numpy", "scipy")},

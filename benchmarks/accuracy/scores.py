@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.experiments import Setting, ours, paper
-from benchmarks.accuracy.heads import Reached, Run, reached, runs
+from benchmarks.accuracy.heads import Reached, reached
+from everclass.bench.kept_features import Run, runs
 from model import paper as constants
 from model.aligners import ClosedFormAligner
 from model.heads.alignment import block_norms

@@ -17,17 +17,16 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.datasets import load_digits
 
-from benchmarks.accuracy.protocol import class_order
+from everclass.bench.comparison import prepare
 from everclass.bench.request import BenchRequest
-from model.backbones.backbone import PixelBackbone, build, extract_features
-from model.backbones.pretrained import load_pretrained
+from model.backbones.backbone import build
+from model.backbones.features import features_of
 from model.heads.head import Head
-from model.pixels.preprocess import evaluation_view
 from model.scores.confidence import SampledFit
 from model.scores.novelty import auroc
 from model.statistics.class_statistics import ClassStatistics
 from model.statistics.shrinkage import oracle_shrunk
-from stream.protocols import Examples, Part, read_dataset
+from stream.protocols import Examples, class_order, read_dataset
 
 Floats = NDArray[np.float32]
 Score = Callable[[Floats], NDArray[np.floating]]
@@ -71,14 +70,19 @@ def _squared(features_ND: Floats, mean_D: NDArray[np.floating], covariance_DD: N
     return np.asarray((solve_triangular(lower_DD, (features_ND - mean_D).T, lower=True) ** 2).sum(axis=0))
 
 
-def other_kinds(pacs: Examples, size: int) -> Iterator[tuple[str, list[NDArray[np.uint8]]]]:
+def other_kinds(pacs: Examples, size: int) -> Iterator[tuple[str, Examples]]:
     """Pictures of no class of CIFAR-100, or of nothing at all."""
     rng = np.random.default_rng(0)
-    yield "PACS", [pacs.pixels(row) for row in range(0, len(pacs), 8)]
+    yield "PACS", pacs.of(np.arange(0, len(pacs), 8))
     digits = [(15 * digit).astype(np.uint8) for digit in load_digits().images[:MADE]]
-    yield "digits", [np.repeat(digit[:, :, None], 3, axis=2) for digit in digits]
-    yield "noise", [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(MADE)]
-    yield "one colour", [np.full((size, size, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(MADE)]
+    yield "digits", _of_no_class([np.repeat(digit[:, :, None], 3, axis=2) for digit in digits])
+    yield "noise", _of_no_class([rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(MADE)])
+    yield "one colour", _of_no_class([np.full((size, size, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(MADE)])
+
+
+def _of_no_class(pictures: list[NDArray[np.uint8]]) -> Examples:
+    none_N = np.full(len(pictures), -1, np.int64)
+    return Examples(pictures, none_N, none_N)
 
 
 def table(
@@ -130,18 +134,29 @@ def main(
 ) -> None:
     """AUROC of known images against unknown ones; the table is added to OUT."""
     request = BenchRequest(
-        "cifar100", data / "cifar100", ("ncm",), backbone=backbone, image_size=image_size, recipe="small"
+        "cifar100",
+        data / "cifar100",
+        ("ncm",),
+        seeds=(seed,),
+        backbone=backbone,
+        weights=weights,
+        train_per_class=train_per_class,
+        test_per_class=test_per_class,
+        evaluation="validation",
+        image_size=image_size,
+        recipe="small",
+        precision="fp32",
     )
-    spec = request.training().spec
-    network = build(spec)
-    network.load(load_pretrained(spec, weights))
-    cifar = read_dataset("cifar100", data / "cifar100", Part(train_per_class, test_per_class, "validation"))
-    pacs = read_dataset("pacs", data / "pacs", Part()).train
+    prepared = prepare(request)
+    cifar, plan = prepared.dataset, prepared.training.plan(seed, task=0)
+    pacs = read_dataset("pacs", data / "pacs").train
+    network = build(prepared.training.spec)
+    network.load(prepared.weights)
     found = table(
-        (_features(network, _pictures(cifar.train)), cifar.train.classes_N),
-        (_features(network, _pictures(cifar.test)), cifar.test.classes_N),
-        {name: _features(network, iter(pictures)) for name, pictures in other_kinds(pacs, image_size)},
-        class_order(seed),
+        (features_of(network, cifar.train, plan), cifar.train.classes_N),
+        (features_of(network, cifar.test, plan), cifar.test.classes_N),
+        {name: features_of(network, pictures, plan) for name, pictures in other_kinds(pacs, image_size)},
+        class_order(seed, len(cifar.classes)),
     )
     command = shlex.join(["python", "-m", "benchmarks.accuracy.unknown", *sys.argv[1:]])
     text = "\n".join([f"## {backbone}, {image_size} pixels, seed {seed}", "", f"    {command}", "", *found, ""])
@@ -149,14 +164,6 @@ def main(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(f"{before}\n{text}")
     click.echo(text)
-
-
-def _pictures(examples: Examples) -> Iterator[NDArray[np.uint8]]:
-    return (examples.pixels(row) for row in range(len(examples)))
-
-
-def _features(network: PixelBackbone, pictures: Iterator[NDArray[np.uint8]]) -> Floats:
-    return extract_features(network, (evaluation_view(one, network.spec) for one in pictures), batch_size=64)
 
 
 if __name__ == "__main__":

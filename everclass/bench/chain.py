@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from operator import add
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from everclass.bench.course import Course, Decoded
+from everclass.bench.kept_features import features_file, keep
 from everclass.bench.measures import Hindsight, Measure
 from everclass.bench.progress import Checkpoint, ProgressFolder, Reached
 from everclass.bench.recipe import Training
@@ -30,19 +29,22 @@ from model.snapshot import Snapshot
 from model.training.tuning import TuningProgress
 from model.training.tuning_state import TuningState
 
-Floats = NDArray[np.float32]
+OnJudged = Callable[[int, Tuned, Mapping[str, Snapshot], TestFeatures], None]
+"""From a task's number, what stage 1 made of it, each method's snapshot after it, and all test images so far."""
 
 
 @dataclass(frozen=True)
 class Listener:
     """Whom a chain tells of its way: `on_task` gets the task's number and each method's accuracy so far, `on_notice`
-    what somebody should know who waits for it.
+    what somebody should know who waits for it. `on_judged` gets all that a task is judged by, so that others may judge
+    too; no method pays for the time that they take.
     """
 
     on_step: Callable[[int, TuningProgress], None] = lambda task, progress: None
     on_phase: Callable[[int, str], None] = lambda task, phase: None
     on_task: Callable[[int, Mapping[str, float]], None] = lambda task, accuracy: None
     on_notice: Callable[[str], None] = lambda text: None
+    on_judged: OnJudged = lambda task, tuned, snapshots, test: None
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,6 @@ class Extras:
     def asked(self) -> frozenset[str]:
         """What a line must have figures of, as `Result.measured` names it."""
         return frozenset(self.measures) | ({"unknown"} if self.unknown else set())
-
-
-def features_file(folder: Path, lead: str, seed: int, task: int) -> Path:
-    """Where the features of task number `task` (from 0) are kept; `lead` is the first method of the chain."""
-    return folder / f"{lead}-seed{seed}-task{task}.npz"
 
 
 LATER = 2
@@ -174,11 +171,14 @@ class Chain:
             watch.enter(f"evaluation/{name}")
             found[name] = scores[name].add(snapshots[name], method, test, self._course.seed)
         if self._extras.features is not None:
-            self._keep(number, tuned, snapshots[self._lead], test, self._extras.features)
+            file = features_file(self._extras.features, self._lead, self._course.seed, number)
+            keep(file, tuned, snapshots[self._lead], test)
         if self._extras.measures:
             watch.enter(MEASURING)
             self._listener.on_phase(number, MEASURING)
             self._measure(number, tuned.network, snapshots, test, scores)
+        watch.enter(None)
+        self._listener.on_judged(number, tuned, snapshots, test)
         self._listener.on_task(number, found)
 
     def _measure(
@@ -199,25 +199,6 @@ class Chain:
                 scores[name].probe.append(probe)
             if "oracle" in self._extras.measures:
                 scores[name].oracle.append(hindsight.oracle(snapshots[name], method))
-
-    def _keep(self, number: int, tuned: Tuned, snapshot: Snapshot, test: TestFeatures, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        columns = {label: column for column, label in enumerate(snapshot.labels)}
-        before, after = tuned.features.before, tuned.features.after
-        others: dict[str, Any] = {f"{name}_old_ND": features_ND for name, features_ND in before.others.items()}
-        others |= {f"{name}_new_ND": features_ND for name, features_ND in after.others.items()}
-        np.savez(
-            features_file(folder, self._lead, self._course.seed, number),
-            old_ND=before.features_ND,
-            new_ND=after.features_ND,
-            columns_N=tuned.block.image_columns_N,
-            blocks_C=snapshot.blocks_C,
-            test_ND=np.concatenate(test.seen),
-            test_columns_N=np.array([columns[label] for labels in test.labels for label in labels]),
-            weight_CD=snapshot.unaligned.weight_CD,
-            bias_C=snapshot.unaligned.bias_C,
-            **others,
-        )
 
     def _features(self, number: int, network: PixelBackbone) -> TestFeatures:
         """Test images of the tasks so far, and of classes that come later, through the network as it is now."""

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from everclass.bench.chain import Chain, Extras, Listener, features_file
+from everclass.bench.chain import Chain, Extras, Listener
 from everclass.bench.code import code
 from everclass.bench.course import Course
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
+from everclass.bench.kept_features import features_file
 from everclass.bench.measures import MEASURES
 from everclass.bench.progress import ProgressFolder, clear
 from everclass.bench.recipe import Training

@@ -11,6 +11,7 @@ from typing import Any
 
 from everclass.bench.code import code
 from everclass.bench.inputs import same_inputs
+from model.judging.evaluation import AccuracyMatrix, accuracy_matrix
 from stream.files import write
 
 MEASURING = "measures"
@@ -55,6 +56,11 @@ class Result:
     finished_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     oracle: list[float | None] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def accuracies(self) -> AccuracyMatrix:
+        """`matrix`, as all other figures of accuracy are made of it."""
+        return accuracy_matrix(self.matrix, self.test_images)
 
     @property
     def measured(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.continual import classifier_of
-from model.judging.evaluation import AccuracyMatrix
+from model.judging.evaluation import AccuracyMatrix, accuracy_matrix
 from model.method import Method
 from model.scores.calibration import expected_calibration_error, softmax
 from model.scores.confidence import HeldOut, calibrated
@@ -87,11 +87,8 @@ class Scores:
 
     def matrix(self) -> AccuracyMatrix:
         """Accuracies by task."""
-        count = len(self.correct)
-        accuracy_TT = np.full((count, count), np.nan)
-        for k, row in enumerate(self.correct):
-            accuracy_TT[k, : k + 1] = np.array(row) / np.array(self.images[: k + 1])
-        return AccuracyMatrix(accuracy_TT, np.array(self.images, dtype=np.int64))
+        rates = [[right / images for right, images in zip(row, self.images, strict=False)] for row in self.correct]
+        return accuracy_matrix(rates, self.images)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

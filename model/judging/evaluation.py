@@ -1,5 +1,6 @@
 """How well a sequence of versions does: accuracies by task, forgetting, and how sure one may be of a rate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -58,14 +59,13 @@ class AccuracyMatrix:
         return float(np.mean(self.accuracy_TT[-1, :-1] - np.diag(self.accuracy_TT)[:-1]))
 
 
-def accuracy_matrix(correct_by_task: list[list[NDArray[np.bool_]]]) -> AccuracyMatrix:
-    """The matrix from what was right: row k holds, for each task j ≤ k, one boolean an image of task j."""
-    count = len(correct_by_task)
+def accuracy_matrix(rates_by_task: Sequence[Sequence[float]], images: Sequence[int]) -> AccuracyMatrix:
+    """The matrix whose row k holds the accuracy on each task j ≤ k; `images` counts each task's test images."""
+    count = len(images)
     accuracy_TT = np.full((count, count), np.nan)
-    for k, row in enumerate(correct_by_task):
-        accuracy_TT[k, : k + 1] = [correct_N.mean() for correct_N in row]
-    images_T = np.array([len(correct_N) for correct_N in correct_by_task[-1]], dtype=np.int64)
-    return AccuracyMatrix(accuracy_TT, images_T)
+    for k, rates in enumerate(rates_by_task):
+        accuracy_TT[k, : k + 1] = rates
+    return AccuracyMatrix(accuracy_TT, np.array(images, dtype=np.int64))
 
 
 def wilson_upper(correct: int, images: int, z: float = Z_95_ONE_SIDED) -> float:

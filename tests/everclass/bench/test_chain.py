@@ -1,7 +1,7 @@
 """One run of stage 1 serves every method that shares it, and a run that was stopped goes on as if it had not been."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,9 +10,13 @@ import pytest
 
 from everclass.bench.chain import Chain, Extras, Listener, stem
 from everclass.bench.course import Course
+from everclass.bench.kept_features import runs
 from everclass.bench.progress import ProgressFolder
 from everclass.bench.results import Result
+from everclass.bench.scoring import TestFeatures
+from model.continual import Tuned
 from model.methods import method_named
+from model.snapshot import Snapshot
 from tests.everclass.bench.lessons import TRAINING, course, weights
 
 COURSE = course((0, 1, 2), (3, 4), (5,), (6, 7))
@@ -58,6 +62,7 @@ def test_a_result_says_how_well_each_task_is_known_after_each(tmp_path: Path) ->
     last = np.average(result.matrix[-1], weights=result.test_images)
     assert result.last_acc == pytest.approx(last) and result.curve[-1] == pytest.approx(last)
     assert result.inc_acc == pytest.approx(np.mean(result.curve))
+    assert (result.accuracies.last, result.accuracies.forgetting) == (result.last_acc, result.forgetting)
     assert result.curve[0] > 0.6
     assert all(error is not None and 0 <= error <= 1 for error in result.calibration_error)
     assert result.novelty_auroc == [None] * 4
@@ -75,12 +80,14 @@ def test_images_of_classes_to_come_are_told_from_known_ones(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["sl", "sl+views", "sl+drift+turned"])
 def test_features_are_kept_for_experiments_that_learn_nothing_again(tmp_path: Path, name: str) -> None:
     result = run([name], tmp_path, extras=Extras(features=tmp_path / "features"))[name]
-    kept = np.load(tmp_path / "features" / f"{name}-seed1993-task3.npz")
+    (found,) = runs(tmp_path / "features")
+    assert (found.name, found.seed, len(found.tasks)) == (name, COURSE.seed, len(COURSE.lessons))
+    kept = found.tasks[-1]
     logits_NC = kept["test_ND"] @ kept["weight_CD"].T + kept["bias_C"]
     assert (logits_NC.argmax(axis=1) == kept["test_columns_N"]).mean() == pytest.approx(result.last_acc)
     assert kept["old_ND"].shape == kept["new_ND"].shape
     others = {"sl": set(), "sl+views": {"middle_new_ND"}, "sl+drift+turned": {"turned_old_ND", "turned_new_ND"}}[name]
-    assert {key for key in kept.files if key.startswith(("middle", "turned"))} == others
+    assert {key for key in kept if key.startswith(("middle", "turned"))} == others
     assert all(kept[key].shape == kept["new_ND"].shape for key in others)
 
 
@@ -107,6 +114,26 @@ def test_measures_change_nothing_of_what_they_measure(tmp_path: Path) -> None:
 def test_on_a_backbone_that_stands_still_no_statistics_are_stale(tmp_path: Path) -> None:
     result = run(["ncm"], tmp_path, of=course((0, 1, 2), (3, 4)), extras=Extras(measures=("oracle",)))["ncm"]
     assert result.oracle == result.curve and result.probe == []
+
+
+JUDGING_S = 0.3
+"""Longer than what of a chain's time belongs to no phase."""
+
+
+def test_others_may_judge_by_what_a_method_is_judged_by_and_it_does_not_pay_for_their_time(tmp_path: Path) -> None:
+    curve: list[float] = []
+
+    def judge(task: int, tuned: Tuned, snapshots: Mapping[str, Snapshot], test: TestFeatures) -> None:
+        snapshot, truth_N = snapshots["slca"], np.concatenate(test.columns(snapshots["slca"]))
+        curve.append(float((snapshot.aligned.logits(np.concatenate(test.seen)).argmax(axis=1) == truth_N).mean()))
+        assert tuned.block.number == task + 1
+        time.sleep(JUDGING_S)
+
+    began = time.perf_counter()
+    result = run(["slca"], tmp_path, Listener(on_judged=judge), of=course((0, 1, 2), (3, 4)))["slca"]
+    passed = time.perf_counter() - began
+    assert curve == pytest.approx(result.curve)
+    assert sum(result.seconds.values()) < passed - len(curve) * JUDGING_S + 0.05
 
 
 class Stopped(Exception):

@@ -5,32 +5,27 @@ import pytest
 
 from model.judging.evaluation import accuracy_matrix, paired_standard_error, wilson_lower, wilson_upper
 
-
-def right(count: int, of: int) -> np.ndarray:
-    return np.arange(of) < count
-
-
-ROWS = [[right(9, 10)], [right(6, 10), right(18, 20)], [right(7, 10), right(10, 20), right(30, 30)]]
+RATES, IMAGES = [[0.9], [0.6, 0.9], [0.7, 0.5, 1.0]], [10, 20, 30]
 
 
 def test_the_last_accuracy_weighs_images_and_not_tasks() -> None:
-    matrix = accuracy_matrix(ROWS)
+    matrix = accuracy_matrix(RATES, IMAGES)
     assert matrix.last == pytest.approx(47 / 60)
     assert matrix.task_mean == pytest.approx((0.7 + 0.5 + 1.0) / 3)
 
 
 def test_the_incremental_accuracy_is_the_mean_over_tasks() -> None:
-    assert accuracy_matrix(ROWS).incremental == pytest.approx((9 / 10 + 24 / 30 + 47 / 60) / 3)
+    assert accuracy_matrix(RATES, IMAGES).incremental == pytest.approx((9 / 10 + 24 / 30 + 47 / 60) / 3)
 
 
 def test_forgetting_counts_from_the_best_and_transfer_from_the_first() -> None:
-    matrix = accuracy_matrix(ROWS)
+    matrix = accuracy_matrix(RATES, IMAGES)
     assert matrix.forgetting == pytest.approx(((0.9 - 0.7) + (0.9 - 0.5)) / 2)
     assert matrix.backward_transfer == pytest.approx(((0.7 - 0.9) + (0.5 - 0.9)) / 2)
 
 
 def test_one_task_can_forget_nothing() -> None:
-    matrix = accuracy_matrix(ROWS[:1])
+    matrix = accuracy_matrix(RATES[:1], IMAGES[:1])
     assert matrix.forgetting is None and matrix.backward_transfer is None
     assert matrix.last == pytest.approx(0.9)
 
@@ -59,4 +54,4 @@ def test_the_paired_error_is_that_of_the_differences() -> None:
 
 def test_answers_to_different_images_cannot_be_paired() -> None:
     with pytest.raises(ValueError, match="against"):
-        paired_standard_error(right(1, 2), right(1, 3))
+        paired_standard_error(np.ones(2, bool), np.ones(3, bool))

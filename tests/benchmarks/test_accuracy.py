@@ -1,0 +1,106 @@
+"""The benchmark of accuracy: every head of one slow learner, on a small CIFAR-100 of made pictures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.accuracy.__main__ import main
+from benchmarks.accuracy.experiments import Setting
+from benchmarks.accuracy.heads import judged
+from benchmarks.accuracy.left_out import STRENGTHS, remaining_movement
+from everclass.bench.kept_features import Run, runs
+from everclass.bench.results import read
+from everclass.main import cli
+from model import paper
+from model.aligners import ClosedFormAligner
+from model.statistics.drift import RidgeDrift, RidgeMap
+from tests import tiny_weights
+from tests.model.pictures import made
+from tests.threads import one_thread
+
+__all__ = ["one_thread"]
+
+CLASSES = 6
+
+
+def cifar(folder: Path) -> Path:
+    """The binary version, of so many classes and images that each of them has a look of its own."""
+    folder.mkdir()
+    (folder / "fine_label_names.txt").write_text("\n".join(f"c{one}" for one in range(CLASSES)))
+    for part, each, seed in (("train", 8, 1), ("test", 5, 2)):
+        pictures, labels = made(range(CLASSES), each, seed)
+        classes = [int(label.removeprefix("c")) for label in labels]
+        records = [
+            bytes([0, one]) + pixels_HWC.transpose(2, 0, 1).tobytes()
+            for one, pixels_HWC in zip(classes, pictures, strict=True)
+        ]
+        (folder / f"{part}.bin").write_bytes(b"".join(records))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What both commands understand."""
+    folder = tmp_path_factory.mktemp("inputs")
+    return [
+        *("--data", str(cifar(folder / "data")), "--weights", str(tiny_weights.make("test_vit", folder))),
+        *("--seeds", "1", "--tasks", "3", "--train-per-class", "8", "--test-per-class", "5", "--epochs", "2"),
+        *("--image-size", "32", "--backbone", "test_vit", "--precision", "fp32", "--threads", "1"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def ran(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Run]:
+    """What one seed found by head, and the features that it left."""
+    folder = tmp_path_factory.mktemp("accuracy")
+    others = ["--features", str(folder / "features"), "--out", str(folder / "out")]
+    CliRunner().invoke(main, [*options, *others], catch_exceptions=False)
+    (run,) = runs(folder / "features")
+    found = json.loads((folder / "out.json").read_text())
+    return found["seeds"][str(paper.SEEDS[0])]["heads"], run
+
+
+@pytest.mark.parametrize(
+    ("head", "setting"),
+    [
+        ("slow learner alone", Setting(None)),
+        ("nearest mean", Setting(ClosedFormAligner("nearest_mean"))),
+        ("linear discriminant", Setting(ClosedFormAligner("lda"))),
+        ("linear discriminant, statistics carried", Setting(ClosedFormAligner("lda"), RidgeDrift())),
+    ],
+)
+def test_kept_features_make_the_heads_that_the_run_itself_had(
+    ran: tuple[dict[str, Any], Run], head: str, setting: Setting
+) -> None:
+    found, run = ran
+    assert found[head]["overall"] == pytest.approx(judged(run, setting).accuracies, abs=1e-4)
+
+
+def test_before_the_first_tuning_serves_the_discriminant_of_the_backbone_as_it_came(
+    ran: tuple[dict[str, Any], Run], options: list[str], tmp_path: Path
+) -> None:
+    arguments = ["--protocol", "cifar100", "--method", "lda", "--device", "cpu", "--out", str(tmp_path)]
+    CliRunner().invoke(cli, ["bench", *options, *arguments], catch_exceptions=False)
+    (plain,) = read(tmp_path / "results.jsonl")
+    found, _ = ran
+    for head in ("discriminant before tuning", "discriminant before tuning, carried"):
+        assert [len(row) for row in found[head]["accuracy"]] == [1, 2, 3]
+        assert found[head]["accuracy"][0] == pytest.approx(plain.matrix[0], abs=1e-4)
+
+
+def test_a_class_that_is_left_out_is_carried_by_the_map_of_the_others(ran: tuple[dict[str, Any], Run]) -> None:
+    _, run = ran
+    kept = run.tasks[1]
+    classes = [kept["columns_N"] == column for column in np.unique(kept["columns_N"])]
+    moved = [(kept["new_ND"] - kept["old_ND"])[mine_N].mean(axis=0) for mine_N in classes]
+    for strength, part in zip(STRENGTHS, remaining_movement(kept), strict=True):
+        maps = [RidgeMap.fit(kept["old_ND"][~mine_N], kept["new_ND"][~mine_N], strength) for mine_N in classes]
+        left = [
+            (kept["new_ND"] - kept["old_ND"] @ one.matrix_DD)[mine_N].mean(axis=0)
+            for one, mine_N in zip(maps, classes, strict=True)
+        ]
+        assert part == pytest.approx(np.square(left).sum() / np.square(moved).sum(), rel=1e-3)
