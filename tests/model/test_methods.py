@@ -1,5 +1,7 @@
 """What the compositions are made of does what it says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,14 @@ import torch
 from model.aligners import GaussianAligner, RandomProjectionAligner
 from model.backbones.backbone import build
 from model.backbones.spec import BackboneSpec
+from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method
 from model.methods import METHODS, UnknownMethod, method_named
+from model.regularisers import Consolidation, Distillation
 from model.statistics.drift import IDENTITY, RidgeDrift, RidgeMap
 from model.training.averaging import EvenAveraging
 from model.training.tuning import TuningPlan
-from model.tuners import FirstTaskTuner, FrozenTuner, FullTuner
+from model.tuners import FirstTaskTuner, FrozenTuner, FullTuner, HybridTuner, LoraTuner
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
 
@@ -26,6 +30,19 @@ def test_the_papers_method_is_the_slow_learner_with_alignment_and_nothing_else()
     assert slca.drift is None and slca.averaging is None
     assert METHODS["sl"].aligner is None and METHODS["sl"].tuner == slca.tuner
     assert METHODS["seq_ft"].tuner == FullTuner(ratio=1.0)
+
+
+def test_methods_that_slca_is_compared_with_have_the_settings_of_their_sources() -> None:
+    """method.md 3 and 4."""
+    assert METHODS["ewc"].regulariser == Consolidation(strength=1000.0, ceiling=1e-4, online_decay=None)
+    assert METHODS["lwf"].regulariser == Distillation(weight=3.0, temperature=2.0)
+    assert METHODS["der++"].memory == DarkExperience(alpha=0.3, beta=0.5, capacity=1000)
+    assert METHODS["bic"].memory == BiasCorrection(capacity=1000, held_out=0.1, temperature=2.0)
+    assert METHODS["gdumb"].memory == GreedyMemory(capacity=1000) and METHODS["gdumb"].restarts
+    lora = METHODS["lora"].tuner
+    assert isinstance(lora, LoraTuner) and (lora.rank, lora.scale) == (4, 0.8)
+    assert METHODS["slca++"].tuner == HybridTuner(replace(lora, init="svd"))
+    assert METHODS["ranpac"].aligner == RandomProjectionAligner(size=10_000)
 
 
 def test_tuners_decide_what_moves() -> None:
