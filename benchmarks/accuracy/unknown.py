@@ -132,7 +132,7 @@ def main(
     seed: int,
     out: Path,
 ) -> None:
-    """AUROC of known images against unknown ones; the table is added to OUT."""
+    """AUROC of known images against unknown ones; the table takes the place of that of the same setting in OUT."""
     request = BenchRequest(
         "cifar100",
         data / "cifar100",
@@ -162,8 +162,16 @@ def main(
     text = "\n".join([f"## {backbone}, {image_size} pixels, seed {seed}", "", f"    {command}", "", *found, ""])
     before = out.read_text() if out.exists() else "# Known images told from unknown ones: AUROC in percent\n"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(f"{before}\n{text}")
+    out.write_text(with_section(before, text))
     click.echo(text)
+
+
+def with_section(page: str, section: str) -> str:
+    """The page with the section in place of those that have its heading, or at its end."""
+    first, *others = page.split("\n## ")
+    heading = section.removeprefix("## ").partition("\n")[0]
+    kept = [one for one in others if one.partition("\n")[0] != heading]
+    return "\n## ".join([first, *kept, section.removeprefix("## ")])
 
 
 if __name__ == "__main__":
