@@ -252,6 +252,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
                 ("κ 10 below 20 images", FewImages()),
                 ("κ 10 always", FewImages(fewer_than=10_000)),
                 ("κ 40 always", FewImages(40, 10_000)),
+                ("κ D/4 always", FEW_FOR_THE_DIMENSION),
             )
         },
     ),
