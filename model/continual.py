@@ -17,7 +17,7 @@ from model.backbones.seen import OF_DRIFT, OF_STATISTICS, PairedFeatures
 from model.block import Block, lay_out, starting_head
 from model.first_stage import needs_tuning, network_of, positions, remembered, settled, standing_end, start
 from model.heads.head import Head
-from model.learning import final, provisional
+from model.learning import Making, final, provisional
 from model.method import Apart, Classifier, Method, TaskEnd, slot
 from model.snapshot import Snapshot
 from model.stopping import Check, unchecked
@@ -164,21 +164,10 @@ def finished(
     tuned = replace(
         tuned, features=PairedFeatures(features.before.only(method.views), features.after.only(method.views))
     )
+    making = Making(method, plan.seed, device, check)
     if tuned.moved is None or tuned.head is None:
-        return _on_standing_backbone(base, tuned, method, plan, task, device, check)
-    return final(
-        base,
-        tuned.moved,
-        tuned.head,
-        tuned.features,
-        tuned.block,
-        task=task,
-        method=method,
-        seed=plan.seed,
-        device=device,
-        kept=tuned.kept,
-        check=check,
-    )
+        return _on_standing_backbone(base, tuned, plan, making, task)
+    return final(base, tuned.moved, tuned.head, tuned.features, tuned.block, making, task=task, kept=tuned.kept)
 
 
 def classifier_of(snapshot: Snapshot, method: Method) -> Classifier:
@@ -205,18 +194,8 @@ def _drawn_again(base: Snapshot, seed: int) -> Head:
     return starting_head(nothing, lay_out(nothing, base.labels), [seed, RESTART])
 
 
-def _on_standing_backbone(
-    base: Snapshot, tuned: Tuned, method: Method, plan: TuningPlan, task: str, device: str, check: Check
-) -> Snapshot:
-    snapshot = provisional(
-        base,
-        tuned.features.before,
-        tuned.block,
-        task=task,
-        method=method,
-        seed=plan.seed,
-        device=device,
-        check=check,
-    )
+def _on_standing_backbone(base: Snapshot, tuned: Tuned, plan: TuningPlan, making: Making, task: str) -> Snapshot:
+    method = making.method
+    snapshot = provisional(base, tuned.features.before, tuned.block, making, task=task)
     kept = remembered(standing_end(tuned.network, snapshot, base, tuned.block, tuned.placed, method, plan), method)
     return replace(snapshot, kept={**snapshot.kept, **kept})

@@ -10,30 +10,27 @@ import numpy as np
 
 from model.heads.closed_form import RowScale, linear_discriminant
 from model.heads.head import Head
-from model.learning import aligned
+from model.learning import Making, aligned
 from model.method import Method, slot
 from model.snapshot import Snapshot
 from model.statistics.class_statistics import ClassStatistics
-from model.stopping import Check, unchecked
 
 
 class CannotForget(ValueError):
     """The class cannot be taken out of this snapshot; the text says why."""
 
 
-def without_class(
-    base: Snapshot, label: str, method: Method, *, seed: int, device: str = "cpu", check: Check = unchecked
-) -> Snapshot:
+def without_class(base: Snapshot, label: str, making: Making) -> Snapshot:
     """The snapshot as it would stand without the class, its rule for unknown images to be fitted again.
 
     Where nothing aligns heads (no aligner, or the first task's classes alone under the paper's), the un-aligned rows
     serve: those of the head that served were trained against the class's features. Un-aligned rows stay, or are made
-    anew where no task has trained any. `check` is called between the steps of alignment and may raise to stop.
+    anew where no task has trained any. `making.check` is called between the steps of alignment and may raise to stop.
 
     Raises CannotForget for an unknown class, the only class, and a method that keeps things of all classes together.
     """
     column = _column(base, label)
-    _check_kept(base, method)
+    _check_kept(base, making.method)
     left = np.delete(np.arange(len(base.labels)), column)
     statistics = base.statistics.without(column)
     unaligned = base.unaligned.rows(left) if base.tuned_tasks else _untrained(base, statistics)
@@ -47,7 +44,7 @@ def without_class(
     )
     nothing_ND = np.zeros((0, base.statistics.dimension), np.float32)
     last_block = int(snapshot.blocks_C.max())
-    return aligned(snapshot, last_block, nothing_ND, np.zeros(0, np.int64), method, seed, device, check)
+    return aligned(snapshot, last_block, nothing_ND, np.zeros(0, np.int64), making)
 
 
 def _untrained(base: Snapshot, statistics: ClassStatistics) -> Head:

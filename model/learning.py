@@ -1,17 +1,17 @@
 """How a task becomes versions: the story of one step, without reading or writing anything.
 
 block = lay_out(base, labels)                          which classes, which columns
-provisional(base, seen, block, …)                      seconds: the backbone as it is, new rows in closed form
+provisional(base, seen, block, making)                 seconds: the backbone as it is, new rows in closed form
 network = network_of(base, method)                     the base's weights, equipped by the tuner
 started = start(network, base, block, images, …)       the head to train, the stage, what a memory adds
 state = tune(network, started.images, …)               stage 1, the slow learner
 moved = settled(network, started, state, method)       the weights that it leaves (so far `model/first_stage.py`)
-final(base, moved, state.head, features, block, …)     statistics carried and merged, the head over all classes
+final(base, moved, state.head, features, block, making) statistics carried and merged, the head over all classes
 calibrated(version, held-out features, …)              temperature, unknown images (`model/scores/confidence.py`)
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -34,27 +34,27 @@ Ints = NDArray[np.int64]
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
-def provisional(
-    base: Snapshot,
-    seen: Seen,
-    block: Block,
-    *,
-    task: str,
-    method: Method,
-    seed: int,
-    device: str = "cpu",
-    check: Check = unchecked,
-) -> Snapshot:
+@dataclass(frozen=True)
+class Making:
+    """How heads and statistics of a version are made: by which method, from which seed, where, and who may stop it."""
+
+    method: Method
+    seed: int
+    device: str = "cpu"
+    check: Check = unchecked
+
+
+def provisional(base: Snapshot, seen: Seen, block: Block, making: Making, *, task: str) -> Snapshot:
     """A version on the base's backbone that knows the block's classes, and can be learned on from.
 
     `seen` are the block's training images through that backbone, in the views for which there was time. Un-aligned rows
     of new classes are those of the linear discriminant over all classes, brought to the length of the others; so is
     that of a class that was alone until now, which had nothing to be told from. The serving head is aligned over all
-    classes; after the first task, or where the method has no aligner, it is that discriminant. `check` is called
+    classes; after the first task, or where the method has no aligner, it is that discriminant. `making.check` is called
     between the steps of both and may raise to stop.
     """
     statistics = base.statistics.merged(_statistics(seen, block, base.unaligned.feature_dim))
-    discriminant = RowScale.of(base.unaligned).applied(linear_discriminant(statistics, check))
+    discriminant = RowScale.of(base.unaligned).applied(linear_discriminant(statistics, making.check))
     grown = base.unaligned.grown(block.class_count)
     unaligned = grown.with_rows(grown.silent_C, discriminant.rows(grown.silent_C))
     snapshot = replace(
@@ -65,7 +65,7 @@ def provisional(
         statistics=statistics,
         novelty=None,
     )
-    return aligned(snapshot, block.number, seen.features_ND, block.image_columns_N, method, seed, device, check)
+    return aligned(snapshot, block.number, seen.features_ND, block.image_columns_N, making)
 
 
 def final(
@@ -74,25 +74,22 @@ def final(
     head: Head,
     features: PairedFeatures,
     block: Block,
+    making: Making,
     *,
     task: str,
-    method: Method,
-    seed: int,
-    device: str = "cpu",
     kept: Mapping[str, Tensor] = NOTHING,
-    check: Check = unchecked,
 ) -> Snapshot:
     """The version that stage 1's weights and head make; `kept` is what regulariser and memory keep, by slot.
 
     Old statistics are carried into the new feature space where the method says so, and always for classes of the block,
     whose new images are then merged in. The block's un-aligned rows are written back. The head is aligned over all
-    classes, but not after the first task, nor where the method has no aligner; `check` is called between its steps and
-    may raise to stop.
+    classes, but not after the first task, nor where the method has no aligner; `making.check` is called between its
+    steps and may raise to stop.
     """
     pair = PairedFeatures(features.before.cut(head.feature_dim), features.after.cut(head.feature_dim))
-    old = carried(base.statistics, pair, block.known_columns, method.drift, block.image_columns_N)
+    old = carried(base.statistics, pair, block.known_columns, making.method.drift, block.image_columns_N)
     statistics = old.merged(_statistics(features.after, block, head.feature_dim))
-    rows = block.columns_B if method.scope == "block" else np.arange(block.class_count)
+    rows = block.columns_B if making.method.scope == "block" else np.arange(block.class_count)
     unaligned = base.unaligned.grown(block.class_count).with_rows(rows, head)
     snapshot = replace(
         base,
@@ -110,9 +107,7 @@ def final(
             **_of_slot(base, "aligner"),
         },
     )
-    return aligned(
-        snapshot, block.number, features.after.features_ND, block.image_columns_N, method, seed, device, check
-    )
+    return aligned(snapshot, block.number, features.after.features_ND, block.image_columns_N, making)
 
 
 def carried(
@@ -139,21 +134,12 @@ def carried(
     )
 
 
-def aligned(
-    snapshot: Snapshot,
-    block: int,
-    features_ND: Floats,
-    columns_N: Ints,
-    method: Method,
-    seed: int,
-    device: str = "cpu",
-    check: Check = unchecked,
-) -> Snapshot:
+def aligned(snapshot: Snapshot, block: int, features_ND: Floats, columns_N: Ints, making: Making) -> Snapshot:
     """With the head over all classes, which a method without aligner, and most after the first task, leave as it is.
 
     `block` is the number of the present block; features and columns are those of its training images.
-    `check` is the aligner's, to be called between its steps.
     """
+    aligner = making.method.aligner
     task = AlignmentTask(
         snapshot.unaligned,
         snapshot.statistics,
@@ -162,13 +148,13 @@ def aligned(
         features_ND,
         columns_N,
         snapshot.kept,
-        seed,
-        device,
-        check,
+        making.seed,
+        making.device,
+        making.check,
     )
-    if method.aligner is None or (task.is_first and not method.aligner.on_first_task):
+    if aligner is None or (task.is_first and not aligner.on_first_task):
         return snapshot
-    made = method.aligner.align(task)
+    made = aligner.align(task)
     others = {name: tensor for name, tensor in snapshot.kept.items() if not name.startswith("aligner/")}
     return replace(snapshot, aligned=made.head, kept=others | filed("aligner", made.kept))
 

@@ -13,7 +13,7 @@ from model.backbones.features import features_of
 from model.continual import Tuned
 from model.first_stage import network_of
 from model.judging.evaluation import AccuracyMatrix
-from model.learning import provisional
+from model.learning import Making, provisional
 from model.methods import METHODS
 from model.snapshot import Snapshot
 
@@ -43,16 +43,9 @@ class BeforeTuning:
         network = network_of(next(iter(self._bases.values())), LEARNER, self._training.device)
         new_ND = features_of(network, lesson.test, plan)
         then = TestFeatures([*self._seen, new_ND], test.labels, new_ND[:0])
+        making = Making(LEARNER, plan.seed, self._training.device)
         for title, method in BEFORE.items():
-            version = provisional(
-                self._bases[method],
-                tuned.features.before,
-                tuned.block,
-                task=lesson.name,
-                method=LEARNER,
-                seed=plan.seed,
-                device=self._training.device,
-            )
+            version = provisional(self._bases[method], tuned.features.before, tuned.block, making, task=lesson.name)
             self._scores[title].add(version, LEARNER, then, self._course.seed)
         self._bases, self._seen = snapshots, test.seen
 

@@ -73,14 +73,7 @@ class ForgetRun:
         base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base)
         plan = self._frozen(base.content, base.snapshot.method)
         self._report.enter(Phase.ALIGNMENT)
-        snapshot = without_class(
-            base.snapshot,
-            self._label,
-            plan.composition,
-            seed=plan.seed,
-            device=plan.device,
-            check=self._report.check,
-        )
+        snapshot = without_class(base.snapshot, self._label, plan.making(self._report.check))
         looking = Looking(self._workshop, snapshot.spec, plan.device, plan.threads)
         nothing_ND: Features = np.zeros((0, snapshot.statistics.dimension), np.float32)
         Publisher(

@@ -10,9 +10,11 @@ from model.backbones.backbone import Precision
 from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import BackboneSpec
 from model.cores import cores
+from model.learning import Making
 from model.method import Method
 from model.methods import method_named
 from model.pixels.ahead import threads_beside
+from model.stopping import Check
 from model.training.tuning import TuningPlan
 from service.learner.holdout import HoldoutRule
 from service.settings import Settings
@@ -61,6 +63,10 @@ class LearnPlan:
     def composition(self) -> Method:
         """The method by its name."""
         return method_named(self.method)
+
+    def making(self, check: Check) -> Making:
+        """How the task's versions are made, by its method and seed; `check` may raise to stop."""
+        return Making(self.composition, self.seed, self.device, check)
 
     @property
     def holdout(self) -> HoldoutRule:

@@ -177,16 +177,8 @@ class TaskRun:
     def _standing(self, seen: Seen) -> Snapshot:
         """The block's classes on the base's backbone; the same whenever it is asked for."""
         lesson = self._lesson
-        return learning.provisional(
-            lesson.base.snapshot,
-            seen,
-            lesson.block,
-            task=self._task.id,
-            method=lesson.plan.composition,
-            seed=lesson.plan.seed,
-            device=lesson.plan.device,
-            check=self._report.check,
-        )
+        making = lesson.plan.making(self._report.check)
+        return learning.provisional(lesson.base.snapshot, seen, lesson.block, making, task=self._task.id)
 
     def _with_memory(self, snapshot: Snapshot) -> Snapshot:
         """What the method keeps of a task that tuned nothing."""
@@ -236,19 +228,8 @@ class TaskRun:
         kept = first_stage.remembered(TaskEnd(network, state.head, images, started.start), method)
         pair = self._pair(seen, moved.plain)
         self._report.enter(Phase.ALIGNMENT)
-        snapshot = learning.final(
-            base,
-            moved,
-            state.head,
-            pair,
-            lesson.block,
-            task=self._task.id,
-            method=method,
-            seed=lesson.plan.seed,
-            device=lesson.plan.device,
-            kept=kept,
-            check=self._report.check,
-        )
+        making = lesson.plan.making(self._report.check)
+        snapshot = learning.final(base, moved, state.head, pair, lesson.block, making, task=self._task.id, kept=kept)
         chosen, comparison = pair.after, None
         if self._is_compared:
             self._report.check()

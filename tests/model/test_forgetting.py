@@ -10,7 +10,7 @@ from model.backbones.spec import BackboneSpec
 from model.forgetting import CannotForget, without_class
 from model.heads.closed_form import linear_discriminant
 from model.heads.head import Head
-from model.learning import aligned
+from model.learning import Making, aligned
 from model.method import Method
 from model.methods import method_named
 from model.snapshot import Snapshot, SnapshotClass
@@ -33,7 +33,7 @@ def snapshot() -> Snapshot:
 
 
 def forget(base: Snapshot, label: str, method: Method | str = "slca") -> Snapshot:
-    return without_class(base, label, method_named(method) if isinstance(method, str) else method, seed=1)
+    return without_class(base, label, Making(method_named(method) if isinstance(method, str) else method, 1))
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -89,7 +89,7 @@ def test_what_serves_afterwards_is_the_same_whichever_class_was_learned_and_forg
         statistics = replace(statistics, mean_CD=mean_CD)
         rows = base.unaligned.rows(np.array([0, 1, 2]))
         known = replace(base, classes=base.classes[:3], unaligned=rows, aligned=rows, statistics=statistics)
-        served = aligned(known, 2, np.zeros((0, 8), np.float32), np.zeros(0, np.int64), method_named(method), 1)
+        served = aligned(known, 2, np.zeros((0, 8), np.float32), np.zeros(0, np.int64), Making(method_named(method), 1))
         made.append(forget(served, "cat", method))
     one, other = made
     np.testing.assert_array_equal(one.aligned.weight_CD, other.aligned.weight_CD)

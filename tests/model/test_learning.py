@@ -18,7 +18,7 @@ from model.continual import restarted
 from model.first_stage import Started, network_of, positions, settled, standing_end, start
 from model.heads.alignment import AlignmentPlan, align
 from model.heads.closed_form import linear_discriminant
-from model.learning import carried, final, provisional
+from model.learning import Making, carried, final, provisional
 from model.method import Method
 from model.methods import METHODS, method_named
 from model.pixels.preprocess import evaluation_view
@@ -58,18 +58,18 @@ class Learner:
     def provisional(self, pictures: list[np.ndarray], labels: list[str], task: str = "t") -> tuple[Block, Snapshot]:
         block = lay_out(self.version, labels)
         old_ND = self.features(pictures, self.version.backbone)
-        return block, provisional(self.version, Seen(old_ND), block, task=task, method=self.method, seed=1)
+        return block, provisional(self.version, Seen(old_ND), block, Making(self.method, 1), task=task)
 
     def learn(self, pictures: list[np.ndarray], labels: list[str], task: str, seed: int = 1) -> Snapshot:
         base, block = self.version, lay_out(self.version, labels)
         old_ND = self.features(pictures, base.backbone)
         if not block.needs_tuning:
-            self.version = provisional(base, Seen(old_ND), block, task=task, method=self.method, seed=seed)
+            self.version = provisional(base, Seen(old_ND), block, Making(self.method, seed), task=task)
             return self.version
         started, state = self.tuned(pictures, block, seed)
         moved = settled(started.start.network, started, state, self.method)
         pair = PairedFeatures(Seen(old_ND), Seen(self.features(pictures, moved.plain)))
-        self.version = final(base, moved, state.head, pair, block, task=task, method=self.method, seed=seed)
+        self.version = final(base, moved, state.head, pair, block, Making(self.method, seed), task=task)
         return self.version
 
     def tuned(self, pictures: list[np.ndarray], block: Block, seed: int) -> tuple[Started, TuningState]:
@@ -106,7 +106,7 @@ def test_second_views_tell_more_of_a_class_whose_images_count_once(two_tasks: Le
     features_ND = two_tasks.features(pictures, two_tasks.version.backbone)
     second_ND = two_tasks.features([one[:, ::-1] for one in pictures], two_tasks.version.backbone)
     seen = provisional(
-        two_tasks.version, Seen(features_ND, {"middle": second_ND}), block, task="t", method=SLCA, seed=1
+        two_tasks.version, Seen(features_ND, {"middle": second_ND}), block, Making(SLCA, 1), task="t"
     ).statistics
     np.testing.assert_array_equal(seen.count_C, plain.statistics.count_C)
     mean_D = (features_ND[:12].mean(axis=0) + second_ND[:12].mean(axis=0)) / 2

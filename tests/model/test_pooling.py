@@ -11,6 +11,7 @@ from model.backbones.backbone import build, extract_features
 from model.backbones.features import features_of
 from model.backbones.spec import Pooling
 from model.forgetting import without_class
+from model.learning import Making
 from model.scores.confidence import HeldOut, SampledFit, calibrated
 from model.scores.novelty import fit_novelty
 from model.snapshot import Snapshot
@@ -129,7 +130,7 @@ def test_a_version_with_such_a_rule_is_stored_and_forgets_a_class(longer: Snapsh
     version, _ = calibrated(longer, held_out(longer, 0), seed=2)
     back = Snapshot.from_parts(version.to_parts(), version.describe())
     assert back.novelty is not None and back.to_parts() == version.to_parts()
-    left = without_class(back, "c6", check_method.tested("slca+drift+warm+views"), seed=1)
+    left = without_class(back, "c6", Making(check_method.tested("slca+drift+warm+views"), 1))
     left, _ = calibrated(left, held_out(left, 0), seed=2)
     assert left.novelty is not None and left.novelty.centre_CK.shape == (4, TOKEN)
 
