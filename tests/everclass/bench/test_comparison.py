@@ -202,8 +202,8 @@ def test_a_line_says_what_it_was_made_from(wanted: BenchRequest, tmp_path: Path)
     assert "No published split" in said["note"] and said["device"] == device_name("cpu")
     page = unescape((tmp_path / "out" / "report.html").read_text())
     assert f"4 classes, 16 training and 4 test images. {said['note']}" in page
-    assert method["objective"] == {"is": "SymmetricCrossEntropy", "a": 0.5, "b": 0.5}
-    assert method["aligner"]["plan"]["weight_decay"] == 0.0
+    assert method["objective"] == {"is": "SymmetricCrossEntropy", "a": 1.0, "b": 0.1}
+    assert method["aligner"]["plan"]["weight_decay"] == 5e-4
     assert "everclass" in line.versions and line.versions["code"] == code()["code"]
 
 
