@@ -21,6 +21,7 @@ from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result, append, newest, read
 from model.backbones.backbone import build
+from model.backbones.image_size import refusal_of_size
 from model.backbones.pretrained import load_pretrained
 from model.method import Method
 from model.statistics.class_statistics import NotFinite
@@ -81,6 +82,8 @@ def prepare(request: BenchRequest) -> Prepared:
     """
     chains = list(request.chains())
     training = request.training()
+    if refusal := refusal_of_size(training.spec):
+        raise ValueError(f"--image-size: {refusal}")
     dataset = read_dataset(request.protocol, request.data, request.part)
     courses = [request.course(dataset, seed) for seed in request.seeds]
     for tuner in dict.fromkeys(training.adjusted(method).tuner for methods in chains for method in methods.values()):

@@ -146,6 +146,7 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--device", "meta"], "--device meta: nothing can run there"),
         (["--seed", "7", "--seeds", "2"], "--seeds and --seed exclude each other"),
         (["--tasks", "2"], "--tasks and --sizes exclude each other"),
+        (["--image-size", "63"], "--image-size: test_vit takes no images of 63 pixels a side, but of 48 or 64"),
         (["--method", "ncm", "--method", "slca++", "--backbone", "test_efficientnet"], "test_efficientnet"),
         (["--out", f"{__file__}/out"], "Invalid value for --out: nothing can be written to"),
     ],
