@@ -13,6 +13,7 @@ from torch import Tensor
 from everclass.bench.chain import Chain, Extras, Listener, features_file
 from everclass.bench.code import code
 from everclass.bench.course import Course
+from everclass.bench.idle import idle
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
 from everclass.bench.measures import MEASURES
 from everclass.bench.progress import ProgressFolder, clear
@@ -64,6 +65,12 @@ class Prepared:
         met = {name for lesson in self.courses[0].lessons for name in lesson.classes}
         missing = len(self.dataset.classes) - len(met)
         return f"{missing} of {len(self.dataset.classes)} classes come in no task" if missing else None
+
+    def idle(self) -> list[str]:
+        """What to warn of where a modifier changes nothing of its method: two rows of one method."""
+        return [
+            f"+{one} changes nothing for {name}" for name in self.request.methods for one in idle(name, self.courses)
+        ]
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
     )
     read(out / RESULTS)
     prepared = prepare(request)
-    for warning in (*request.unheard(), prepared.other_classes(), prepared.left_out()):
+    for warning in (*request.unheard(), *prepared.idle(), prepared.other_classes(), prepared.left_out()):
         if warning:
             click.echo(f"everclass: {warning}", err=True)
     return prepared, extras

@@ -179,5 +179,18 @@ def test_milestones_that_no_method_falls_at_are_warned_of(arguments: list[str]) 
     assert "changes nothing" not in run(*once, "--method", "ncm", "--method", "fsa+lda").stderr
 
 
+def test_modifiers_that_change_nothing_are_warned_of_and_their_lines_are_the_same(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    names = ("frozen", "frozen+slower", "frozen+drift", "frozen+views")
+    methods = [word for name in names for word in ("--method", name)]
+    done = run(*arguments, "--seeds", "1", "--epochs", "1", *methods)
+    assert done.exit_code == 0 and done.stderr.count("changes nothing") == 2
+    for name in ("slower", "drift"):
+        assert f"+{name} changes nothing for frozen+{name}\n" in done.stderr
+    found = {line["method"]: (line["matrix"], line["calibration_error"]) for line in lines(tmp_path / "out")}
+    assert found["frozen"] == found["frozen+slower"] == found["frozen+drift"] != found["frozen+views"]
+
+
 def test_each_option_says_what_it_is() -> None:
     assert [one.name for one in bench.params if isinstance(one, click.Option) and not one.help] == []
