@@ -21,7 +21,7 @@ from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result, append, newest, read
-from model.backbones.backbone import build
+from model.backbones.backbone import WeightsError, build
 from model.backbones.image_size import refusal_of_size
 from model.backbones.pretrained import load_pretrained
 from model.method import Method
@@ -87,6 +87,8 @@ def prepare(request: BenchRequest) -> Prepared:
     Raises ProtocolError, UnknownMethod, WeightsError, UnfitBackbone and ValueError for a request that cannot run,
     OSError for what cannot be read.
     """
+    if request.protocol not in PROTOCOLS:
+        raise ValueError(f"--protocol: there is no protocol {request.protocol}: it is one of {', '.join(PROTOCOLS)}")
     chains = list(request.chains())
     training = request.training()
     if refusal := refusal_of_size(training.spec):
@@ -95,9 +97,16 @@ def prepare(request: BenchRequest) -> Prepared:
     courses = [request.course(dataset, seed) for seed in request.seeds]
     for tuner in dict.fromkeys(training.adjusted(method).tuner for methods in chains for method in methods.values()):
         tuner.begin(build(training.spec), task=1, seed=0)
-    weights = load_pretrained(training.spec, request.weights)
+    weights = _weights(request, training)
     inputs = inputs_of(dataset, training.spec, request.weights)
     return Prepared(request, training, dataset, weights, courses, chains, inputs)
+
+
+def _weights(request: BenchRequest, training: Training) -> Mapping[str, Tensor]:
+    try:
+        return load_pretrained(training.spec, request.weights)
+    except WeightsError as error:
+        raise WeightsError(f"--weights: {error}") from error
 
 
 def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:

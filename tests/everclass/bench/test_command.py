@@ -131,7 +131,7 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--sizes", "3,9"], "do not fit 4 classes"),
         (["--sizes", "3,x"], "'x' is no number"),
         (["--protocol", "cub200"], "there is no such file"),
-        (["--protocol", "imagenet"], "no protocol imagenet"),
+        (["--protocol", "imagenet"], "--protocol: there is no protocol imagenet: it is one of cifar100, imagenet_r, "),
         (["--backbone", "vit_huge"], "knows no backbone"),
         (["--milestone", "0"], "Invalid value for '--milestone'"),
         (["--milestone", "6", "--milestone", "8", "--epochs", "8"], "--milestone 8: rates would never fall"),
@@ -155,6 +155,13 @@ def test_wrong_requests_are_told_and_end_with_2(arguments: list[str], more: list
     done = run(*arguments, *more)
     assert done.exit_code == 2 and told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_weights_of_another_network_are_told_in_a_line(arguments: list[str], tmp_path: Path) -> None:
+    other = tiny_weights.make("test_efficientnet", tmp_path)
+    done = run(*arguments, "--weights", str(other))
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1 and len(done.stderr) < 1000
+    assert f"--weights: {other}, as weights of test_vit: the weights do not fit the backbone: missing: " in done.stderr
 
 
 def test_a_method_that_diverges_ends_with_1_after_the_others(arguments: list[str], tmp_path: Path) -> None:
