@@ -198,15 +198,22 @@ def _check_averaging(name: str, method: Method) -> None:
 
 def method_named(name: str) -> Method:
     """The method of a name as `slca`, `slca+drift` or `l2p+ca`; raises UnknownMethod."""
+    base, modifiers = taken_apart(name)
+    found = METHODS[base]
+    for modifier in modifiers:
+        found = MODIFIERS[modifier](found)
+    _check_spaces(name, found)
+    _check_averaging(name, found)
+    return found
+
+
+def taken_apart(name: str) -> tuple[str, list[str]]:
+    """The name in the table and the modifiers: `sl+lda` and `drift` of `sl+lda+drift`; raises UnknownMethod."""
     parts = name.split("+")
     for length in range(len(parts), 0, -1):
-        found = METHODS.get("+".join(parts[:length]))
-        if found is not None and all(part in MODIFIERS for part in parts[length:]):
-            for part in parts[length:]:
-                found = MODIFIERS[part](found)
-            _check_spaces(name, found)
-            _check_averaging(name, found)
-            return found
+        base, modifiers = "+".join(parts[:length]), parts[length:]
+        if base in METHODS and all(part in MODIFIERS for part in modifiers):
+            return base, modifiers
     raise UnknownMethod(
         f"there is no method {name!r}: it is one of {', '.join(METHODS)}, each with any of "
         + ", ".join(f"+{modifier}" for modifier in MODIFIERS)

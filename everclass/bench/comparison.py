@@ -13,6 +13,7 @@ from torch import Tensor
 from everclass.bench.chain import Chain, Extras, Listener
 from everclass.bench.code import code
 from everclass.bench.course import Course
+from everclass.bench.idle import idle
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
 from everclass.bench.kept_features import features_file
 from everclass.bench.measures import MEASURES
@@ -21,7 +22,8 @@ from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result, append, newest, read
-from model.backbones.backbone import build
+from model.backbones.backbone import WeightsError, build
+from model.backbones.image_size import refusal_of_size
 from model.backbones.pretrained import load_pretrained
 from model.method import Method
 from model.statistics.class_statistics import NotFinite
@@ -65,6 +67,12 @@ class Prepared:
         missing = len(self.dataset.classes) - len(met)
         return f"{missing} of {len(self.dataset.classes)} classes come in no task" if missing else None
 
+    def idle(self) -> list[str]:
+        """What to warn of where a modifier changes nothing of its method: two rows of one method."""
+        return [
+            f"+{one} changes nothing for {name}" for name in self.request.methods for one in idle(name, self.courses)
+        ]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -80,15 +88,26 @@ def prepare(request: BenchRequest) -> Prepared:
     Raises ProtocolError, UnknownMethod, WeightsError, UnfitBackbone and ValueError for a request that cannot run,
     OSError for what cannot be read.
     """
+    if request.protocol not in PROTOCOLS:
+        raise ValueError(f"--protocol: there is no protocol {request.protocol}: it is one of {', '.join(PROTOCOLS)}")
     chains = list(request.chains())
     training = request.training()
+    if refusal := refusal_of_size(training.spec):
+        raise ValueError(f"--image-size: {refusal}")
     dataset = read_dataset(request.protocol, request.data, request.part)
     courses = [request.course(dataset, seed) for seed in request.seeds]
     for tuner in dict.fromkeys(training.adjusted(method).tuner for methods in chains for method in methods.values()):
         tuner.begin(build(training.spec), task=1, seed=0)
-    weights = load_pretrained(training.spec, request.weights)
+    weights = _weights(request, training)
     inputs = inputs_of(dataset, training.spec, request.weights)
     return Prepared(request, training, dataset, weights, courses, chains, inputs)
+
+
+def _weights(request: BenchRequest, training: Training) -> Mapping[str, Tensor]:
+    try:
+        return load_pretrained(training.spec, request.weights)
+    except WeightsError as error:
+        raise WeightsError(f"--weights: {error}") from error
 
 
 def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:

@@ -60,13 +60,11 @@ class BenchRequest:
     @property
     def part(self) -> Part:
         """Which images of the data set."""
-        return Part(self.train_per_class, self.test_per_class, self.evaluation)
+        return Part(self.train_per_class, self.test_per_class, self.evaluation, each_domain=self._schedule.by_domain)
 
     def course(self, dataset: Dataset, seed: int) -> Course:
         """The lessons of one seed. Raises ValueError for a task that nothing could be tested on."""
-        usual = PROTOCOLS[self.protocol].schedule
-        schedule = usual if self.tasks is None and self.sizes is None else Schedule(self.sizes, self.tasks)
-        parts = split_tasks(dataset, schedule, seed)
+        parts = split_tasks(dataset, self._schedule, seed)
         for part in parts:
             if not len(part.test):
                 raise ValueError(f"there is no test image for {part.name}, so that nothing can be said about it")
@@ -119,6 +117,11 @@ class BenchRequest:
             "test_per_class": self.test_per_class,
             "evaluation": self.evaluation,
         }
+
+    @property
+    def _schedule(self) -> Schedule:
+        usual = PROTOCOLS[self.protocol].schedule
+        return usual if self.tasks is None and self.sizes is None else Schedule(self.sizes, self.tasks)
 
     def _recipe(self) -> Recipe:
         recipe = recipe_of(self.protocol)

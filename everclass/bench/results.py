@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from everclass.bench.code import code
+from everclass.bench.gpu import of_gpu
 from everclass.bench.inputs import same_inputs
 from model.judging.evaluation import AccuracyMatrix, accuracy_matrix
 from stream.files import write
@@ -17,7 +18,7 @@ from stream.files import write
 MEASURING = "measures"
 """The phase in which a run is measured beside its own answers: no part of a method's time or memory."""
 
-PACKAGES = ("everclass", "torch", "torchvision", "timm", "numpy", "scipy", "pillow")
+PACKAGES = ("everclass", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "pyarrow", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,11 @@ class Result:
 
 
 def installed() -> dict[str, str]:
-    """Python's version, those of the packages that decide figures, and which code of our own it is."""
-    found = {"python": platform.python_version(), "machine": platform.machine(), **code()}
+    """Versions of Python, the system, the GPU's libraries and the packages that decide figures, and which code of our
+    own it is.
+    """
+    found = {"python": platform.python_version(), "machine": platform.machine(), "os": platform.platform()}
+    found |= {**code(), **of_gpu()}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**32 - 1
 """Of numpy's RandomState, which orders classes."""
 
+OF_DOMAINS = ", in each domain where a task is a domain"
+
 
 def _finite(context: click.Context, option: click.Parameter, value: float) -> float:
     """A range lets through what compares with nothing, and what has no end."""
@@ -49,8 +51,12 @@ def _finite(context: click.Context, option: click.Parameter, value: float) -> fl
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[the hub's]")
 @click.option("--tasks", type=click.IntRange(min=1), help="So many tasks of equal size. [the protocol's]")
 @click.option("--sizes", help="Classes of each task, as 40,1,9.")
-@click.option("--train-per-class", type=click.IntRange(min=1), help="Learn from so many images of each class. [all]")
-@click.option("--test-per-class", type=click.IntRange(min=1), help="Judge by so many images of each class. [all]")
+@click.option(
+    "--train-per-class", type=click.IntRange(min=1), help=f"Learn from so many images of each class{OF_DOMAINS}. [all]"
+)
+@click.option(
+    "--test-per-class", type=click.IntRange(min=1), help=f"Judge by so many images of each class{OF_DOMAINS}. [all]"
+)
 @click.option(
     "--evaluation",
     type=click.Choice(["test", "validation"]),
@@ -209,7 +215,7 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
     )
     read(out / RESULTS)
     prepared = prepare(request)
-    for warning in (*request.unheard(), prepared.other_classes(), prepared.left_out()):
+    for warning in (*request.unheard(), *prepared.idle(), prepared.other_classes(), prepared.left_out()):
         if warning:
             click.echo(f"everclass: {warning}", err=True)
     return prepared, extras

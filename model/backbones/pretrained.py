@@ -92,15 +92,16 @@ def load_pretrained(spec: BackboneSpec, weights: Path | None = None, *, cache_di
 
     `weights` is safetensors or, going by its suffix, a checkpoint. The classifier is dropped and the position embedding
     resampled to the spec's image size. `cache_dir` keeps the embedded file as safetensors. Raises `WeightsError` naming
-    the tensors that do not fit, or what to do where none can be had.
+    the file and tensors that do not fit, or what to do where none can be had.
     """
     backbone = build(spec)
-    if weights is None and spec.name != EMBEDDED_BACKBONE:
-        found = _from_hub(spec)
-    else:
-        found = _read(weights) if weights is not None else _embedded(backbone, cache_dir)
-        found = _without_classifier(found, spec)
-    return _fitted(backbone, found)
+    if weights is None:
+        return _fitted(backbone, _from_hub(spec) if spec.name != EMBEDDED_BACKBONE else _embedded(backbone, cache_dir))
+    found = _without_classifier(_read(weights), spec)
+    try:
+        return _fitted(backbone, found)
+    except WeightsError as error:
+        raise WeightsError(f"{weights}, as weights of {spec.name}: {error}") from error
 
 
 def _fitted(backbone: PixelBackbone, found: State) -> State:

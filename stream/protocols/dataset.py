@@ -79,23 +79,29 @@ class Part:
 
     `validation` judges by training images that are not learned from, never by test images: images 250 and on of each
     class where it has 300 or more, else its last ones; as many as `test_per_class` says, by default a tenth.
+    `each_domain` counts those of each class in each domain; otherwise a class's domains take turns.
     """
 
     train_per_class: int | None = None
     test_per_class: int | None = None
     evaluation: Literal["test", "validation"] = "test"
+    each_domain: bool = False
 
     def of(self, dataset: Dataset) -> Dataset:
         """The part of this data set. Raises InvalidContent where no class has training images to spare for judging."""
         train, test = dataset.train, dataset.test
         if self.evaluation == "validation":
-            groups = _groups(train)
+            groups = _groups(train, self.each_domain)
             judged = [_validation(rows_N, self.test_per_class) for rows_N in groups]
             if not sum(map(len, judged)):
                 raise InvalidContent.of("evaluation", "no class has a training image to spare for validation")
             learned = [np.setdiff1d(rows_N, away_N) for rows_N, away_N in zip(groups, judged, strict=True)]
             train, test = train.of(_sorted(learned)), train.of(_sorted(judged))
-        return replace(dataset, train=_first(train, self.train_per_class), test=_first(test, self.test_per_class))
+        return replace(
+            dataset,
+            train=_first(train, self.train_per_class, self.each_domain),
+            test=_first(test, self.test_per_class, self.each_domain),
+        )
 
 
 @dataclass(frozen=True)
@@ -157,10 +163,20 @@ def held_apart(found: Sequence[Found], key: Sequence[bytes]) -> tuple[list[Found
     return train, [one for row, one in enumerate(found) if row in test]
 
 
-def _groups(examples: Examples) -> list[Ints]:
-    """The rows of each class in each domain, in file order."""
+def _groups(examples: Examples, each_domain: bool) -> list[Ints]:
+    """The rows of each class: by domain in file order, or the first of each domain, then the second ones, …"""
     pairs_N2 = np.stack([examples.classes_N, examples.domains_N], axis=1)
-    return [np.flatnonzero((pairs_N2 == pair).all(axis=1)) for pair in np.unique(pairs_N2, axis=0)]
+    pairs, of_N = np.unique(pairs_N2, axis=0, return_inverse=True)
+    rows = [np.flatnonzero(of_N == place) for place in range(len(pairs))]
+    if each_domain:
+        return rows
+    classes_P = pairs[:, 0]
+    return [_in_turns([rows[place] for place in np.flatnonzero(classes_P == one)]) for one in np.unique(classes_P)]
+
+
+def _in_turns(parts: Sequence[Ints]) -> Ints:
+    turns_N = np.concatenate([np.arange(len(part)) for part in parts])
+    return np.concatenate(parts)[np.argsort(turns_N, kind="stable")]
 
 
 def _validation(rows_N: Ints, count: int | None) -> Ints:
@@ -170,10 +186,10 @@ def _validation(rows_N: Ints, count: int | None) -> Ints:
     return rows_N[max(1, len(rows_N) - wanted) :]
 
 
-def _first(examples: Examples, count: int | None) -> Examples:
+def _first(examples: Examples, count: int | None, each_domain: bool) -> Examples:
     if count is None:
         return examples
-    return examples.of(_sorted([rows_N[:count] for rows_N in _groups(examples)]))
+    return examples.of(_sorted([rows_N[:count] for rows_N in _groups(examples, each_domain)]))
 
 
 def _sorted(parts: Sequence[Ints]) -> Ints:

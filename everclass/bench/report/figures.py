@@ -37,7 +37,8 @@ class Row:
     `setting` is what sets the configuration apart from others of the protocol; empty where there is no other.
     `inc_acc`, `calibration_error` and `novelty_auroc` are means over tasks; all other rates hold after the last task.
     `last_acc` counts images and `task_mean` tasks, which has none where all is one task; `uneven` says that the two may
-    differ, since tasks have different numbers of test images.
+    differ, since tasks have different numbers of test images. `mixed` says of which code and torch the lines are, where
+    they are not all of one: their figures may differ by more than the seed.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Row:
     kept_bytes: Figure
     seconds: Figure
     peak_bytes: Figure
+    mixed: str = ""
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
@@ -90,6 +92,7 @@ def _row(group: Sequence[Result], setting: str) -> Row:
         over(lambda one: float(one.kept_bytes + one.statistics_bytes)),
         over(lambda one: one.method_seconds),
         over(lambda one: float(one.method_peak_bytes)),
+        _mixed(group),
     )
 
 
@@ -99,6 +102,17 @@ def figure(values: Sequence[float | None]) -> Figure:
     mean = float(np.mean(there)) if there else None
     deviation = float(np.std(there, ddof=1)) if len(there) > 1 else None
     return Figure(mean, deviation, len(there), len(values))
+
+
+def _mixed(group: Sequence[Result]) -> str:
+    """Older lines do not name their code, so that they may be of several."""
+    codes, torches = ({one.versions.get(name) for one in group} for name in ("code", "torch"))
+    told = []
+    if len(codes) > 1:
+        told.append(f"{'at least ' if None in codes else ''}{len(codes)} versions of the code")
+    if len(torches) > 1:
+        told.append(f"torch {' and '.join(sorted(one or 'of no said version' for one in torches))}")
+    return " and ".join(told)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

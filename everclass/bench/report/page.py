@@ -13,7 +13,7 @@ from everclass.bench.report.figures import Row
 from everclass.bench.report.numbers import numbers_of_methods, without_numbers
 from everclass.bench.report.plots import Plots
 from everclass.bench.report.settings import setting_of_each
-from everclass.bench.report.tables import LEGEND, full, side_by_side
+from everclass.bench.report.tables import LEGEND, full, notes, side_by_side
 from everclass.bench.results import Result
 
 PAGE = """<!doctype html>
@@ -46,7 +46,8 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 <thead><tr>{% for name in table[0] %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
 </table></div>
-{% endfor %}<div class="plots">{% for title, data in protocol.plots.items() %}
+{% if loop.first %}{% for note in protocol.notes %}<p>{{ note }}</p>
+{% endfor %}{% endif %}{% endfor %}<div class="plots">{% for title, data in protocol.plots.items() %}
 <img alt="{{ protocol.name }}: {{ title }}" src="data:image/png;base64,{{ data }}">{% endfor %}
 </div>
 <h3>Accuracy on each task's classes after each task</h3>
@@ -114,6 +115,7 @@ def _protocol(name: str, results: Sequence[Result], table: Sequence[Row], plots:
     return {
         "name": name,
         "tables": [cells for cells in (full(table), side_by_side(table)) if cells],
+        "notes": notes(table),
         "images": dict.fromkeys(_images(one) for one in results if one.inputs.get("classes")),
         "plots": {title: _embedded(path) for title, path in plots.together.items()},
         "matrices": {method: _embedded(path) for method, path in plots.matrices.items()},

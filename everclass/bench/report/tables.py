@@ -31,7 +31,7 @@ COLUMNS = (
     ("peak memory", lambda row: row.peak_bytes.text(1 / 2**30, 2, " GiB")),
     ("seeds", lambda row: ", ".join(map(str, row.seeds))),
 )
-"""What a row shows."""
+"""What a row shows; behind its seeds comes the mark of a note."""
 
 LEGEND = (
     "Means ± sample deviations over seeds, in percent where no unit is said. Last-Acc, forgetting, backward transfer, "
@@ -51,7 +51,22 @@ def full(table: Sequence[Row]) -> Cells:
         if not any(told)
     }
     shown = [(name, cell) for name, cell in COLUMNS if name not in left_out]
-    return [[name for name, _ in shown], *([cell(row) for _, cell in shown] for row in table)]
+    marks = _marks(table)
+    cells = [[cell(row) for _, cell in shown] for row in table]
+    return [
+        [name for name, _ in shown],
+        *([*row, f"{seeds}{marks[one.mixed]}"] for one, (*row, seeds) in zip(table, cells, strict=True)),
+    ]
+
+
+def notes(table: Sequence[Row]) -> list[str]:
+    """What stands below the table of one protocol's rows: what a marked row's lines differ in beside their seeds."""
+    return [f"{mark.strip()} Of {mixed}." for mixed, mark in _marks(table).items() if mixed]
+
+
+def _marks(table: Sequence[Row]) -> dict[str, str]:
+    mixed = dict.fromkeys(row.mixed for row in table if row.mixed)
+    return {"": "", **{text: f" [{number}]" for number, text in enumerate(mixed, start=1)}}
 
 
 def side_by_side(table: Sequence[Row]) -> Cells:
@@ -106,11 +121,13 @@ def _curve(values: Sequence[float | None]) -> str:
 
 
 def as_markdown(table: Sequence[Row], command: str) -> str:
-    """The legend, and a table for each protocol."""
+    """The legend, and a table with its notes for each protocol."""
     lines = [f"    {command}", "", LEGEND, ""]
     for protocol in dict.fromkeys(row.protocol for row in table):
         mine = [row for row in table if row.protocol == protocol]
         lines += [f"## {protocol}", "", *_lines(full(mine)), ""]
+        for note in notes(mine):
+            lines += [note, ""]
         if beside := side_by_side(mine):
             lines += ["Last-Acc / Inc-Acc, side by side:", "", *_lines(beside), ""]
     return "\n".join(lines)

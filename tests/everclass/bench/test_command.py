@@ -131,7 +131,7 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--sizes", "3,9"], "do not fit 4 classes"),
         (["--sizes", "3,x"], "'x' is no number"),
         (["--protocol", "cub200"], "there is no such file"),
-        (["--protocol", "imagenet"], "no protocol imagenet"),
+        (["--protocol", "imagenet"], "--protocol: there is no protocol imagenet: it is one of cifar100, imagenet_r, "),
         (["--backbone", "vit_huge"], "knows no backbone"),
         (["--milestone", "0"], "Invalid value for '--milestone'"),
         (["--milestone", "6", "--milestone", "8", "--epochs", "8"], "--milestone 8: rates would never fall"),
@@ -146,6 +146,7 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--device", "meta"], "--device meta: nothing can run there"),
         (["--seed", "7", "--seeds", "2"], "--seeds and --seed exclude each other"),
         (["--tasks", "2"], "--tasks and --sizes exclude each other"),
+        (["--image-size", "63"], "--image-size: test_vit takes no images of 63 pixels a side, but of 48 or 64"),
         (["--method", "ncm", "--method", "slca++", "--backbone", "test_efficientnet"], "test_efficientnet"),
         (["--out", f"{__file__}/out"], "Invalid value for --out: nothing can be written to"),
     ],
@@ -154,6 +155,13 @@ def test_wrong_requests_are_told_and_end_with_2(arguments: list[str], more: list
     done = run(*arguments, *more)
     assert done.exit_code == 2 and told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_weights_of_another_network_are_told_in_a_line(arguments: list[str], tmp_path: Path) -> None:
+    other = tiny_weights.make("test_efficientnet", tmp_path)
+    done = run(*arguments, "--weights", str(other))
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1 and len(done.stderr) < 1000
+    assert f"--weights: {other}, as weights of test_vit: the weights do not fit the backbone: missing: " in done.stderr
 
 
 def test_a_method_that_diverges_ends_with_1_after_the_others(arguments: list[str], tmp_path: Path) -> None:
@@ -176,6 +184,19 @@ def test_milestones_that_no_method_falls_at_are_warned_of(arguments: list[str]) 
     deaf = run(*once, "--method", "ncm", "--method", "sl++")
     assert deaf.exit_code == 0 and "--milestone changes nothing for ncm, sl++" in deaf.stderr
     assert "changes nothing" not in run(*once, "--method", "ncm", "--method", "fsa+lda").stderr
+
+
+def test_modifiers_that_change_nothing_are_warned_of_and_their_lines_are_the_same(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    names = ("frozen", "frozen+slower", "frozen+drift", "frozen+views")
+    methods = [word for name in names for word in ("--method", name)]
+    done = run(*arguments, "--seeds", "1", "--epochs", "1", *methods)
+    assert done.exit_code == 0 and done.stderr.count("changes nothing") == 2
+    for name in ("slower", "drift"):
+        assert f"+{name} changes nothing for frozen+{name}\n" in done.stderr
+    found = {line["method"]: (line["matrix"], line["calibration_error"]) for line in lines(tmp_path / "out")}
+    assert found["frozen"] == found["frozen+slower"] == found["frozen+drift"] != found["frozen+views"]
 
 
 def test_each_option_says_what_it_is() -> None:

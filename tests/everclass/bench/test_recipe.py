@@ -159,3 +159,10 @@ def test_alignment_is_added_wherever_it_makes_another_method() -> None:
     assert left_out["slca"] == "slca+ca is the same as slca" and "sub-spaces" in left_out["ease"]
     with pytest.raises(UnknownMethod):
         aligned(["magic"])
+
+
+def test_images_are_counted_in_each_domain_where_a_task_is_one() -> None:
+    request = BenchRequest("pacs", Path(), ("slca",), train_per_class=5)
+    assert request.part.each_domain
+    assert not replace(request, tasks=2).part.each_domain and not replace(request, sizes=(4, 3)).part.each_domain
+    assert not replace(request, protocol="parquet").part.each_domain

@@ -151,6 +151,35 @@ def test_both_accuracies_after_the_last_task_are_told_where_tasks_differ_in_size
     assert page.count("<th>Last-Acc (task-weighted)</th>") == 1 and "<td>57.0 ± 2.8</td>" in page
 
 
+def test_rows_of_lines_of_other_code_or_torch_say_so(tmp_path: Path) -> None:
+    def of(method: str, seed: int, **versions: str) -> Result:
+        return some_result(method, seed, versions=versions)
+
+    lines = [
+        *(of("slca", seed, code=code, torch="2.15.0") for seed, code in ((1993, "a"), (1996, "b"), (1997, "b"))),
+        *(of("sl", seed, torch=torch) for seed, torch in ((1993, "2.14.1"), (1996, "2.15.0"))),
+        *(of("ncm", seed, code="a", torch="2.15.0") for seed in (1993, 1996)),
+        *(of("lda", seed, code=code, torch="2.15.0") for seed, code in ((1993, "b"), (1996, "a"))),
+        of("fixed", 1993, torch="2.15.0"),
+        of("fixed", 1996, code="a", torch="2.15.0"),
+    ]
+    page = write_report(lines, tmp_path, "everclass bench").read_text()
+    shown = {
+        "slca": ("1993, 1996, 1997 [1]", "[1] Of 2 versions of the code."),
+        "sl": ("1993, 1996 [2]", "[2] Of torch 2.14.1 and 2.15.0."),
+        "ncm": ("1993, 1996", None),
+        "lda": ("1993, 1996 [1]", None),
+        "fixed": ("1993, 1996 [3]", "[3] Of at least 2 versions of the code."),
+    }
+    table = (tmp_path / "table.md").read_text()
+    for method, (seeds, note) in shown.items():
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| {method} |"))
+        assert row.endswith(f"| {seeds} |") and f"<td>{seeds}</td>" in page
+        assert note is None or (f"\n{note}\n" in table and page.count(f"<p>{note}</p>") == 1)
+    (both,) = rows([of("sl", 1993, code="a", torch="2.14.1"), of("sl", 1996, code="b", torch="2.15.0")])
+    assert both.mixed == "2 versions of the code and torch 2.14.1 and 2.15.0"
+
+
 def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None:
     page = write_report(RESULTS, tmp_path, "everclass bench --method 'sl<b>'").read_text()
     assert not re.search(r"https?://|<script|<link", page)

@@ -1,7 +1,9 @@
 """Methods that share a run share what is done for all, and nothing of what is done for one."""
 
+import platform
 from operator import add
 
+import psutil
 import pytest
 import torch
 
@@ -22,6 +24,17 @@ def test_phases_are_counted_each_for_itself() -> None:
         watch.enter(None)
     assert list(watch.seconds) == ["features", "alignment/lda"] and min(watch.seconds.values()) >= 0
     assert watch.peak_bytes["features"] > 2**20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries keep memory in other ways")
+def test_what_was_freed_before_does_not_count() -> None:
+    many = [bytearray(4_000) for _ in range(50_000)]
+    last = many.pop()
+    many.clear()
+    kept = psutil.Process().memory_info().rss
+    with Watch("cpu") as watch:
+        watch.enter("features")
+    assert watch.peak_bytes["features"] < kept - 2**27 and len(last) == 4_000
 
 
 def test_the_memory_of_a_gpu_is_that_of_the_one_that_computes(monkeypatch: pytest.MonkeyPatch) -> None:

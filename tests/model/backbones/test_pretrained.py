@@ -170,7 +170,8 @@ def test_what_is_missing_and_unexpected_is_named(whole: Path) -> None:
 
 
 def test_weights_of_another_architecture_are_refused(whole: Path) -> None:
-    with pytest.raises(WeightsError, match="missing"):
+    missing = r": missing: network\.\S+, network\.\S+, network\.\S+ and \d+ more; unexpected: "
+    with pytest.raises(WeightsError, match=f"^{whole}, as weights of test_efficientnet: .*{missing}"):
         load_pretrained(small_spec("test_efficientnet"), whole)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from stream.errors import InvalidContent
 from stream.protocols import PROTOCOLS, Dataset, Examples, Part, Schedule, class_order, read_dataset, split_tasks
+from stream.protocols.dataset import Found, made_of
 from tests.stream.protocols import made
 
 
@@ -86,6 +87,30 @@ def test_the_first_images_of_each_class_are_taken() -> None:
     assert np.bincount(part.train.classes_N).tolist() == [3] * 7
     assert sorted({int(part.train.pixels(row)[0, 0, 0]) for row in range(21)}) == [0, 1, 2]
     assert sorted({int(part.test.pixels(row)[0, 0, 0]) for row in range(14)}) == [100, 101]
+
+
+def of_domains() -> Dataset:
+    """Two classes with six training images in the first domain, four in the second, one in the third."""
+    domains = ["x"] * 6 + ["y"] * 4 + ["z"]
+    found = [Found(bytes([row]), label, domain) for label in "ab" for row, domain in enumerate(domains)]
+    return made_of("made", found, found, Path())
+
+
+def counts(examples: Examples) -> list[list[int]]:
+    """Of each class in each domain."""
+    return [np.bincount(examples.domains_N[examples.classes_N == one], minlength=3).tolist() for one in (0, 1)]
+
+
+def test_so_many_images_of_a_class_are_of_all_its_domains_together() -> None:
+    part = Part(train_per_class=4, test_per_class=2).of(of_domains())
+    assert counts(part.train) == [[2, 1, 1]] * 2 and counts(part.test) == [[1, 1, 0]] * 2
+    judged = Part(train_per_class=6, test_per_class=4, evaluation="validation").of(of_domains())
+    assert counts(judged.train) == [[3, 2, 1]] * 2 and counts(judged.test) == [[3, 1, 0]] * 2
+
+
+def test_where_a_task_is_a_domain_so_many_are_of_each_class_in_it() -> None:
+    part = Part(train_per_class=3, test_per_class=2, each_domain=True).of(of_domains())
+    assert counts(part.train) == [[3, 3, 1]] * 2 and counts(part.test) == [[2, 2, 1]] * 2
 
 
 @pytest.mark.parametrize("each", [10, 320])
