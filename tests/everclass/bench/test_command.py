@@ -85,7 +85,7 @@ def test_a_comparison_ends_in_lines_and_a_report(arguments: list[str], tmp_path:
 
 
 def test_what_a_protocol_changes_of_a_method_stands_in_its_configuration(arguments: list[str], tmp_path: Path) -> None:
-    both = ("--method", "slca++", "--method", "fixed")
+    both = ("--protocol", "imagenet_r", "--method", "slca++", "--method", "fixed")
     assert run(*arguments, *both, "--seeds", "1", "--epochs", "1").exit_code == 0
     told = {str(line["method"]): line["configuration"] for line in lines(tmp_path / "out")}
     changed = {"symmetric_cross_entropy": [0.5, 0.5], "weight_decay": 0.0}
