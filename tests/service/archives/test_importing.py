@@ -132,7 +132,7 @@ def classes(files: Files, **changes: object) -> None:
 
 
 def to_nan(arrays: dict[str, np.ndarray]) -> None:
-    array = next(array for array in arrays.values() if array.dtype == np.float32)
+    array = next(array for array in arrays.values() if array.dtype == np.float32 and array.size)
     array.flat[0] = np.nan
 
 
