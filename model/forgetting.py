@@ -7,6 +7,7 @@ them. Weights of the backbone were tuned on the class's images too and stay as t
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.heads.closed_form import RowScale, linear_discriminant
 from model.heads.head import Head
@@ -24,8 +25,8 @@ def without_class(base: Snapshot, label: str, making: Making) -> Snapshot:
     """The snapshot as it would stand without the class, its rule for unknown images to be fitted again.
 
     Where nothing aligns heads (no aligner, or the first task's classes alone under the paper's), the un-aligned rows
-    serve: those of the head that served were trained against the class's features. Un-aligned rows stay, or are made
-    anew where no task has trained any. `making.check` is called between the steps of alignment and may raise to stop.
+    serve: those of the head that served were trained against the class's features. Un-aligned rows that no task has
+    trained are made anew. `making.check` is called between the steps of alignment and may raise to stop.
 
     Raises CannotForget for an unknown class, the only class, and a method that keeps things of all classes together.
     """
@@ -33,7 +34,7 @@ def without_class(base: Snapshot, label: str, making: Making) -> Snapshot:
     _check_kept(base, making.method)
     left = np.delete(np.arange(len(base.labels)), column)
     statistics = base.statistics.without(column)
-    unaligned = base.unaligned.rows(left) if base.tuned_tasks else _untrained(base, statistics)
+    unaligned = _with_untrained_rows_anew(base.unaligned.rows(left), base.trained_C[left], statistics)
     snapshot = replace(
         base,
         classes=tuple(base.classes[c] for c in left),
@@ -47,9 +48,11 @@ def without_class(base: Snapshot, label: str, making: Making) -> Snapshot:
     return aligned(snapshot, last_block, nothing_ND, np.zeros(0, np.int64), making)
 
 
-def _untrained(base: Snapshot, statistics: ClassStatistics) -> Head:
+def _with_untrained_rows_anew(unaligned: Head, trained_C: NDArray[np.bool_], statistics: ClassStatistics) -> Head:
     """Rows that no task has trained are those of a discriminant, which told the class from the others too."""
-    return RowScale.of(base.unaligned).applied(linear_discriminant(statistics))
+    discriminant = RowScale.of(unaligned.rows(np.flatnonzero(trained_C))).applied(linear_discriminant(statistics))
+    untrained = np.flatnonzero(~trained_C)
+    return unaligned.with_rows(untrained, discriminant.rows(untrained))
 
 
 def _column(base: Snapshot, label: str) -> int:

@@ -10,7 +10,7 @@ final(base, moved, state.head, features, block, making) statistics carried and m
 calibrated(version, held-out features, …)              temperature, unknown images (`model/scores/confidence.py`)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -94,7 +94,7 @@ def final(
     snapshot = replace(
         base,
         backbone=moved.plain,
-        classes=_classes(base, block, statistics, task),
+        classes=_classes(base, block, statistics, task, trained=frozenset(rows.tolist())),
         unaligned=unaligned,
         aligned=unaligned,
         statistics=statistics,
@@ -169,13 +169,16 @@ def _of_slot(snapshot: Snapshot, name: Slot) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in snapshot.kept.items() if key.startswith(f"{name}/")}
 
 
-def _classes(base: Snapshot, block: Block, statistics: ClassStatistics, task: str) -> tuple[SnapshotClass, ...]:
-    fresh = tuple(SnapshotClass(label, task, block.number, 0) for label in _new_labels(block))
+def _classes(
+    base: Snapshot, block: Block, statistics: ClassStatistics, task: str, *, trained: Collection[int] = ()
+) -> tuple[SnapshotClass, ...]:
+    fresh = tuple(SnapshotClass(label, task, block.number, 0, trained=False) for label in _new_labels(block))
     return tuple(
         replace(
             one,
             block=block.number if column in block.columns_B else one.block,
             images=int(statistics.count_C[column]),
+            trained=one.trained or column in trained,
         )
         for column, one in enumerate((*base.classes, *fresh))
     )

@@ -33,13 +33,15 @@ class SnapshotClass:
     """One class by column: `since` is the task that first brought it (None: it came with an import), `block` the number
     of the last one that did.
 
-    Blocks count 1, 2, 3 … along the lineage. `images` are those that were learned from.
+    Blocks count 1, 2, 3 … along the lineage. `images` are those that were learned from. `trained` says whether stage 1
+    made its row of the un-aligned head; a discriminant over all classes did otherwise.
     """
 
     label: str
     since: str | None
     block: int
     images: int
+    trained: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,11 @@ class Snapshot:
         return np.array([one.block for one in self.classes], dtype=np.int64)
 
     @property
+    def trained_C(self) -> NDArray[np.bool_]:
+        """By column, whether stage 1 made the un-aligned row."""
+        return np.array([one.trained for one in self.classes], dtype=bool)
+
+    @property
     def next_block(self) -> int:
         """The number that the next task's block gets."""
         return 1 + max((one.block for one in self.classes), default=0)
@@ -139,7 +146,7 @@ class Snapshot:
         """The snapshot that `to_parts` and `describe` wrote; raises SnapshotError where they are damaged."""
         try:
             learner = load_tensors(parts["learner"])
-            classes = tuple(SnapshotClass(**one) for one in description["classes"])
+            classes = _classes(description)
             novelty = NoveltyRule.from_arrays(load_arrays(parts["novelty"])) if "novelty" in parts else None
             return cls(
                 spec=BackboneSpec.from_json(description["spec"]),
@@ -152,13 +159,23 @@ class Snapshot:
                 temperature=description["temperature"],
                 novelty=novelty,
                 kept={name.removeprefix(KEPT): tensor for name, tensor in learner.items() if name.startswith(KEPT)},
-                # Versions from before this was counted: as if every task had.
-                tuned_tasks=description.get("tuned_tasks", max((one.block for one in classes), default=0)),
+                tuned_tasks=_tuned_tasks(description),
             )
         except SnapshotError:
             raise
         except Exception as error:
             raise SnapshotError(f"not a snapshot: {error!r}") from error
+
+
+def _tuned_tasks(description: Mapping[str, Any]) -> int:
+    """Versions from before this was counted: as if every task had."""
+    return int(description.get("tuned_tasks", max((one["block"] for one in description["classes"]), default=0)))
+
+
+def _classes(description: Mapping[str, Any]) -> tuple[SnapshotClass, ...]:
+    """Versions from before it was noted whose row was trained: as if all were, once a task had tuned."""
+    otherwise = {"trained": _tuned_tasks(description) > 0}
+    return tuple(SnapshotClass(**(otherwise | one)) for one in description["classes"])
 
 
 def _saved(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -30,108 +30,10 @@ class Ledger:
     def __init__(self, database: Database, quota: Quota, keys_kept_h: float) -> None:
         self._database = database
         self.is_sqlite = database.is_sqlite
-
-        requests = Requests(database, timedelta(hours=keys_kept_h))
-        self.begin_request = requests.begin
-        self.abandon_request = requests.abandon
-        self.return_request_keys = requests.return_keys
-
-        keys = Keys(database)
-        self.create_key = keys.create
-        self.all_keys = keys.all
-        self.key_changes = keys.changes
-        self.revoke_key = keys.revoke
-        self.note_key_uses = keys.note_uses
-        self.check_images = keys.check_images
-
-        audit = Audit(database)
-        self.record_audit = audit.record
-        self.audit = audit.page
-        self.forget_audit = audit.forget
-
-        intake = Intake(database, quota)
-        self.check_room = intake.check_room
-        self.create_task = intake.create_task
-        self.add_batch = intake.add_batch
-        self.commit_task = intake.commit_task
-
-        cancelling = Cancelling(database, quota)
-        self.cancel = cancelling.cancel
-        self.retry = cancelling.retry
-        self.purge_images = cancelling.purge_images
-        self.expire_open_tasks = cancelling.expire_open_tasks
-
-        reading = Reading(database)
-        self.task = reading.task
-        self.tasks = reading.tasks
-        self.items = reading.items
-        self.version = reading.version
-        self.versions = reading.versions
-        self.lineage = reading.lineage
-        self.held_out = reading.held_out
-        self.trained_on = reading.trained_on
-
-        counting = Counting(database)
-        self.counts = counting.counts
-
-        moves = Promotions(database)
-        self.serving = moves.serving
-        self.aliases = moves.aliases
-        self.classes_in_force = moves.classes_in_force
-        self.promotions = moves.log
-        self.promotion = moves.one
-        self.promotion_at = moves.at
-        self.move_alias = moves.move
-        self.rollback_target = moves.rollback_target
-
-        leases = Leases(database)
-        self.acquire_lease = leases.acquire
-        self.renew_lease = leases.renew
-        self.release_lease = leases.release
-        self.check_lease = leases.check
-        self.lease = leases.view
-        self.leases = leases.views
-
-        learning = Learning(database)
-        self.claim = learning.claim
-        self.freeze = learning.freeze
-        self.report = learning.report
-        self.save_checkpoint = learning.save_checkpoint
-        self.checkpoint = learning.checkpoint
-        self.finish = learning.finish
-        self.fail = learning.fail
-        self.hand_back = learning.hand_back
-
-        publishing = Publishing(database)
-        self.publish = publishing.publish
-        self.add_root = publishing.add_root
-        self.mark_damaged = publishing.mark_damaged
-        self.heal = publishing.heal
-
-        removing = Removing(database)
-        self.delete_version = removing.delete_version
-        self.sweep_versions = removing.sweep_versions
-        self.sweep_images = removing.sweep_images
-        self.references = removing.references
-        self.open_tasks = removing.open_tasks
-        self.image_keys = removing.image_keys
-        self.all_image_keys = removing.all_image_keys
-
-        forgetting = Forgetting(database, quota)
-        self.forget = forgetting.forget
-        self.purge_class = forgetting.purge_class
-        self.purged_images = forgetting.purged_images
-
-        copying = Copying(database)
-        self.copy_to = copying.copy_to
-        self.check_empty = copying.check_empty
-
-        runtimes = Runtimes(database)
-        self.graph = runtimes.graph
-        self.graph_digests = runtimes.graph_digests
-        self.record_graph = runtimes.record_graph
-        self.runtime_choice = runtimes.runtime_choice
-        self.record_runtime_choice = runtimes.record_runtime_choice
+        self._offer_access(database, keys_kept_h)
+        self._offer_tasks(database, quota)
+        self._offer_versions(database)
+        self._offer_the_whole(database)
 
     @classmethod
     def open(
@@ -158,3 +60,113 @@ class Ledger:
     def close(self) -> None:
         """Let go of the database."""
         self._database.close()
+
+    def _offer_access(self, database: Database, keys_kept_h: float) -> None:
+        """Who asks: requests done once, keys, the audit log."""
+        requests = Requests(database, timedelta(hours=keys_kept_h))
+        self.begin_request = requests.begin
+        self.abandon_request = requests.abandon
+        self.return_request_keys = requests.return_keys
+
+        keys = Keys(database)
+        self.create_key = keys.create
+        self.all_keys = keys.all
+        self.key_changes = keys.changes
+        self.revoke_key = keys.revoke
+        self.note_key_uses = keys.note_uses
+        self.check_images = keys.check_images
+
+        audit = Audit(database)
+        self.record_audit = audit.record
+        self.audit = audit.page
+        self.forget_audit = audit.forget
+
+    def _offer_tasks(self, database: Database, quota: Quota) -> None:
+        """What is to be done: from intake to a result, or given up."""
+        intake = Intake(database, quota)
+        self.check_room = intake.check_room
+        self.create_task = intake.create_task
+        self.add_batch = intake.add_batch
+        self.commit_task = intake.commit_task
+
+        cancelling = Cancelling(database, quota)
+        self.cancel = cancelling.cancel
+        self.retry = cancelling.retry
+        self.purge_images = cancelling.purge_images
+        self.expire_open_tasks = cancelling.expire_open_tasks
+
+        forgetting = Forgetting(database, quota)
+        self.forget = forgetting.forget
+        self.purge_class = forgetting.purge_class
+        self.purged_images = forgetting.purged_images
+
+        learning = Learning(database)
+        self.claim = learning.claim
+        self.freeze = learning.freeze
+        self.report = learning.report
+        self.save_checkpoint = learning.save_checkpoint
+        self.checkpoint = learning.checkpoint
+        self.finish = learning.finish
+        self.fail = learning.fail
+        self.hand_back = learning.hand_back
+
+    def _offer_versions(self, database: Database) -> None:
+        """What came of it: versions, what serves, and what goes."""
+        publishing = Publishing(database)
+        self.publish = publishing.publish
+        self.add_root = publishing.add_root
+        self.mark_damaged = publishing.mark_damaged
+        self.heal = publishing.heal
+
+        moves = Promotions(database)
+        self.serving = moves.serving
+        self.aliases = moves.aliases
+        self.classes_in_force = moves.classes_in_force
+        self.promotions = moves.log
+        self.promotion = moves.one
+        self.promotion_at = moves.at
+        self.move_alias = moves.move
+        self.rollback_target = moves.rollback_target
+
+        removing = Removing(database)
+        self.delete_version = removing.delete_version
+        self.sweep_versions = removing.sweep_versions
+        self.sweep_images = removing.sweep_images
+        self.references = removing.references
+        self.open_tasks = removing.open_tasks
+        self.image_keys = removing.image_keys
+        self.all_image_keys = removing.all_image_keys
+
+        runtimes = Runtimes(database)
+        self.graph = runtimes.graph
+        self.graph_digests = runtimes.graph_digests
+        self.record_graph = runtimes.record_graph
+        self.runtime_choice = runtimes.runtime_choice
+        self.record_runtime_choice = runtimes.record_runtime_choice
+
+    def _offer_the_whole(self, database: Database) -> None:
+        """All of it: read, counted, copied; and who works on it."""
+        reading = Reading(database)
+        self.task = reading.task
+        self.tasks = reading.tasks
+        self.items = reading.items
+        self.version = reading.version
+        self.versions = reading.versions
+        self.lineage = reading.lineage
+        self.held_out = reading.held_out
+        self.trained_on = reading.trained_on
+
+        counting = Counting(database)
+        self.counts = counting.counts
+
+        copying = Copying(database)
+        self.copy_to = copying.copy_to
+        self.check_empty = copying.check_empty
+
+        leases = Leases(database)
+        self.acquire_lease = leases.acquire
+        self.renew_lease = leases.renew
+        self.release_lease = leases.release
+        self.check_lease = leases.check
+        self.lease = leases.view
+        self.leases = leases.views

@@ -15,6 +15,7 @@ from model.method import Method
 from model.methods import method_named
 from model.snapshot import Snapshot, SnapshotClass
 from model.statistics.class_statistics import ClassStatistics
+from tests.model.check_method import Lineage
 
 SPEC = BackboneSpec("test_vit", 32, (0.5,) * 3, (0.5,) * 3)
 LABELS = ("ant", "bee", "cat", "dog")
@@ -118,10 +119,38 @@ def test_an_unknown_class_is_refused() -> None:
 @pytest.mark.parametrize("method", ["sl", "slca", "slca+warm"])
 def test_rows_that_no_task_has_trained_are_made_of_the_remaining_statistics(method: str) -> None:
     """A discriminant over all four classes holds each class in every row."""
-    base = replace(snapshot(), tuned_tasks=0, classes=tuple(replace(one, block=1) for one in snapshot().classes))
-    made = forget(base, "cat", method)
-    expected = linear_discriminant(made.statistics).weight_CD
-    factor = made.unaligned.weight_CD[0, 0] / expected[0, 0]
-    np.testing.assert_allclose(made.unaligned.weight_CD, factor * expected, rtol=1e-5, atol=1e-6)
-    lengths = [np.linalg.norm(head.weight_CD, axis=1).mean() for head in (base.unaligned, made.unaligned)]
-    assert lengths[0] == pytest.approx(lengths[1], rel=1e-5)
+    base = snapshot()
+    classes = tuple(replace(one, trained=one.label in ("ant", "cat")) for one in base.classes)
+    made = forget(replace(base, classes=classes), "cat", method)
+    expected = linear_discriminant(made.statistics).weight_CD[1:]
+    factor = made.unaligned.weight_CD[1, 0] / expected[0, 0]
+    np.testing.assert_array_equal(made.unaligned.weight_CD[0], base.unaligned.weight_CD[0])
+    np.testing.assert_allclose(made.unaligned.weight_CD[1:], factor * expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["sl", "slca", "slca+warm"])
+def test_a_lineage_that_met_and_forgot_one_class_is_that_which_met_and_forgot_another(method: str) -> None:
+    """Two classes tune the backbone; the next two come alone, so that their rows are a discriminant's."""
+    left = []
+    for passing in (9, 5):
+        lineage = Lineage(method_named(method))
+        for classes in ([0, 1], [passing], [7]):
+            lineage.learn(classes)
+        assert [one.trained for one in lineage.version.classes] == [True, True, False, False]
+        left.append(forget(lineage.version, f"c{passing}", method))
+    one, other = left
+    for head, same in ((one.unaligned, other.unaligned), (one.aligned, other.aligned)):
+        np.testing.assert_array_equal(head.weight_CD, same.weight_CD)
+        np.testing.assert_array_equal(head.bias_C, same.bias_C)
+
+
+@pytest.mark.parametrize(("tuned_tasks", "trained"), [(0, False), (2, True)])
+def test_versions_from_before_it_was_noted_count_as_trained_once_a_task_had_tuned(
+    tuned_tasks: int, trained: bool
+) -> None:
+    base = replace(snapshot(), tuned_tasks=tuned_tasks)
+    description = base.describe()
+    for one in description["classes"]:
+        del one["trained"]
+    read = Snapshot.from_parts(base.to_parts(), description)
+    assert {one.trained for one in read.classes} == {trained}

@@ -10,7 +10,20 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make every table."""
+    """Make every table, those that others refer to first."""
+    _graphs()
+    _leases()
+    _requests()
+    _runtime_choices()
+    _versions()
+    _promotions()
+    _tasks()
+    _aliases()
+    _batches()
+    _items()
+
+
+def _graphs() -> None:
     op.create_table(
         "graphs",
         sa.Column("key", sa.String(length=64), nullable=False),
@@ -18,6 +31,9 @@ def upgrade() -> None:
         sa.Column("at", sa.String(length=27), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_graphs")),
     )
+
+
+def _leases() -> None:
     op.create_table(
         "leases",
         sa.Column("name", sa.String(length=200), nullable=False),
@@ -31,6 +47,9 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.String(length=27), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
     )
+
+
+def _requests() -> None:
     op.create_table(
         "requests",
         sa.Column("scope", sa.String(length=200), nullable=False),
@@ -44,6 +63,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", "route", "key", name=op.f("pk_requests")),
     )
     op.create_index("ix_requests_at", "requests", ["at"], unique=False)
+
+
+def _runtime_choices() -> None:
     op.create_table(
         "runtime_choices",
         sa.Column("graph_key", sa.String(length=64), nullable=False),
@@ -52,6 +74,9 @@ def upgrade() -> None:
         sa.Column("at", sa.String(length=27), nullable=False),
         sa.PrimaryKeyConstraint("graph_key", "machine", name=op.f("pk_runtime_choices")),
     )
+
+
+def _versions() -> None:
     op.create_table(
         "versions",
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
@@ -78,6 +103,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_versions_parent", "versions", ["parent"], unique=False)
     op.create_index(op.f("ix_versions_task"), "versions", ["task"], unique=False)
+
+
+def _promotions() -> None:
     op.create_table(
         "promotions",
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
@@ -95,6 +123,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_promotions")),
     )
     op.create_index("ix_promotions_alias", "promotions", ["alias", "seq"], unique=False)
+
+
+def _tasks() -> None:
     op.create_table(
         "tasks",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -135,6 +166,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("seq", name=op.f("uq_tasks_seq")),
     )
     op.create_index("ix_tasks_state", "tasks", ["state", "seq"], unique=False)
+
+
+def _aliases() -> None:
     op.create_table(
         "aliases",
         sa.Column("alias", sa.String(length=64), nullable=False),
@@ -144,6 +178,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["version"], ["versions.version"], name=op.f("fk_aliases_version")),
         sa.PrimaryKeyConstraint("alias", name=op.f("pk_aliases")),
     )
+
+
+def _batches() -> None:
     op.create_table(
         "batches",
         sa.Column("task", sa.String(length=64), nullable=False),
@@ -154,6 +191,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["task"], ["tasks.id"], name=op.f("fk_batches_task")),
         sa.PrimaryKeyConstraint("task", "number", name=op.f("pk_batches")),
     )
+
+
+def _items() -> None:
     op.create_table(
         "items",
         sa.Column("task", sa.String(length=64), nullable=False),
