@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import click
+
 from everclass.demo.pictures import Lesson
 from everclass.results import Answer, Version
 from everclass.showing import percent, show_table
@@ -70,7 +72,7 @@ def forgetting(before: Sequence[Sequence[float]], now: Sequence[float]) -> float
 
 
 def show_reports(reports: Sequence[TaskReport]) -> None:
-    """The final table."""
+    """The final table, and why versions that might have served do not."""
     headings = (
         "task",
         "classes",
@@ -84,6 +86,8 @@ def show_reports(reports: Sequence[TaskReport]) -> None:
         "failed",
     )
     show_table(headings, [_row(report) for report in reports])
+    for version in (version for report in reports for version in report.versions if _is_out(version)):
+        click.echo(f"version {version.version} is {version.state}: {version.reason}")
 
 
 def _row(report: TaskReport) -> tuple[object, ...]:
@@ -103,7 +107,12 @@ def _row(report: TaskReport) -> tuple[object, ...]:
 
 def _numbers(versions: Sequence[Version], kind: str) -> str | None:
     of_kind = [v for v in versions if v.kind == kind]
-    return ", ".join(f"{v.version}{' held' if v.state == 'held' else ''}" for v in of_kind) or None
+    return ", ".join(f"{v.version}{f' {v.state}' if _is_out(v) else ''}" for v in of_kind) or None
+
+
+def _is_out(version: Version) -> bool:
+    """Whether it cannot take over: a provisional version that is deleted has done its work."""
+    return version.state in ("held", "damaged")
 
 
 def _seconds(value: float | None) -> str | None:

@@ -1,7 +1,7 @@
 """Which runtime may serve: the fastest one whose answers are the learner's own. Pure figures, nothing is run here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -40,12 +40,17 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Choice:
-    """The runtime that serves, and why, in words. `settled` is false where more images could change it."""
+    """The runtime that serves, and why, in words. `settled` is false where more images could change it.
+
+    `exceptions` are versions, by their manifests' digests, that it answers otherwise than the learner, and what serves
+    them instead.
+    """
 
     kind: RuntimeKind
     reason: str
     settled: bool
     agreements: tuple[Agreement, ...]
+    exceptions: Mapping[str, RuntimeKind] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The choice as plain JSON values."""
@@ -55,7 +60,7 @@ class Choice:
     def from_json(cls, value: Mapping[str, Any]) -> "Choice":
         """The choice that `to_json` wrote."""
         agreements = tuple(Agreement(**one) for one in value["agreements"])
-        return cls(value["kind"], value["reason"], value["settled"], agreements)
+        return cls(value["kind"], value["reason"], value["settled"], agreements, value.get("exceptions", {}))
 
 
 def judge(

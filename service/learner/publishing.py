@@ -1,6 +1,7 @@
 """From a snapshot to a version: calibrate, judge, store, prove that it loads and answers right, publish."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 
-from model.judging.agreement import FEWEST_IMAGES, WIDEST_FLIP
-from model.judging.agreement import judge as compare
+from model.judging.agreement import FEWEST_IMAGES
 from model.judging.gate import GateLimits
 from model.runtime import RuntimeKind, machine_type
 from model.scores.calibration import fitting_half
 from model.scores.confidence import CalibrationReport, HeldOut, calibrated
-from model.served import ServedModel, open_served
 from model.snapshot import Snapshot
 from service.learner.bases import Base
 from service.learner.forebears import forebears_of
@@ -24,12 +23,13 @@ from service.learner.graphs import Graph, graph_of
 from service.learner.heldout import FeatureCache, HeldOutImage, balanced, held_out
 from service.learner.judging import Answers, BackboneComparison, Judgement, judge
 from service.learner.pictures import Pictures
+from service.learner.proving import Proof, Question, proven
 from service.learner.reporter import Reporter
-from service.learner.runtimes import Reference, runtime_for
+from service.learner.runtimes import Reference, runtime_for, serve_with
 from service.learner.workshop import Workshop
 from stream.failpoints import reach
 from stream.ledger import Wanted
-from stream.manifest import Manifest, Part, load_manifest, load_parts, store_version
+from stream.manifest import Manifest, Part, store_version
 from stream.tasks import Phase, Task
 from stream.versions import TaskAccuracy, VersionClass, VersionDraft, VersionKind
 
@@ -39,6 +39,8 @@ PRELOAD_WAIT_S = 2.0
 """How long services get to load a candidate before it is published without waiting."""
 
 Features = NDArray[np.float32]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,12 @@ class Publisher:
         store_version(self.workshop.blobs, manifest, parts)
         reach("version.stored")
         self.report.at(0.6)
-        wanted, reason = self._verdict(candidate, manifest, runtime)
+        proof = proven(self.workshop, manifest, runtime, self._question(candidate))
+        wanted, reason = self._verdict(candidate, proof, runtime)
+        serving = self._serving(proof, runtime)
+        if serving != runtime:
+            log.warning("%s: %s serves it", proof.trouble, serving)
+            serve_with(self.workshop, graph.key, manifest.digest, serving)
         draft = VersionDraft(
             kind=candidate.kind,
             digest=manifest.digest,
@@ -127,7 +134,7 @@ class Publisher:
             forgetting=judgement.forgetting,
             calibration_error=candidate.calibration.calibration_error,
             gate=candidate.gate(),
-            runtime=runtime,
+            runtime=serving,
             reason=reason,
             note=self.task.note,
         )
@@ -148,11 +155,19 @@ class Publisher:
             parts={role: Part.of(data) for role, data in parts.items()},
         )
 
-    def _verdict(self, candidate: "_Candidate", manifest: Manifest, runtime: RuntimeKind) -> tuple[Wanted, str | None]:
+    def _question(self, candidate: "_Candidate") -> Question | None:
+        images, features_ND = candidate.some(self.trained, PROVEN_IMAGES)
+        if not images:
+            return None
+        views = list(self.pictures_of(images).views(candidate.snapshot.spec))
+        return Question(np.stack(views), candidate.snapshot.aligned.logits(features_ND))
+
+    def _verdict(self, candidate: "_Candidate", proof: Proof, runtime: RuntimeKind) -> tuple[Wanted, str | None]:
         """What shall become of the version, and why it shall not serve where it shall not."""
-        trouble = self._trouble(candidate, manifest, runtime)
-        if trouble is not None:
-            return "damaged", trouble
+        if proof.runtime is None:
+            return "damaged", proof.trouble
+        if proof.runtime != runtime and self.workshop.settings.serve.runtime != "auto":
+            return "hold", f"{proof.trouble}, and serve.runtime asks for it"
         report, gate = candidate.judgement.report, self.workshop.settings.gate
         if not report.passes(strict=gate.strict and gate.enabled):
             return "hold", report.reason or "too few held-out images to judge it (gate.strict)"
@@ -160,32 +175,9 @@ class Publisher:
             return "hold", "to be promoted by a person"
         return "serve", None
 
-    def _trouble(self, candidate: "_Candidate", manifest: Manifest, runtime: RuntimeKind) -> str | None:
-        """Why the version as it is stored cannot serve: read back, opened, warmed and asked; None where it can."""
-        stored = load_manifest(self.workshop.blobs, manifest.digest)
-        parts = load_parts(self.workshop.blobs, stored, stored.parts)
-        try:
-            served = open_served(
-                parts, manifest.description, kind=runtime, threads=self.workshop.settings.serve.threads
-            )
-        except Exception as error:
-            return f"it does not load: {error}"
-        try:
-            served.warm()
-            return self._disagreement(candidate, served, runtime)
-        finally:
-            served.close()
-
-    def _disagreement(self, candidate: "_Candidate", served: ServedModel, runtime: RuntimeKind) -> str | None:
-        images, features_ND = candidate.some(self.trained, PROVEN_IMAGES)
-        if not images:
-            return None
-        pixels_BHWC = np.stack(list(self.pictures_of(images).views(candidate.snapshot.spec)))
-        right_NC = candidate.snapshot.aligned.logits(features_ND)
-        found = compare(runtime, right_NC, served.logits(pixels_BHWC), images_per_s=0.0)
-        if found.worst_margin_flip <= WIDEST_FLIP:
-            return None
-        return f"the stored version answers otherwise than the learner on some of {len(images)} images"
+    def _serving(self, proof: Proof, runtime: RuntimeKind) -> RuntimeKind:
+        """What serves the version here, or would if it were promoted: the settings' wish stands, a choice gives way."""
+        return runtime if self.workshop.settings.serve.runtime != "auto" else proof.runtime or runtime
 
     def _runtime(self, candidate: "_Candidate", graph: Graph, backbone: bytes) -> RuntimeKind:
         """What serves the version; decided by a final one, so that a provisional one need not wait for it."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,27 @@ def runtime_for(
     choice = choose(agreements, asked="auto")
     workshop.ledger.record_runtime_choice(workshop.heartbeat.lease, graph.key, machine_type(), choice.to_json())
     return choice.kind
+
+
+def instead_of(workshop: Workshop, graph_key: str, chosen: RuntimeKind) -> list[RuntimeKind]:
+    """What may serve a version that the chosen runtime answers otherwise: those that agreed as well, the fastest first,
+    and the reference.
+    """
+    decided = workshop.ledger.runtime_choice(graph_key, machine_type())
+    agreements = () if decided is None else Choice.from_json(decided).agreements
+    fastest_first = sorted(agreements, key=lambda one: one.images_per_s, reverse=True)
+    others = [one.runtime for one in fastest_first if one.accepted]
+    return [kind for kind in dict.fromkeys([*others, REFERENCE]) if kind != chosen]
+
+
+def serve_with(workshop: Workshop, graph_key: str, digest: str, kind: RuntimeKind) -> None:
+    """From now on this runtime serves the version of that digest here, whatever serves the others of its graph."""
+    decided = workshop.ledger.runtime_choice(graph_key, machine_type())
+    if decided is None:
+        return
+    choice = Choice.from_json(decided)
+    excepted = replace(choice, exceptions={**choice.exceptions, digest: kind})
+    workshop.ledger.record_runtime_choice(workshop.heartbeat.lease, graph_key, machine_type(), excepted.to_json())
 
 
 def _measured(workshop: Workshop, kind: RuntimeKind, graph: Graph, weights: Weights, reference: Reference) -> Agreement:

@@ -95,9 +95,11 @@ class Loader:
         return open_on()
 
     def runtime_for(self, manifest: Manifest) -> RuntimeKind:
-        """The kind that the settings name; with `auto` the one chosen for this machine type, once there is a choice."""
+        """The kind that the settings name; with `auto` the one chosen for this machine type, once there is a choice, or
+        what serves this version instead.
+        """
         if self._settings.runtime != "auto":
             return self._settings.runtime
         decided = self._ledger.runtime_choice(manifest.description["graph_key"], machine_type())
-        kind = FALLBACK if decided is None else decided["kind"]
+        kind = FALLBACK if decided is None else decided.get("exceptions", {}).get(manifest.digest, decided["kind"])
         return kind if kind in available_runtimes() else FALLBACK

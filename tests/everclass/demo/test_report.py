@@ -1,9 +1,9 @@
 import pytest
 
 from everclass.demo.pictures import Lesson
-from everclass.demo.report import Said, accuracies, forgetting
+from everclass.demo.report import Said, TaskReport, accuracies, forgetting, show_reports
 from everclass.images import LabelledImage
-from everclass.results import Answer, Prediction
+from everclass.results import Answer, Prediction, Version
 
 
 def lesson(*labels: str) -> Lesson:
@@ -36,3 +36,18 @@ def test_forgetting_is_the_mean_fall_from_the_best_of_each_earlier_lesson() -> N
     assert forgetting([], [0.9]) is None
     before = [[0.8], [0.9, 1.0]]
     assert forgetting(before, [0.7, 0.95, 0.5]) == pytest.approx((0.2 + 0.05) / 2)
+
+
+def test_a_version_that_does_not_serve_is_marked_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    versions = (
+        Version(version=1, kind="provisional", state="deleted", reason="no longer needed"),
+        Version(version=2, kind="final", state="held", reason="worse on 3 of 40 images"),
+        Version(version=3, kind="final", state="damaged", reason="a part is missing"),
+        Version(version=4, kind="final", state="ready"),
+    )
+    said = Said(1, ("a",), (1.0,))
+    show_reports([TaskReport("1", lesson("a"), versions, 1.0, None, 1.0, (1.0,), None, 5, 0, said)])
+    told = capsys.readouterr().out
+    assert "2 held, 3 damaged, 4 " in told
+    assert "version 2 is held: worse on 3 of 40 images\nversion 3 is damaged: a part is missing\n" in told
+    assert "no longer needed" not in told
