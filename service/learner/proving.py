@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from model.judging.agreement import WIDEST_FLIP, judge
 from model.runtime import RuntimeKind
 from model.served import ServedModel, open_served
+from service.learner.device import loses_device
 from service.learner.runtimes import instead_of
 from service.learner.workshop import Workshop
 from stream.manifest import Manifest, load_manifest, load_parts
@@ -33,13 +34,20 @@ class Proof:
 def proven(workshop: Workshop, manifest: Manifest, chosen: RuntimeKind, question: Question | None) -> Proof:
     """Tries the chosen runtime on the version as it is stored, and slower ones where it does not answer right.
 
-    Raises NotFound, DamagedBlob and Unavailable of the blobs.
+    Raises NotFound, DamagedBlob and Unavailable of the blobs, and whatever the last of them raises when it is asked.
     """
     stored = load_manifest(workshop.blobs, manifest.digest)
     parts = load_parts(workshop.blobs, stored, stored.parts)
+    kinds = [chosen, *instead_of(workshop, manifest.description["graph_key"], chosen)]
     trouble = None
-    for kind in (chosen, *instead_of(workshop, manifest.description["graph_key"], chosen)):
-        found = _trouble(workshop, parts, manifest, kind, question)
+    for kind in kinds:
+        try:
+            found = _trouble(workshop, parts, manifest, kind, question)
+        except Exception as error:
+            # Where the last one fails too it is the machine's trouble, not the version's: the task may be tried again.
+            if kind == kinds[-1] or loses_device(error):
+                raise
+            found = f"{kind} does not run: {error}"
         if found is None:
             return Proof(kind, trouble)
         trouble = trouble or found
@@ -56,8 +64,6 @@ def _trouble(
     try:
         served.warm()
         return None if question is None else _disagreement(served, kind, question)
-    except Exception as error:
-        return f"it does not run: {error}"
     finally:
         served.close()
 

@@ -69,6 +69,10 @@ def answer_otherwise(monkeypatch: pytest.MonkeyPatch, runtime: type[Any]) -> Non
     monkeypatch.setattr(runtime, "features", lambda self, pixels_BHWC: -features(self, pixels_BHWC))
 
 
+def fails(*_: object) -> None:
+    raise RuntimeError("an operator is missing")
+
+
 def test_the_first_final_version_of_enough_images_decides_which_runtime_serves(world: World) -> None:
     _, (provisional, final) = world.learn(labelled(0, 1, count=FEWEST_IMAGES // 2))
     decided = choice(world, final)
@@ -122,13 +126,21 @@ def test_a_runtime_that_fails_on_a_version_is_one_that_does_not_answer_right(
 ) -> None:
     _, (_, first) = world.learn(labelled(0, 1, count=20))
     choose(world, first, FAST)
-
-    def fails(*_: object) -> None:
-        raise RuntimeError("an operator is missing")
-
     monkeypatch.setattr(OpenvinoModel, "features", fails)
     _, (_, final) = world.learn(labelled(2, 3, count=20))
     assert (final.state, final.runtime, loads_with(world, final)) == ("ready", "onnxruntime", "onnxruntime")
+
+
+def test_where_every_runtime_fails_the_task_fails_and_learns_once_they_work_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(OnnxSession, "features", fails)
+        failed, versions = world.learn(labelled(0, 1, count=20))
+    assert (failed.state, failed.reason, versions) == ("failed", "RuntimeError: an operator is missing", [])
+    world.ledger.retry(failed.id)
+    world.learn_all()
+    assert world.ledger.task(failed.id).state == "done"
 
 
 def test_choices_from_before_there_were_exceptions_read_back() -> None:
