@@ -113,7 +113,7 @@ MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "ca_plain": lambda method: replace(
         method, aligner=GaussianAligner(AlignmentPlan(logit_norm=False), on_first_task=method.joint)
     ),
-    "ca_shrink": lambda method: replace(method, aligner=PLUS_ALIGNER),
+    "ca_shrink": lambda method: replace(method, aligner=replace(PLUS_ALIGNER, on_first_task=method.joint)),
     "warm": lambda method: replace(method, aligner=WARM_ALIGNER),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
     "slower": lambda method: replace(method, later_pace=LATER_PACE),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from everclass.bench.course import Course, Decoded
+from everclass.bench.course import LATER_TASK, Course, Decoded
 from everclass.bench.kept_features import features_file, keep
 from everclass.bench.measures import Hindsight, Measure
 from everclass.bench.progress import Checkpoint, ProgressFolder, Reached
@@ -64,15 +64,17 @@ class Extras:
         return frozenset(self.measures) | ({"unknown"} if self.unknown else set())
 
 
-LATER = 2
-"""A task that is not the first."""
-
-
 def stem(method: Method) -> tuple[Method, bool]:
     """The method without what comes after stage 1, and whether it needs stage 1 where no weight moves: those with equal
     stems share it.
+
+    A lone class's row comes of the statistics; where stage 1 reads the rows of earlier tasks, what makes these comes
+    before it, too.
     """
-    return replace(method, aligner=None, drift=None, views=frozenset()), method.learns(LATER)
+    alike = replace(method, aligner=None)
+    if method.scope == "block":
+        alike = replace(alike, drift=None, views=frozenset())
+    return alike, method.learns(LATER_TASK)
 
 
 class Chain:

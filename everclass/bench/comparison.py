@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from everclass.bench.cautions import Cautions
 from everclass.bench.chain import Chain, Extras, Listener
 from everclass.bench.code import code
 from everclass.bench.course import Course
-from everclass.bench.idle import idle
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
 from everclass.bench.kept_features import features_file
 from everclass.bench.measures import MEASURES
@@ -32,7 +32,6 @@ from stream.protocols import PROTOCOLS, Dataset, read_dataset
 
 RESULTS = "results.jsonl"
 UNFINISHED = "unfinished"
-OTHER_CODE = "what was unfinished was made by other code, and is begun anew"
 
 ListenerOf = Callable[[str, int, int], Listener]
 """From the names of a chain's methods, the seed and the number of tasks."""
@@ -53,25 +52,9 @@ class Prepared:
     chains: Sequence[Mapping[str, Method]]
     inputs: Mapping[str, Any]
 
-    def other_classes(self) -> str | None:
-        """What to warn of where these are not as many classes as the protocol has, as in another folder; else None."""
-        name, found = self.request.protocol, len(self.dataset.classes)
-        published = PROTOCOLS[name].classes
-        if published in (None, found):
-            return None
-        return f"{name} has {published} classes, and there are {found} in {self.request.data}: is that its folder?"
-
-    def left_out(self) -> str | None:
-        """What to warn of where some classes of the data set come in no task, else None."""
-        met = {name for lesson in self.courses[0].lessons for name in lesson.classes}
-        missing = len(self.dataset.classes) - len(met)
-        return f"{missing} of {len(self.dataset.classes)} classes come in no task" if missing else None
-
-    def idle(self) -> list[str]:
-        """What to warn of where a modifier changes nothing of its method: two rows of one method."""
-        return [
-            f"+{one} changes nothing for {name}" for name in self.request.methods for one in idle(name, self.courses)
-        ]
+    def cautions(self, extras: Extras) -> list[str]:
+        """What of it changes nothing or is most likely a slip."""
+        return Cautions(self.request, self.dataset, self.courses).of(extras)
 
 
 @dataclass(frozen=True)
@@ -157,16 +140,15 @@ def _run(
         "methods": {name: described[name] for name in waiting},
     }
     made_by = {"code": code()["code"], "numbers": {name: numbers[name] for name in waiting}}
-    folder = ProgressFolder(out / UNFINISHED, identity, made_by)
     listener = listener_of(" ".join(waiting), course.seed, tasks)
-    if folder.begin():
-        listener.on_notice(OTHER_CODE)
+    folder = ProgressFolder(out / UNFINISHED, identity, made_by, listener.on_notice)
+    folder.begin()
     try:
         found = Chain(waiting, course, training, prepared.weights, folder, listener, wanted).run()
     except (NotFinite, np.linalg.LinAlgError) as error:
         return {f"{name}, seed {course.seed}": f"training diverged: {error}" for name in waiting}
     lead = None if wanted.features is None else next(iter(waiting))
-    known = provenance(prepared.dataset, training.device)
+    known = provenance(course, prepared.dataset.note, training)
     said = {**inputs, **known, "unknown": wanted.unknown, "features": lead}
     append(
         out / RESULTS,

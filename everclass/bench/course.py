@@ -11,6 +11,9 @@ from model.pixels.pixel_cache import PixelCache
 
 JOINT = "all tasks"
 
+FIRST_TASK, LATER_TASK = 1, 2
+"""Numbers of a first task and of one that is not, as parts of a method count them."""
+
 ROOM_BYTES = 1 << 30
 """Decoded pictures that are kept while a task is learned; what goes beyond is decoded again each time."""
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from everclass.bench.course import Course
+from everclass.bench.recipe import Training
 from model.backbones.pretrained import EMBEDDED_BACKBONE, EMBEDDED_SHA256
 from model.backbones.spec import BackboneSpec
 from stream.protocols import Dataset, Examples
@@ -27,14 +29,21 @@ def inputs_of(dataset: Dataset, spec: BackboneSpec, weights: Path | None) -> dic
     return {"weights": weights_digest(spec, weights), "data": data_digest(dataset)}
 
 
-def provenance(dataset: Dataset, device: str) -> dict[str, Any]:
-    """What a reader of figures wants to know of the images and the device, and no run is told apart by."""
+def provenance(course: Course, note: str, training: Training) -> dict[str, Any]:
+    """What a reader of figures wants to know of the images that come in the course's tasks, and of where they are
+    learned; no run is told apart by it.
+
+    `micro_batch` images go through the network at once; where its normalisation is over a batch, figures may differ by
+    it.
+    """
+    lessons = course.lessons
     return {
-        "note": dataset.note,
-        "classes": len(dataset.classes),
-        "train_images": len(dataset.train),
-        "test_images": len(dataset.test),
-        "device": device_name(device),
+        "note": note,
+        "classes": len({one for lesson in lessons for one in lesson.classes}),
+        "train_images": sum(len(lesson.train) for lesson in lessons),
+        "test_images": sum(len(lesson.test) for lesson in lessons),
+        "device": device_name(training.device),
+        "micro_batch": training.micro_batch,
     }
 
 

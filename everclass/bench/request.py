@@ -13,15 +13,11 @@ from everclass.bench.recipe import Recipe, Training, recipe_of
 from model import paper
 from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import Pooling
-from model.method import Method, Tuner
+from model.method import Method
 from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named
-from model.tuners import FirstTaskTuner, FullTuner
 from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 
 MICRO_BATCH_CPU = 32
-
-FIRST = 1
-"""The number of a first task."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +74,6 @@ class BenchRequest:
             method = method_named(name)
             groups.setdefault(stem(method), {})[name] = method
         yield from groups.values()
-
-    def unheard(self) -> list[str]:
-        """What to warn of: a rate of the backbone or milestones that are not the usual ones, and no method hears."""
-        methods, names = [method_named(name) for name in self.methods], ", ".join(self.methods)
-        found = []
-        if self.backbone_lr != paper.HEAD_RATE * paper.BACKBONE_RATIO and not any(
-            _listens(method.tuner) for method in methods
-        ):
-            found.append(f"--backbone-lr moves none of {names}")
-        usual = recipe_of(self.protocol).shortened(self.epochs).milestones
-        if self.milestones not in ((), usual) and not any(
-            _falls_at(method, self.milestones, usual) for method in methods
-        ):
-            found.append(f"--milestone changes nothing for {names}")
-        return found
 
     def training(self) -> Training:
         """How stage 1 runs on this machine. Raises WeightsError, and ValueError naming the option at fault."""
@@ -153,19 +134,6 @@ class BenchRequest:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"--device {device}: nothing can run there: {reason}") from error
         return device
-
-
-def _listens(tuner: Tuner) -> bool:
-    """Whether it moves at the plan's rate of the backbone."""
-    inner = tuner.tuner if isinstance(tuner, FirstTaskTuner) else tuner
-    return isinstance(inner, FullTuner) and inner.ratio is None
-
-
-def _falls_at(method: Method, milestones: Sequence[int], usual: Sequence[int]) -> bool:
-    """Whether rates of its stage 1 fall otherwise than at the usual milestones; of SLCA++'s only the number counts."""
-    way = method.optimisation
-    counts = way.schedule == "cosine" and way.floor_lr is None and len(milestones) != len(usual)
-    return method.learns(FIRST) and (way.schedule == "step" or counts)
 
 
 def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:

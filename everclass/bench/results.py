@@ -116,7 +116,7 @@ def read(path: Path) -> list[Result]:
     if not path.exists():
         return []
     with path.open("rb") as file:
-        lines = file.read(_whole_lines(path)).decode().splitlines()
+        lines = file.read(_whole_lines(path)).split(b"\n")
     return [_parsed(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
@@ -138,7 +138,7 @@ def newest(results: Sequence[Result]) -> list[Result]:
     return found
 
 
-def _parsed(path: Path, number: int, line: str) -> Result:
+def _parsed(path: Path, number: int, line: bytes) -> Result:
     try:
         return Result(**json.loads(line))
     except (TypeError, ValueError) as error:

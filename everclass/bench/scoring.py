@@ -68,12 +68,11 @@ class Scores:
         seed: int,
         head_answers: bool,
     ) -> None:
-        """Temperature and novelty rule as a server without held-out images fits them: on sampled features."""
+        """Temperature and novelty rule as a server without held-out images fits them: on sampled features.
+
+        Of features of several passes, as those of sub-spaces, the rule reads the first, which the statistics are of.
+        """
         dimension = snapshot.statistics.dimension
-        if test.seen[0].shape[1] != dimension:
-            self.calibration_error.append(None)
-            self.novelty_auroc.append(None)
-            return
         nothing = HeldOut(np.zeros((0, dimension), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
         fitted, _ = calibrated(snapshot, nothing, seed=seed)
         probabilities_NC = softmax(logits_NC / fitted.temperature)

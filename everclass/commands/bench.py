@@ -215,9 +215,8 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
     )
     read(out / RESULTS)
     prepared = prepare(request)
-    for warning in (*request.unheard(), *prepared.idle(), prepared.other_classes(), prepared.left_out()):
-        if warning:
-            click.echo(f"everclass: {warning}", err=True)
+    for caution in prepared.cautions(extras):
+        click.echo(f"everclass: {caution}", err=True)
     return prepared, extras
 
 

@@ -18,6 +18,11 @@ ORACLE_RIDGE: Final = 1e-5
 """Added to the diagonal of covariances that were computed anew (method.md 2.2; the stored ones get 1e-4)."""
 
 
+def has_oracle(method: Method) -> bool:
+    """Whether the method's answers come from class statistics."""
+    return method.aligner is not None and "statistics" in method.aligner.reads
+
+
 def oracle_classifier(
     snapshot: Snapshot,
     method: Method,
@@ -34,7 +39,7 @@ def oracle_classifier(
     head as it is where the aligner leaves the first task alone.
     """
     aligner = method.aligner
-    if aligner is None or "statistics" not in aligner.reads:
+    if aligner is None or not has_oracle(method):
         return None
     first_ND, *others = seen.only(method.views).of_statistics
     statistics = ClassStatistics.from_features(first_ND, columns_N, len(snapshot.classes), *others)

@@ -5,10 +5,24 @@ from collections.abc import Callable
 import pytest
 
 from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, METHODS, method_named
-from tests.model.check_method import CHECKS, check_goes_on, check_learns, check_restored
+from tests.model.check_method import (
+    CHECKS,
+    LESSONS,
+    LONGER,
+    Lineage,
+    check_goes_on,
+    check_learns,
+    check_restored,
+    real,
+    tested,
+)
 
 COMPOSED = (DEFAULT, DEFAULT_OF_TRANSFORMERS, "slca+drift+turned+averaging", "slca+cofima")
-ALIGNED = tuple(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None)
+ALIGNED = (*(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None), "bic+ca", "ranpac+ca")
+"""In place of other aligners too, where that makes another method than those before it."""
+
+LEAST_OF_FIVE = 0.4
+"""Ten standard deviations from guesses, at 30 pictures a class."""
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -29,3 +43,12 @@ def test_heads_that_are_aligned_after_the_first_task_still_know_it() -> None:
     at_once = [name for name, aligner in aligners.items() if aligner is not None and aligner.on_first_task]
     assert at_once == ["joint+ca"]
     check_learns("joint+ca")
+
+
+@pytest.mark.parametrize("name", ["der+++ca", "bic+ca", "gdumb+ca"])
+def test_heads_that_are_aligned_know_all_tasks_where_images_keep_the_features_in_place(name: str) -> None:
+    lineage = Lineage(tested(name), LONGER, real)
+    for classes in LESSONS[:2]:
+        lineage.learn(classes)
+    logits_NC, columns_N = lineage.answers(lineage.known)
+    assert (logits_NC.argmax(axis=1) == columns_N).mean() > LEAST_OF_FIVE

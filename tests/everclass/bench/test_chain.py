@@ -12,6 +12,7 @@ from everclass.bench.chain import Chain, Extras, Listener, stem
 from everclass.bench.course import Course
 from everclass.bench.kept_features import runs
 from everclass.bench.progress import ProgressFolder
+from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result
 from everclass.bench.scoring import TestFeatures
 from model.continual import Tuned
@@ -47,6 +48,22 @@ def test_methods_that_share_stage_1_get_the_figures_that_each_gets_alone(tmp_pat
         assert figures(together[name]) == figures(run([name], tmp_path / name)[name])
 
 
+@pytest.mark.parametrize("names", [["lwf", "lwf+drift", "lwf+ca"], ["der++", "der+++views"]])
+def test_figures_do_not_depend_on_others_where_a_lone_class_has_its_row_of_each_methods_statistics(
+    tmp_path: Path, names: list[str]
+) -> None:
+    unequal = course((0, 1), (2, 3), (4,), (5, 6))
+    lead, other, *_ = names
+    assert stem(method_named(lead)) != stem(method_named(other))
+    assert stem(method_named("lwf")) == stem(method_named("lwf+ca"))
+    wanted = BenchRequest("made", tmp_path, tuple(names))
+    together: dict[str, Result] = {}
+    for number, chain in enumerate(wanted.chains()):
+        together |= run(list(chain), tmp_path / f"chain {number}", of=unequal)
+    for name in names:
+        assert figures(together[name]) == figures(run([name], tmp_path / name, of=unequal)[name])
+
+
 def test_methods_whose_head_nobody_reads_train_none_and_share_nothing_with_those_that_do(tmp_path: Path) -> None:
     assert stem(method_named("ncm")) == stem(method_named("lda")) == stem(method_named("ranpac_frozen"))
     assert stem(method_named("ncm")) != stem(method_named("frozen")) == stem(method_named("fixed"))
@@ -75,6 +92,13 @@ def test_images_of_classes_to_come_are_told_from_known_ones(tmp_path: Path) -> N
     aurocs = run(["slca"], tmp_path, extras=Extras(unknown=True))["slca"].novelty_auroc
     assert aurocs[-1] is None
     assert all(value is not None and value > 0.5 for value in aurocs[:-1])
+
+
+@pytest.mark.parametrize("name", ["ease", "aper"])
+def test_of_features_of_several_passes_the_first_tells_known_from_unknown(tmp_path: Path, name: str) -> None:
+    result = run([name], tmp_path / name, extras=Extras(unknown=True))[name]
+    plain = run(["ncm"], tmp_path / "ncm", extras=Extras(unknown=True))["ncm"]
+    assert result.novelty_auroc == plain.novelty_auroc and result.calibration_error == [None] * 4
 
 
 @pytest.mark.parametrize("name", ["sl", "sl+views", "sl+drift+turned"])
@@ -173,6 +197,13 @@ def test_joint_training_learns_all_tasks_as_one(tmp_path: Path) -> None:
     result = run(["joint"], tmp_path)["joint"]
     assert len(result.curve) == 1 and result.inc_acc is None and result.forgetting is None
     assert result.test_images == [40] and result.last_acc > 1 / 8
+
+
+@pytest.mark.parametrize("modifier", ["ca", "ca_plain", "ca_shrink"])
+def test_heads_of_joint_training_are_aligned_though_its_task_is_the_first(tmp_path: Path, modifier: str) -> None:
+    names = ["joint", f"joint+{modifier}"]
+    plain, aligned = run(names, tmp_path).values()
+    assert plain.calibration_error != aligned.calibration_error
 
 
 def test_a_class_that_comes_again_is_judged_in_each_of_its_tasks(tmp_path: Path) -> None:

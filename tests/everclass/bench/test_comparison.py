@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -12,13 +13,15 @@ from safetensors.torch import load_file, save_file
 
 from everclass.bench.chain import Extras, Listener
 from everclass.bench.code import code
-from everclass.bench.comparison import OTHER_CODE, compare, prepare
+from everclass.bench.comparison import compare, prepare
 from everclass.bench.inputs import as_plain, data_digest, device_name
+from everclass.bench.progress import ABOUT, DAMAGED, DAMAGED_EPOCH, EPOCH, OTHER_CODE, TASK
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result, append, newest, read
 from model.aligners import GaussianAligner
 from model.method import Method
 from model.methods import METHODS
+from model.training.tuning import TuningProgress
 from stream.protocols import Part, read_dataset
 from tests import tiny_weights
 from tests.stream.protocols import made
@@ -142,19 +145,6 @@ def test_training_that_diverges_costs_no_other_method_its_figures(wanted: BenchR
     assert nothing.page is None and set(nothing.failed) == {"sl, seed 1993"}
 
 
-def test_classes_that_come_in_no_task_are_told(wanted: BenchRequest) -> None:
-    assert prepare(wanted).left_out() is None
-    assert prepare(replace(wanted, tasks=None, sizes=(2, 1))).left_out() == "1 of 4 classes come in no task"
-
-
-def test_another_number_of_classes_than_the_protocols_is_told(wanted: BenchRequest) -> None:
-    assert prepare(wanted).other_classes() is None
-    told = prepare(replace(wanted, protocol="imagenet_r", train_per_class=1)).other_classes()
-    assert told == f"imagenet_r has 200 classes, and there are 4 in {wanted.data}: is that its folder?"
-    made.tree(wanted.data, {f"class {number}": 2 for number in range(4, 200)})
-    assert prepare(replace(wanted, protocol="imagenet_r")).other_classes() is None
-
-
 def test_features_are_done_only_where_their_files_are(wanted: BenchRequest, tmp_path: Path) -> None:
     both, features = replace(wanted, methods=("ncm", "lda")), Extras(features=tmp_path / "features")
     assert len(lines(both, tmp_path / "out")) == 2
@@ -198,7 +188,7 @@ def test_a_line_says_what_it_was_made_from(wanted: BenchRequest, tmp_path: Path)
     request = replace(wanted, methods=("slca++",), epochs=1, batch=8, device="cpu")
     (line,) = lines(request, tmp_path / "out")
     said, method = line.inputs, line.inputs["method"]
-    assert (said["classes"], said["train_images"], said["test_images"]) == (4, 16, 4)
+    assert (said["classes"], said["train_images"], said["test_images"], said["micro_batch"]) == (4, 16, 4, 32)
     assert "No published split" in said["note"] and said["device"] == device_name("cpu")
     page = unescape((tmp_path / "out" / "report.html").read_text())
     assert f"4 classes, 16 training and 4 test images. {said['note']}" in page
@@ -212,6 +202,11 @@ def test_the_numbers_of_each_method_are_plain_and_tell_it_from_others(name: str)
     plain = as_plain(METHODS[name])
     assert json.loads(json.dumps(plain)) == plain and " at 0x" not in json.dumps(plain)
     assert all(as_plain(other) != plain for key, other in METHODS.items() if key != name)
+
+
+def test_a_result_counts_the_images_that_come_in_its_tasks(wanted: BenchRequest, tmp_path: Path) -> None:
+    (line,) = lines(replace(wanted, tasks=None, sizes=(2, 1)), tmp_path / "out")
+    assert [line.inputs[name] for name in ("classes", "train_images", "test_images")] == [3, 12, 3]
 
 
 def test_joint_training_is_said_to_have_one_task(wanted: BenchRequest, tmp_path: Path) -> None:
@@ -294,6 +289,67 @@ def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_
     compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: listener, NOTHING)
     assert (tasks, told) == (([1], []) if change == "nothing" else ([0, 1], [OTHER_CODE]))
     assert not list((tmp_path / "out" / "unfinished").iterdir())
+
+
+def damaged(path: Path) -> None:
+    """Half of it is there."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def changed(path: Path) -> None:
+    """One of its last bytes is another."""
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+def stopped_in_training(request: BenchRequest, out: Path) -> Path:
+    """A comparison that is stopped in its last task's second epoch; its unfinished folder."""
+
+    def stop(task: int, told: TuningProgress) -> None:
+        if task == 1 and told.epoch == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        compare(prepare(request), out, "", lambda names, seed, tasks: Listener(on_step=stop), NOTHING)
+    (folder,) = (out / "unfinished").iterdir()
+    assert {TASK, EPOCH, ABOUT} < {path.name for path in folder.iterdir()}
+    return folder
+
+
+@pytest.mark.parametrize("spoil", [damaged, changed, Path.unlink])
+@pytest.mark.parametrize("name", [ABOUT, TASK, EPOCH, "a part"])
+def test_what_is_damaged_of_a_stopped_run_costs_time_alone(
+    wanted: BenchRequest, tmp_path: Path, name: str, spoil: Callable[[Path], None]
+) -> None:
+    request = replace(wanted, methods=("slca",), epochs=2, batch=8)
+    folder = stopped_in_training(request, tmp_path / "out")
+    parts = sorted(path for path in folder.iterdir() if path.name not in (ABOUT, TASK, EPOCH))
+    spoil(parts[0] if name == "a part" else folder / name)
+    steps: list[tuple[int, int]] = []
+    told: list[str] = []
+    listener = Listener(on_step=lambda task, now: steps.append((task, now.epoch)), on_notice=told.append)
+    compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: listener, NOTHING)
+    gone = spoil is Path.unlink
+    again, notices = {
+        ABOUT: ((0, 0), [OTHER_CODE if gone else DAMAGED]),
+        TASK: ((0, 0), [] if gone else [DAMAGED]),
+        EPOCH: ((1, 0), [] if gone else [DAMAGED_EPOCH]),
+        "a part": ((0, 0), [DAMAGED]),
+    }[name]
+    assert (steps[0], told) == (again, notices)
+    (line,) = read(tmp_path / "out" / "results.jsonl")
+    (whole,) = lines(request, tmp_path / "whole")
+    assert line.matrix == whole.matrix and not list((tmp_path / "out" / "unfinished").iterdir())
+
+
+def test_a_damaged_run_of_another_request_keeps_nothing_from_its_report(wanted: BenchRequest, tmp_path: Path) -> None:
+    stopped(wanted, tmp_path / "out")
+    (kept,) = (tmp_path / "out" / "unfinished").iterdir()
+    damaged(kept / ABOUT)
+    assert len(lines(replace(wanted, methods=("lda",)), tmp_path / "out")) == 1
+    assert list((tmp_path / "out" / "unfinished").iterdir()) == [kept]
 
 
 def test_what_was_unfinished_of_a_run_goes_with_the_run_that_does_as_much_or_more(

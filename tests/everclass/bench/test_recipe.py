@@ -130,21 +130,6 @@ def test_what_the_reference_has_no_recipe_for_is_learned_with_the_methods_that_a
         assert training.adjusted(method_named(name)) == method_named(name)
 
 
-@pytest.mark.parametrize("name", ["l2p", "dualprompt", "coda_prompt", "ease", "slca++", "lda", "ranpac_frozen"])
-def test_a_milestone_changes_nothing_on_a_cosine_on_a_constant_rate_or_without_stage_1(name: str) -> None:
-    deaf = BenchRequest("imagenet_r", Path(), (name,), milestones=(30,))
-    assert deaf.unheard() == [f"--milestone changes nothing for {name}"]
-    assert replace(deaf, milestones=(40,)).unheard() == replace(deaf, milestones=()).unheard() == []
-    assert replace(deaf, methods=(name, "slca")).unheard() == []
-
-
-def test_slca_plus_plus_hears_how_many_milestones_there_are() -> None:
-    request = BenchRequest("imagenet_r", Path(), ("slca++",), epochs=90, milestones=(60, 80))
-    assert request.unheard() == []
-    assert replace(request, backbone_lr=1e-3).unheard() == ["--backbone-lr moves none of slca++"]
-    assert replace(request, methods=("slca++", "ranpac", "frozen"), milestones=(80,)).unheard() == []
-
-
 def test_a_recipes_own_milestones_go_with_any_number_of_epochs() -> None:
     assert BenchRequest("cifar100", Path(), ("sl",), epochs=1, backbone="test_vit").training().recipe.milestones == (1,)
 

@@ -80,3 +80,11 @@ def test_the_newest_line_of_a_run_counts(tmp_path: Path) -> None:
     old, new = some_result(last_acc=0.1), some_result(last_acc=0.2)
     other = some_result(configuration={"epochs": 20})
     assert newest([old, other, new]) == [new, other]
+
+
+def test_a_file_that_is_no_text_is_told_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append(path, some_result())
+    path.write_bytes(path.read_bytes() + b"\xff\xfe{}\n")
+    with pytest.raises(ValueError, match=f"line 2 of {path} is no result"):
+        read(path)
