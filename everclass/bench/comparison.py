@@ -21,7 +21,7 @@ from everclass.bench.progress import ProgressFolder, clear
 from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
-from everclass.bench.results import Result, append, newest, read
+from everclass.bench.results import RULES, Result, append, newest, read
 from model.backbones.backbone import WeightsError, build
 from model.backbones.image_size import refusal_of_size
 from model.backbones.pretrained import load_pretrained
@@ -149,7 +149,7 @@ def _run(
         return {f"{name}, seed {course.seed}": f"training diverged: {error}" for name in waiting}
     lead = None if wanted.features is None else next(iter(waiting))
     known = provenance(course, prepared.dataset.note, training)
-    said = {**inputs, **known, "unknown": wanted.unknown, "features": lead}
+    said = {**inputs, **known, "unknown": wanted.unknown, "features": lead, "rules": RULES}
     append(
         out / RESULTS,
         *(
@@ -192,7 +192,7 @@ def _done(results: Sequence[Result], chain: Sequence[str], extras: Extras) -> se
 
 def _with_measures_of(results: Sequence[Result], extras: Extras) -> Extras:
     """With what the lines have figures of that are to be replaced, so that a line says no less than the one before."""
-    before = frozenset[str]().union(*(one.measured for one in results))
+    before = frozenset[str]().union(*(one.asked for one in results))
     return replace(
         extras,
         unknown=extras.unknown or "unknown" in before,

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.training.stage import Group, Penalty, Step, Tensors
+from model.training.stage import Group, Penalty, Tensors
 from model.tuners import insertion
-from model.tuners.nearness import cosines
 from model.tuners.prefixes import attach
+from model.tuners.query import KeyPull, cosines
 
 GENERAL, EXPERT, KEY = "general_G2LD", "expert_E2LD_", "expert_key_D_"
 """Names in the network; those of experts end in the number of their task, from 1."""
@@ -76,7 +76,7 @@ class DualPromptTuner:
 
     def penalty(self, backbone: PixelBackbone) -> Penalty | None:
         """−λ times the cosine of each query with the task's key, mean over the images."""
-        return _Pull(self.pull)
+        return KeyPull(self.pull, _own_cosines)
 
     def taken_apart(self, backbone: PixelBackbone) -> Apart:
         """The plain weights as they were, and the prompts."""
@@ -122,21 +122,11 @@ class Experts(nn.Module):
         } | {block: chosen_BE2LD[:, place] for place, block in enumerate(self.expert_blocks)}
 
 
-@dataclass
-class _Pull:
-    pull: float
-    loss_weight: float = 1.0
-
-    def __call__(self, step: Step) -> Tensor:
-        prefixes = step.backbone.network.prefixes
-        cosine_B: Tensor = prefixes.cosine_BT[:, prefixes.learning - 1]
-        return -self.pull * cosine_B.mean()
-
-    def state(self) -> dict[str, Tensor]:
-        return {}
-
-    def take(self, state: Tensors) -> None:
-        pass
+def _own_cosines(backbone: PixelBackbone) -> Tensor:
+    """With the key of the task that is learned."""
+    prefixes = backbone.network.prefixes
+    cosine_B: Tensor = prefixes.cosine_BT[:, prefixes.learning - 1]
+    return cosine_B
 
 
 def _is_prompt(name: str) -> bool:

@@ -1,7 +1,6 @@
 """Keys and values set before a block's own in its attention, chosen for each image by what the plain network sees."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from model.backbones.backbone import PixelBackbone
 from model.tuners import insertion
+from model.tuners.query import PlainQuery
 
 
 class Chooser(Protocol):
@@ -34,36 +34,20 @@ class Prefixes:
 
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
-        self._asking = False
+        self._query = PlainQuery()
         self._pairs: Mapping[int, Tensor] = {}
 
     def choose(self, network: nn.Module, tokens_BND: Tensor) -> None:
         """Ask the plain network about the images whose tokens enter its first block."""
-        if not self._asking:
-            self._pairs = self._chooser.pairs(network, self._query(network, tokens_BND).float())
+        if not self._query.asking:
+            self._pairs = self._chooser.pairs(network, self._query.of(network, tokens_BND).float())
 
     def pair(self, block: int) -> tuple[Tensor, Tensor] | None:
         """Keys and values for the block, each B×L×D; None while the plain network is asked."""
-        if self._asking or block not in self._pairs:
+        if self._query.asking or block not in self._pairs:
             return None
         keys_BLD, values_BLD = self._pairs[block].unbind(dim=1)
         return keys_BLD, values_BLD
-
-    @torch.no_grad()
-    def _query(self, network: nn.Module, tokens_BND: Tensor) -> Tensor:
-        with self._asked():
-            for block in network.get_submodule("blocks").children():
-                tokens_BND = block(tokens_BND)
-            feature_BND: Tensor = network.get_submodule("norm")(tokens_BND)
-        return feature_BND[:, 0]
-
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        self._asking = True
-        try:
-            yield
-        finally:
-            self._asking = False
 
 
 def _asked_first(prefixes: Prefixes, network: nn.Module, block: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -5,9 +5,7 @@ tokens stand behind the image's; the mean of the prompts' outputs takes the clas
 the queries that chose them. Selection is by image, also in training, where the source selects by batch.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,9 +13,9 @@ from torch import Tensor, nn
 
 from model.backbones.backbone import PixelBackbone
 from model.method import Apart
-from model.training.stage import Group, Penalty, Step, Tensors
+from model.training.stage import Group, Penalty, Tensors
 from model.tuners import insertion
-from model.tuners.nearness import cosines
+from model.tuners.query import KeyPull, PlainQuery, cosines
 
 KEYS, PROMPTS = "pool_keys_KD", "pool_prompts_KLD"
 REACH = 0.01
@@ -67,7 +65,7 @@ class PromptPoolTuner:
 
     def penalty(self, backbone: PixelBackbone) -> Penalty | None:
         """−λ times the cosines of each query with the keys that it chose, mean over the images."""
-        return _Pull(self.pull)
+        return KeyPull(self.pull, _chosen_cosines)
 
     def taken_apart(self, backbone: PixelBackbone) -> Apart:
         """The plain weights as they were, and the pool."""
@@ -89,17 +87,17 @@ class Choice(nn.Module):
         super().__init__()
         self._chosen = chosen
         self._tokens = 0
-        self._asking = False
+        self._query = PlainQuery()
         self.cosine_BN: Tensor | None = None
         self.rows_BN: Tensor | None = None
 
     def with_prompts(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The first block's input with the chosen prompts behind the image's tokens."""
-        if self._asking:
+        if self._query.asking:
             return inputs
         tokens_BND = inputs[0]
         keys_KD, prompts_KLD = network.get_parameter(KEYS), network.get_parameter(PROMPTS)
-        cosine_BK = cosines(self._query(network, inputs), keys_KD)
+        cosine_BK = cosines(self._query.of(network, inputs[0]), keys_KD)
         self.cosine_BN, self.rows_BN = cosine_BK.topk(self._chosen, dim=1)
         prompts_BND = prompts_KLD[self.rows_BN].flatten(1, 2).to(tokens_BND.dtype)
         self._tokens = prompts_BND.shape[1]
@@ -107,28 +105,10 @@ class Choice(nn.Module):
 
     def read(self, output_BND: Tensor) -> Tensor:
         """The last norm's output with the mean of the prompts' outputs in the class token's place."""
-        if self._asking or not self._tokens:
+        if self._query.asking or not self._tokens:
             return output_BND
         mean_B1D = output_BND[:, -self._tokens :].mean(dim=1, keepdim=True)
         return torch.cat([mean_B1D, output_BND[:, 1 : -self._tokens]], dim=1)
-
-    @torch.no_grad()
-    def _query(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The class token's feature without any prompt."""
-        with self._asked():
-            tokens_BND = inputs[0]
-            for block in network.get_submodule("blocks").children():
-                tokens_BND = block(tokens_BND)
-            feature_BND: Tensor = network.get_submodule("norm")(tokens_BND)
-        return feature_BND[:, 0]
-
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        self._asking = True
-        try:
-            yield
-        finally:
-            self._asking = False
 
 
 def _with_prompts(
@@ -141,17 +121,6 @@ def _read(choice: Choice, norm: nn.Module, inputs: tuple[Tensor, ...], output: T
     return choice.read(output)
 
 
-@dataclass
-class _Pull:
-    pull: float
-    loss_weight: float = field(default=1.0)
-
-    def __call__(self, step: Step) -> Tensor:
-        cosine_BN: Tensor = step.backbone.network.prompt_choice.cosine_BN
-        return -self.pull * cosine_BN.sum(dim=1).mean()
-
-    def state(self) -> dict[str, Tensor]:
-        return {}
-
-    def take(self, state: Tensors) -> None:
-        pass
+def _chosen_cosines(backbone: PixelBackbone) -> Tensor:
+    cosine_BN: Tensor = backbone.network.prompt_choice.cosine_BN
+    return cosine_BN.sum(dim=1)

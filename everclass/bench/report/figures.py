@@ -36,6 +36,7 @@ class Row:
 
     `setting` is what sets the configuration apart from others of the protocol; empty where there is no other.
     `inc_acc`, `calibration_error` and `novelty_auroc` are means over tasks; all other rates hold after the last task.
+    The latter two are there of lines by today's rules (`Result.is_by_rule`).
     `last_acc` counts images and `task_mean` tasks, which has none where all is one task; `uneven` says that the two may
     differ, since tasks have different numbers of test images. `mixed` says of which code and torch the lines are, where
     they are not all of one: their figures may differ by more than the seed.
@@ -85,8 +86,8 @@ def _row(group: Sequence[Result], setting: str) -> Row:
         over(lambda one: one.inc_acc),
         over(lambda one: one.forgetting),
         over(lambda one: one.backward_transfer),
-        over(lambda one: _mean(one.calibration_error)),
-        over(lambda one: _mean(one.novelty_auroc)),
+        over(lambda one: _mean(one.calibration_error) if one.is_by_rule("calibration_error") else None),
+        over(lambda one: _mean(one.novelty_auroc) if one.is_by_rule("novelty_auroc") else None),
         over(lambda one: one.probe[-1] if one.probe else None),
         over(lambda one: one.oracle[-1] if one.oracle else None),
         over(lambda one: float(one.kept_bytes + one.statistics_bytes)),

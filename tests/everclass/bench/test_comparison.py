@@ -17,7 +17,7 @@ from everclass.bench.comparison import compare, prepare
 from everclass.bench.inputs import as_plain, data_digest, device_name
 from everclass.bench.progress import ABOUT, DAMAGED, DAMAGED_EPOCH, EPOCH, OTHER_CODE, TASK
 from everclass.bench.request import BenchRequest
-from everclass.bench.results import Result, append, newest, read
+from everclass.bench.results import RULES, Result, append, newest, read
 from model.aligners import GaussianAligner
 from model.method import Method
 from model.methods import METHODS
@@ -112,11 +112,22 @@ def test_telling_known_from_unknown_is_done_only_where_it_was_asked_for(wanted: 
     again = lines(wanted, tmp_path / "out", unknown)
     assert plain.novelty_auroc == [None, None] and again[1].novelty_auroc[0] is not None
     assert lines(wanted, tmp_path / "out", unknown) == again
-    append(tmp_path / "older" / "results.jsonl", replace(again[1], inputs={}))
+    append(tmp_path / "older" / "results.jsonl", replace(again[1], inputs={"rules": again[1].inputs["rules"]}))
     assert len(lines(wanted, tmp_path / "older", unknown)) == 1
     nothing_to_come = replace(wanted, tasks=1)
     assert len(lines(nothing_to_come, tmp_path / "one", unknown)) == 1
     assert len(lines(nothing_to_come, tmp_path / "one", unknown)) == 1
+
+
+def test_unknown_images_told_by_another_rule_are_told_again_where_it_is_asked(
+    wanted: BenchRequest, tmp_path: Path
+) -> None:
+    (line,) = lines(wanted, tmp_path / "new", Extras(unknown=True))
+    assert line.inputs["rules"] == RULES
+    other = replace(line, inputs=line.inputs | {"rules": RULES | {"novelty_auroc": "before"}})
+    append(tmp_path / "out" / "results.jsonl", other)
+    assert lines(wanted, tmp_path / "out") == [other]
+    assert lines(wanted, tmp_path / "out", Extras(unknown=True))[1].inputs == line.inputs
 
 
 def test_a_run_that_is_made_again_says_no_less_than_before(wanted: BenchRequest, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from everclass.bench.report.numbers import numbers_of_methods, without_numbers
 from everclass.bench.report.page import as_html
 from everclass.bench.report.settings import settings
 from everclass.bench.report.tables import LEGEND, as_csv, side_by_side
-from everclass.bench.results import Result, newest
+from everclass.bench.results import RULES, Result, newest
 from tests.everclass.bench.test_results import some_result
 
 RESULTS = [
@@ -125,6 +125,15 @@ def test_what_was_measured_of_one_seed_does_not_pass_for_all_of_them(tmp_path: P
     assert "".join(f"<td>{one}</td>" for one in shown) in page
     lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert [line["probe"] for line in lines] == ["0.9000 0.8000", "", ""]
+
+
+def test_scores_by_other_rules_are_left_out() -> None:
+    older = [
+        some_result(seed=1996, inputs={}),
+        some_result(seed=1997, inputs={"rules": RULES | {"novelty_auroc": "before"}}),
+    ]
+    (row,) = rows([some_result(), *older])
+    assert (row.calibration_error.seeds, row.novelty_auroc.seeds, row.last_acc.seeds) == (2, 1, 3)
 
 
 def test_the_table_says_what_is_a_mean_over_tasks_and_what_holds_after_the_last(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from everclass.bench.results import Result, append, newest, read
+from everclass.bench.results import RULES, Result, append, newest, read
 
 
 def some_result(method: str = "slca", seed: int = 1993, **changes: object) -> Result:
@@ -31,6 +31,7 @@ def some_result(method: str = "slca", seed: int = 1993, **changes: object) -> Re
         novelty_auroc=[0.9, None],
         probe=[],
         configuration={"epochs": 4},
+        inputs={"rules": RULES},
     )
     return replace(plain, **changes)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from model.backbones.backbone import PixelBackbone, autocast
 from model.tuners import DualPromptTuner, PromptPoolTuner
-from model.tuners.nearness import cosines
+from model.tuners.query import cosines
 from tests.model.tuners.test_tuners import network, pixels
 
 DIMENSION = 64
