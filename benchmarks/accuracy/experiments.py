@@ -211,10 +211,13 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     ),
     "decay": Experiment(
         "does mean decay matter, and the reference's way of counting tasks? (tasks of one size know no difference)",
+        # Without a bound on the first step, which sees the means of the last setting scaled and others' as they are.
         {
-            "no mean decay": paper(mean_decay=False),
-            "by the task that brought the class": paper(),
-            "by the latest task's size": replace(paper(mean_decay=False), scaled=decayed_as_in_the_reference),
+            "no mean decay": paper(mean_decay=False, largest_first_step=None),
+            "by the task that brought the class": paper(largest_first_step=None),
+            "by the latest task's size": replace(
+                paper(mean_decay=False, largest_first_step=None), scaled=decayed_as_in_the_reference
+            ),
         },
     ),
     "views": Experiment(

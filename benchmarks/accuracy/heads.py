@@ -27,6 +27,10 @@ from model.statistics.class_statistics import ClassStatistics
 from model.statistics.drift import DriftMap
 
 
+class Missing(Exception):
+    """The features hold no view that a setting needs."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """Accuracy over all classes seen, after each task; one run."""
@@ -165,7 +169,7 @@ def _moved(
 
 def _kept(kept: Kept, name: str, modifier: str) -> NDArray[np.float32]:
     if name not in kept:
-        raise click.ClickException(f"these features hold no {name}: keep those of a method with {modifier}")
+        raise Missing(f"these features hold no {name}: keep those of a method with {modifier}")
     return kept[name]
 
 
@@ -185,7 +189,9 @@ def _cut(key: str, values: NDArray[Any], count: int | None) -> NDArray[Any]:
 @click.option("--leading", type=click.IntRange(1), help="The first numbers of each feature alone.  [all]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
 def main(features: Path, leads: tuple[str, ...], names: tuple[str, ...], leading: int | None, out: Path | None) -> None:
-    """Last-Acc / Inc-Acc of every setting, means of the seeds of each run."""
+    """Last-Acc / Inc-Acc of every setting, means of the seeds of each run. Experiments that the features have no views
+    for are left out unless they are named; OUT holds the tables alone.
+    """
     by_lead: dict[str, list[Run]] = {}
     for run in runs(features):
         if not leads or run.name in leads:
@@ -197,9 +203,15 @@ def main(features: Path, leads: tuple[str, ...], names: tuple[str, ...], leading
         "",
     ]
     for name in names or EXPERIMENTS:
-        for line in _table(name, by_lead):
-            click.echo(line)
-            lines.append(line)
+        try:
+            found = list(_table(name, by_lead))
+        except Missing as error:
+            if names:
+                raise click.ClickException(f"{name}: {error}") from error
+            click.echo(f"{name} is left out: {error}", err=True)
+            continue
+        click.echo("\n".join(found))
+        lines += found
         if out is not None:
             out.write_text("\n".join(lines))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.accuracy import heads
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.experiments import Setting
 from benchmarks.accuracy.heads import judged
@@ -54,11 +55,17 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def ran(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Run]:
-    """What one seed found by head, and the features that it left."""
+def folder(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where one seed left its figures and its features."""
     folder = tmp_path_factory.mktemp("accuracy")
     others = ["--features", str(folder / "features"), "--out", str(folder / "out")]
     CliRunner().invoke(main, [*options, *others], catch_exceptions=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> tuple[dict[str, Any], Run]:
+    """What one seed found by head, and the features that it left."""
     (run,) = runs(folder / "features")
     found = json.loads((folder / "out.json").read_text())
     return found["seeds"][str(paper.SEEDS[0])]["heads"], run
@@ -78,6 +85,20 @@ def test_kept_features_make_the_heads_that_the_run_itself_had(
 ) -> None:
     found, run = ran
     assert found[head]["overall"] == pytest.approx(judged(run, setting).accuracies, abs=1e-4)
+
+
+def test_experiments_that_the_features_have_no_views_for_are_left_out_unless_they_are_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "EXPERIMENTS", {name: heads.EXPERIMENTS[name] for name in ("views", "decay")})
+    asked = ["--features", str(folder / "features"), "--out", str(tmp_path / "tables.md")]
+    done = CliRunner().invoke(heads.main, asked, catch_exceptions=False)
+    assert done.exit_code == 0 and "views is left out: these features hold no middle_new_ND" in done.stderr
+    written = (tmp_path / "tables.md").read_text()
+    assert "## decay" in written and "## views" not in written and written.count("| by the ") == 2
+    named = CliRunner().invoke(heads.main, [*asked, "--experiment", "views"])
+    assert named.exit_code == 1 and "keep those of a method with +views" in named.stderr
+    assert (tmp_path / "tables.md").read_text() == written
 
 
 def test_before_the_first_tuning_serves_the_discriminant_of_the_backbone_as_it_came(
