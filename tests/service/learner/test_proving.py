@@ -19,15 +19,6 @@ from tests.service.learner.world import World
 FAST: RuntimeKind = "openvino-fp32"
 
 
-@pytest.fixture(scope="module")
-def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the exported graph."""
-    world = World.new(tmp_path_factory.mktemp("seed"))
-    world.get_ready()
-    world.close()
-    return world.settings.root
-
-
 @pytest.fixture
 def world(tmp_path: Path, seed: Path) -> Iterator[World]:
     left_open = World.new(tmp_path, seed, serve__runtime="auto")

@@ -31,14 +31,6 @@ from tests.service.learner.world import World
 TURNED = "slca+drift+turned+warm+views"
 
 
-@pytest.fixture(scope="session")
-def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    world = World.new(tmp_path_factory.mktemp("seed"))
-    world.get_ready()
-    world.close()
-    return world.settings.root
-
-
 @pytest.fixture
 def world(tmp_path: Path, seed: Path) -> Iterator[World]:
     with_gate_off = World.new(tmp_path, seed)
