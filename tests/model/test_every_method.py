@@ -5,17 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, METHODS, method_named
-from tests.model.check_method import (
-    CHECKS,
-    LESSONS,
-    LONGER,
-    Lineage,
-    check_goes_on,
-    check_learns,
-    check_restored,
-    real,
-    tested,
-)
+from tests.model import check_method
+from tests.model.check_method import CHECKS, LESSONS, LONGER, Lineage, check_goes_on, check_learns, check_restored, real
 
 COMPOSED = (DEFAULT, DEFAULT_OF_TRANSFORMERS, "slca+drift+turned+averaging", "slca+cofima")
 ALIGNED = (*(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None), "bic+ca", "ranpac+ca")
@@ -47,7 +38,7 @@ def test_heads_that_are_aligned_after_the_first_task_still_know_it() -> None:
 
 @pytest.mark.parametrize("name", ["der+++ca", "bic+ca", "gdumb+ca"])
 def test_heads_that_are_aligned_know_all_tasks_where_images_keep_the_features_in_place(name: str) -> None:
-    lineage = Lineage(tested(name), LONGER, real)
+    lineage = Lineage(check_method.tested(name), LONGER, real)
     for classes in LESSONS[:2]:
         lineage.learn(classes)
     logits_NC, columns_N = lineage.answers(lineage.known)
