@@ -1,4 +1,4 @@
-"""`python -m benchmarks.accuracy.heads --features FOLDER`: what heads make of one run of the slow learner.
+"""`python -m benchmarks.accuracy.heads --features FOLDER`: what heads make of runs of the slow learner.
 
 `everclass bench --features FOLDER` keeps each task's features and un-aligned head; nothing is learned again here. The
 experiments (`benchmarks/accuracy/experiments.py`) vary alignment, statistics and what they are made of. Choices are
@@ -183,28 +183,36 @@ def _cut(key: str, values: NDArray[Any], count: int | None) -> NDArray[Any]:
 
 
 @click.command()
-@click.option("--features", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option(
+    "--features", "folders", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, multiple=True
+)
 @click.option("--run", "leads", multiple=True, help="Runs that this method led.  [all]")
 @click.option("--experiment", "names", type=click.Choice(list(EXPERIMENTS)), multiple=True, help="[all]")
 @click.option("--leading", type=click.IntRange(1), help="The first numbers of each feature alone.  [all]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def main(features: Path, leads: tuple[str, ...], names: tuple[str, ...], leading: int | None, out: Path | None) -> None:
-    """Last-Acc / Inc-Acc of every setting, means of the seeds of each run. Experiments that the features have no views
-    for are left out unless they are named; OUT holds the tables alone.
+def main(
+    folders: tuple[Path, ...], leads: tuple[str, ...], names: tuple[str, ...], leading: int | None, out: Path | None
+) -> None:
+    """Last-Acc / Inc-Acc of every setting, means of the seeds of each run; a column for each folder and leading method.
+
+    What a run has no views for is a dash; experiments that no run has views for are left out unless they are named. OUT
+    holds the tables alone.
     """
-    by_lead: dict[str, list[Run]] = {}
-    for run in runs(features):
-        if not leads or run.name in leads:
-            by_lead.setdefault(run.name, []).append(_leading(run, leading))
+    columns: dict[str, list[Run]] = {}
+    for folder in folders:
+        for run in runs(folder):
+            if not leads or run.name in leads:
+                name = run.name if len(folders) == 1 else f"{folder.name}: {run.name}"
+                columns.setdefault(name, []).append(_leading(run, leading))
     lines = [
-        "# Heads on one run of stage 1",
+        "# Heads on runs of stage 1",
         "",
         f"    {shlex.join(['python', '-m', 'benchmarks.accuracy.heads'])} …",
         "",
     ]
     for name in names or EXPERIMENTS:
         try:
-            found = list(_table(name, by_lead))
+            found = list(_table(name, columns))
         except Missing as error:
             if names:
                 raise click.ClickException(f"{name}: {error}") from error
@@ -216,15 +224,29 @@ def main(features: Path, leads: tuple[str, ...], names: tuple[str, ...], leading
             out.write_text("\n".join(lines))
 
 
-def _table(name: str, by_lead: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+def _table(name: str, columns: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     experiment = EXPERIMENTS[name]
     yield from (f"## {name}: {experiment.question}", "")
-    heads = [f"{lead}, seeds {', '.join(str(run.seed) for run in of_lead)}" for lead, of_lead in by_lead.items()]
+    heads = [f"{title}, seeds {', '.join(str(run.seed) for run in column)}" for title, column in columns.items()]
     yield f"| setting | {' | '.join(heads)} |"
     yield "| --- |" + " --- |" * len(heads)
     for title, setting in experiment.settings.items():
-        yield f"| {title} | {' | '.join(cell(of_lead, setting) for of_lead in by_lead.values())} |"
+        yield f"| {title} | {' | '.join(_cells(list(columns.values()), setting))} |"
     yield ""
+
+
+def _cells(columns: Sequence[Sequence[Run]], setting: Setting) -> list[str]:
+    """A dash where a run lacks views; raises Missing where all do."""
+    found, lacking = list[str](), list[Missing]()
+    for column in columns:
+        try:
+            found.append(cell(column, setting))
+        except Missing as error:
+            lacking.append(error)
+            found.append("–")
+    if lacking and len(lacking) == len(columns):
+        raise lacking[0]
+    return found
 
 
 def cell(of_lead: Sequence[Run], setting: Setting) -> str:

@@ -60,6 +60,8 @@ def _trouble(
     try:
         served = open_served(parts, manifest.description, kind=kind, threads=workshop.settings.serve.threads)
     except Exception as error:
+        if loses_device(error):
+            raise
         return f"it does not load: {error}"
     try:
         served.warm()

@@ -1,6 +1,7 @@
 """The benchmark of accuracy: every head of one slow learner, on a small CIFAR-100 of made pictures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,25 @@ def test_experiments_that_the_features_have_no_views_for_are_left_out_unless_the
     named = CliRunner().invoke(heads.main, [*asked, "--experiment", "views"])
     assert named.exit_code == 1 and "keep those of a method with +views" in named.stderr
     assert (tmp_path / "tables.md").read_text() == written
+
+
+def test_a_dash_stands_where_one_of_two_runs_has_no_such_views(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in (folder / "features").iterdir():
+        with np.load(file) as kept:
+            np.savez(other / file.name, **kept, middle_new_ND=kept["new_ND"])
+    views = heads.EXPERIMENTS["views"]
+    monkeypatch.setattr(
+        heads, "EXPERIMENTS", {"views": replace(views, settings=dict(list(views.settings.items())[2:4]))}
+    )
+    asked = ["--features", str(folder / "features"), "--features", str(other)]
+    lines = CliRunner().invoke(heads.main, asked, catch_exceptions=False).stdout.splitlines()
+    assert "| setting | features: sl, seeds 1993 | other: sl, seeds 1993 |" in lines
+    one_view, two_views = (line.removesuffix(" |").split(" | ")[1:] for line in lines if ", carried, " in line)
+    assert one_view[0] == one_view[1] == two_views[1] and two_views[0] == "–"
 
 
 def test_before_the_first_tuning_serves_the_discriminant_of_the_backbone_as_it_came(

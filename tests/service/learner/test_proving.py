@@ -1,5 +1,6 @@
 """A version serves with a runtime that answers as the learner does, and is damaged only where none does."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from model.judging.agreement import FEWEST_IMAGES, Agreement, Choice
 from model.runtime import RuntimeKind, available_runtimes, machine_type
 from model.runtime.onnx_session import OnnxSession
 from model.runtime.openvino_model import OpenvinoModel
+from service.learner.device import DeviceLost
+from service.learner.process import LearnerProcess
 from service.predicting.loading import Loader
 from stream.manifest import load_manifest
 from stream.versions import Version
@@ -60,7 +63,7 @@ def answer_otherwise(monkeypatch: pytest.MonkeyPatch, runtime: type[Any]) -> Non
     monkeypatch.setattr(runtime, "features", lambda self, pixels_BHWC: -features(self, pixels_BHWC))
 
 
-def fails(*_: object) -> None:
+def fails(*_: object, **__: object) -> None:
     raise RuntimeError("an operator is missing")
 
 
@@ -112,14 +115,35 @@ def test_a_version_that_no_runtime_answers_right_is_damaged(world: World, monkey
     assert world.ledger.serving() is None
 
 
+@pytest.mark.parametrize("call", ["__init__", "features"])
 def test_a_runtime_that_fails_on_a_version_is_one_that_does_not_answer_right(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     _, (_, first) = world.learn(labelled(0, 1, count=20))
     choose(world, first, FAST)
-    monkeypatch.setattr(OpenvinoModel, "features", fails)
+    monkeypatch.setattr(OpenvinoModel, call, fails)
     _, (_, final) = world.learn(labelled(2, 3, count=20))
     assert (final.state, final.runtime, loads_with(world, final)) == ("ready", "onnxruntime", "onnxruntime")
+
+
+@pytest.mark.parametrize("call", ["__init__", "features"])
+def test_a_runtime_that_loses_the_device_takes_the_learner_with_it_and_no_version(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    _, (_, first) = world.learn(labelled(0, 1, count=20))
+    choose(world, first, FAST)
+    task = world.send(labelled(2, 3, count=20))
+
+    def lost(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OpenvinoModel, call, lost)
+        with pytest.raises(DeviceLost):
+            LearnerProcess(world.settings, world.ledger, threading.Event()).run()
+    assert world.ledger.task(task.id).state == "learning" and choice(world, first).exceptions == {}
+    world.learn_all()
+    assert world.ledger.task(task.id).state == "done"
 
 
 def test_where_every_runtime_fails_the_task_fails_and_learns_once_they_work_again(
