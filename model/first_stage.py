@@ -56,7 +56,7 @@ def standing_end(
     if method.scope == "block":
         head = head.rows(block.columns_B)
     begun = TaskStart(network, head, base, block, images, plan, _told_apart(block, method))
-    return TaskEnd(network, head, images, begun)
+    return TaskEnd(network, head, images, begun, tuned=False)
 
 
 @dataclass(frozen=True, eq=False)

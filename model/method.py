@@ -92,12 +92,16 @@ class TaskStart:
 
 @dataclass(frozen=True, eq=False)
 class TaskEnd:
-    """After stage 1: `network` computes the new features, `head` is the trained head, `start` what it began from."""
+    """After stage 1: `network` computes the new features, `head` is the trained head, `start` what it began from.
+
+    Where nothing was `tuned` they are the base's features, and the rows that their statistics made.
+    """
 
     network: PixelBackbone
     head: Head
     images: LabelledImages
     start: TaskStart
+    tuned: bool = True
 
 
 class Regulariser(Protocol):
@@ -233,6 +237,11 @@ class Method:
     joint: bool = False
     views: Views = frozenset()
     later_pace: float = 1.0
+
+    @property
+    def reads_statistics(self) -> bool:
+        """Whether its answers come from class statistics."""
+        return self.aligner is not None and "statistics" in self.aligner.reads
 
     def learns(self, task: int) -> bool:
         """Whether anything that stage 1 of task number `task` changes is read: weights, or the head that it trains.

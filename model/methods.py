@@ -59,8 +59,8 @@ PROMPT_STEPS = Optimisation("adam", "constant", lr_per_256=0.03, weight_decay=0.
 EASE_STEPS = Optimisation(schedule="cosine", head_lr=0.025)
 """Of the source's configuration for CIFAR-100 (method.md 4)."""
 
-CODA_STEPS = Optimisation("adam", "cosine", head_lr=1e-3, weight_decay=0.0)
-"""CODA-Prompt's (method.md 4)."""
+CODA_STEPS = Optimisation("adam", "quarter_cosine", head_lr=1e-3, weight_decay=0.0)
+"""CODA-Prompt's (method.md 4; the schedule is its code's)."""
 
 METHODS: dict[str, Method] = {
     "slca": Method(FullTuner(), GaussianAligner()),

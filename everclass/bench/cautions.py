@@ -10,10 +10,9 @@ from everclass.bench.request import BenchRequest
 from model import paper
 from model.aligners import GaussianAligner
 from model.backbones.seen import OF_DRIFT
-from model.judging.oracle import has_oracle
-from model.method import Method
+from model.method import Method, Tuner
 from model.methods import method_named, taken_apart
-from model.tuners import FirstTaskTuner, FullTuner
+from model.tuners import FirstTaskTuner, FullTuner, SubSpaceTuner
 from stream.protocols import PROTOCOLS, Dataset
 
 
@@ -70,7 +69,7 @@ class Cautions:
         ):
             yield "--unknown has no images of classes to come: every task brings some that the first has brought"
         if "oracle" in extras.measures:
-            without = [name for name, method in methods.items() if not has_oracle(method)]
+            without = [name for name, method in methods.items() if not method.reads_statistics]
             if without:
                 yield f"--measure oracle says nothing of {', '.join(without)}: no class statistics answer there"
 
@@ -118,9 +117,13 @@ def _heard(method: Method, courses: Sequence[Course]) -> Method:
 
 
 def _moves_away(method: Method, courses: Sequence[Course]) -> bool:
-    """Whether the backbone moves when there are classes already: the first task that moves it is not the first of all
-    where that has one class.
+    """Whether features that statistics are of move when there are classes already: the first task that moves the
+    backbone is not the first of all where that has one class.
+
+    EASE's statistics are of the plain network's features, beside which its sub-spaces stand.
     """
+    if isinstance(_innermost(method), SubSpaceTuner):
+        return False
     alone = any(len(course.lessons[0].classes) < 2 for course in courses)
     return method.tuner.moves(LATER_TASK) or (method.tuner.moves(FIRST_TASK) and alone)
 
@@ -139,9 +142,13 @@ def _brings_new_classes(course: Course) -> bool:
 
 def _hears_backbone_lr(method: Method) -> bool:
     """Whether it moves at the plan's rate of the backbone."""
-    tuner = method.tuner
-    inner = tuner.tuner if isinstance(tuner, FirstTaskTuner) else tuner
+    inner = _innermost(method)
     return isinstance(inner, FullTuner) and inner.ratio is None
+
+
+def _innermost(method: Method) -> Tuner:
+    """The tuner, or the one that it has for the first task."""
+    return method.tuner.tuner if isinstance(method.tuner, FirstTaskTuner) else method.tuner
 
 
 def _falls_at(method: Method, milestones: Sequence[int], usual: Sequence[int]) -> bool:

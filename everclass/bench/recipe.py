@@ -83,7 +83,7 @@ RECIPES: dict[str, Recipe] = {
         expert=5,
     ),
     "imagenet_r": Recipe(**OF_FEW_IMAGES),
-    "cub200": Recipe(augmentation="cub"),
+    "cub200": Recipe(augmentation="cub", ease_lr=0.008),
     "cars196": Recipe(tau=0.05, augmentation="cub", **OF_FEW_IMAGES),
 }
 """Protocols that the reference has. Others are trained as ImageNet-R is, but with SLCA++'s loss as a server has it."""

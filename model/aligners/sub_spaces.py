@@ -36,9 +36,10 @@ class SubSpaceAligner:
     """Prototypes after every task; `others` weighs the sub-spaces of other tasks against the class's own, which has 1.
 
     Sub-space 0 is the plain network's. A class's own is the newest of when it was learned last; in those that came
-    later its prototype is Σ_n softmax_n(cos(A_o, A_n))·B_n over the classes n of the task that brought the sub-space, A
-    in the class's own sub-space and B in the new one (method.md 4). `plain` weighs sub-space 0 where it is not the
-    class's own. All prototypes are kept; the head beside them is the nearest mean of the plain features.
+    later its prototype is Σ_n softmax_n(cos(A_o, A_n))·B_n over all classes n that were measured there, A in the
+    class's own sub-space and B in the later one (method.md 4), made anew after every task (`recalc_sim` of the source's
+    configurations). `plain` weighs sub-space 0 where it is not the class's own. All prototypes are kept; the head
+    beside them is the nearest mean of the plain features.
 
     `together`: one cosine over all sub-spaces as one long vector, without weights (APER).
     """
@@ -63,14 +64,11 @@ class SubSpaceAligner:
         return frozenset({"features"})
 
     def align(self, task: AlignmentTask) -> Aligned:
-        """The prototypes with those of the task's classes, and old classes' in a new sub-space."""
+        """The prototypes with those of the task's classes, and old classes' in all later sub-spaces."""
         columns_B = np.unique(task.columns_N)
         spaces_NSD = task.features_ND.reshape(len(task.columns_N), -1, task.statistics.dimension)
         mean_BSD = np.stack([spaces_NSD[task.columns_N == one].mean(axis=0, dtype=np.float64) for one in columns_B])
         prototype_CSD, own_C = self._grown(task, mean_BSD.shape[1])
-        for column in range(len(own_C)):
-            if column not in columns_B:
-                _complete(prototype_CSD, column, int(own_C[column]), mean_BSD, self._known_spaces(task))
         for column, mean_SD in zip(columns_B, mean_BSD, strict=True):
             new = int((task.columns_N == column).sum())
             share = new / int(task.statistics.count_C[column])
@@ -78,6 +76,7 @@ class SubSpaceAligner:
             mean_SD[measured] = share * mean_SD[measured] + (1 - share) * prototype_CSD[column, measured]
             prototype_CSD[column] = mean_SD
         own_C[columns_B] = mean_BSD.shape[1] - 1
+        _complete(prototype_CSD, own_C)
         kept = {"prototype_CSD": torch.from_numpy(prototype_CSD), "own_C": torch.from_numpy(own_C)}
         return Aligned(nearest_mean(task.statistics), kept)
 
@@ -92,10 +91,6 @@ class SubSpaceAligner:
         weight_CS[:, 0] = self.plain
         weight_CS[np.arange(len(own_C)), own_C] = 1
         return SubSpaceClassifier(prototype_CSD, weight_CS)
-
-    def _known_spaces(self, task: AlignmentTask) -> int:
-        known = task.kept.get("aligner/prototype_CSD")
-        return 0 if known is None else int(known.shape[1])
 
     def _grown(self, task: AlignmentTask, spaces: int) -> tuple[Floats, Ints]:
         """What was kept, with zeros for classes and sub-spaces that are new."""
@@ -116,11 +111,14 @@ def complement(own_D: Floats, old_BD: Doubles, new_BD: Doubles) -> Doubles:
     return np.asarray(weight_B / weight_B.sum() @ new_BD)
 
 
-def _complete(prototype_CSD: Floats, column: int, own: int, mean_BSD: Doubles, known_spaces: int) -> None:
-    """The class's prototypes in sub-spaces from `known_spaces` on."""
-    for space in range(known_spaces, prototype_CSD.shape[1]):
-        own_D = prototype_CSD[column, own]
-        prototype_CSD[column, space] = complement(own_D, mean_BSD[:, own], mean_BSD[:, space])
+def _complete(prototype_CSD: Floats, own_C: Ints) -> None:
+    """Prototypes of each class in the sub-spaces that came after its own."""
+    for space in range(1, prototype_CSD.shape[1]):
+        measured_BSD = prototype_CSD[own_C >= space].astype(np.float64)
+        for column in np.flatnonzero(own_C < space):
+            own = own_C[column]
+            made_D = complement(prototype_CSD[column, own], measured_BSD[:, own], measured_BSD[:, space])
+            prototype_CSD[column, space] = made_D
 
 
 def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:

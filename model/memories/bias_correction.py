@@ -111,7 +111,7 @@ class BiasCorrection:
         """The buffer, and `alpha_C`, `beta_C` for all classes."""
         start = end.start
         pool, held_N = self._parted(kept, start, end.images)
-        correction = self._corrected(pool.rows(held_N), end)
+        correction = self._corrected(kept, pool.rows(held_N), end)
         rng = np.random.default_rng([start.plan.seed, start.block.number, 1])
         before = len(pool) - len(end.images)
         album = pool.rows(balanced(pool.columns_N, before, self.capacity, rng))
@@ -129,11 +129,15 @@ class BiasCorrection:
         rng = np.random.default_rng([start.plan.seed, start.block.number, 0])
         return pool, held_out_rows(pool.columns_N, self.held_out, rng)
 
-    def _corrected(self, held: Album, end: TaskEnd) -> Correction:
+    def _corrected(self, kept: Tensors, held: Album, end: TaskEnd) -> Correction:
         """α and β by the held-out images; 1 and 0 where only old or only new classes have some.
 
         Such a part says nothing of how much either side is favoured: its optimum would ban the side that is missing.
+        Where nothing was tuned there was no teacher to learn old corrections from, so that they stay, and new classes'
+        rows are of statistics, which favour nobody.
         """
+        if not end.tuned:
+            return Correction.of(kept, end.start.block.class_count)
         correction = Correction.of({}, end.start.block.class_count)
         new_columns = end.start.block.columns_B
         is_new_N = np.isin(held.columns_N, new_columns)

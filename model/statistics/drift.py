@@ -129,6 +129,10 @@ def left_out_errors(
     old_ND, new_ND = old_ND.astype(np.float64), new_ND.astype(np.float64)
     gram_DD, cross_DD = old_ND.T @ old_ND, old_ND.T @ new_ND
     classes = np.unique(columns_N)
+    if len(classes) == 1:
+        # The sums of the others are what rounding leaves, no system to solve.
+        movement_D = new_ND.mean(axis=0) - old_ND.mean(axis=0)
+        return [float(np.sqrt(np.mean(np.square(movement_D))))] * len(strengths)
     left_SCD = []
     for fold in np.array_split(classes, min(FOLDS, len(classes))):
         own_N = np.isin(columns_N, fold)

@@ -110,13 +110,14 @@ class Optimisation:
     """How a method steps, where it differs from the plan; None leaves the plan's word.
 
     `cosine` falls from each rate to `floor_lr` along the epochs, or where that is None to a tenth of the head's rate
-    times the plan's `gamma` for each of its milestones (SLCA++); `constant` does not fall.
+    times the plan's `gamma` for each of its milestones (SLCA++); `quarter_cosine` falls nearly to 0 along the first
+    quarter of the wave, so later (CODA-Prompt); `constant` does not fall.
     `lr_per_256` is the head's rate for a batch of 256, scaled with the batch. `clip_norm` limits the gradient's norm
     over all parameters.
     """
 
     optimiser: Literal["sgd", "adam"] = "sgd"
-    schedule: Literal["step", "cosine", "constant"] = "step"
+    schedule: Literal["step", "cosine", "quarter_cosine", "constant"] = "step"
     floor_lr: float | None = 0.0
     head_lr: float | None = None
     lr_per_256: float | None = None

@@ -185,6 +185,8 @@ class _Run:
         if way.schedule == "cosine":
             floor_lr = self._milestone_floor() if way.floor_lr is None else way.floor_lr
             return floor_lr + (full_lr - floor_lr) * (1 + math.cos(math.pi * self.epoch / self.epochs)) / 2
+        if way.schedule == "quarter_cosine":
+            return full_lr * math.cos(math.pi / 2 * 0.99 * self.epoch / max(1, self.epochs - 1))
         return full_lr * self.plan.rate_factor(self.epoch, self.epochs)
 
     def _milestone_floor(self) -> float:

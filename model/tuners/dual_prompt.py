@@ -20,9 +20,6 @@ from model.tuners.query import KeyPull, cosines
 GENERAL, EXPERT, KEY = "general_G2LD", "expert_E2LD_", "expert_key_D_"
 """Names in the network; those of experts end in the number of their task, from 1."""
 
-REACH = 0.01
-"""Prompts and keys start uniform in ±this."""
-
 
 @dataclass(frozen=True)
 class DualPromptTuner:
@@ -53,20 +50,23 @@ class DualPromptTuner:
             self._put(backbone, kept)
 
     def begin(self, backbone: PixelBackbone, task: int, seed: int) -> None:
-        """A new expert and its key, and the general prompt where there is none: these move, and nothing else."""
+        """A new expert, which goes on from the newest one (`shared_prompt_pool` of the source), and a key of its own;
+        the general prompt where there is none. These move, and nothing else.
+        """
         depth, width = len(insertion.class_token_blocks(backbone, "prefix tuning")), backbone.token_dim
         general, expert = (sum(block < depth for block in wanted) for wanted in self._wanted)
         number = len(_experts(backbone)) + 1
-        fresh = {
-            f"network.{EXPERT}{number}": insertion.uniform((expert, 2, self.expert, width), REACH, seed, 1),
-            f"network.{KEY}{number}": insertion.uniform((width,), REACH, seed, 2),
-        }
+        key_D = insertion.first_prompts((width,), seed, 2)
         if number == 1:
-            shape = (general, 2, self.general, width)
-            fresh[f"network.{GENERAL}"] = insertion.uniform(shape, REACH, seed, 0)
-            self._put(backbone, fresh)
+            first = {
+                f"network.{GENERAL}": insertion.first_prompts((general, 2, self.general, width), seed, 0),
+                f"network.{EXPERT}1": insertion.first_prompts((expert, 2, self.expert, width), seed, 1),
+                f"network.{KEY}1": key_D,
+            }
+            self._put(backbone, first)
         else:
-            insertion.insert(backbone, fresh)
+            newest = backbone.get_parameter(f"network.{EXPERT}{number - 1}")
+            insertion.insert(backbone, {f"network.{EXPERT}{number}": newest, f"network.{KEY}{number}": key_D})
         backbone.network.prefixes.learning = number
         insertion.only(backbone, _moving(backbone, number))
 

@@ -17,6 +17,9 @@ from model.backbones.backbone import PixelBackbone
 from model.method import Apart
 from model.training.stage import Tensors
 
+PROMPT_REACH = 0.01
+"""Of `first_prompts` (code: `models/prompt.py` of google-research/l2p)."""
+
 
 class UnfitBackbone(ValueError):
     """A tuner that has no place in this architecture; the text names both."""
@@ -105,3 +108,13 @@ def uniform(shape: tuple[int, ...], reach: float, seed: int, place: int) -> Tens
     """Numbers within ±`reach` that depend on seed and place alone."""
     rng = np.random.default_rng([seed, place])
     return torch.from_numpy(rng.uniform(-reach, reach, shape).astype(np.float32))
+
+
+def first_prompts(shape: tuple[int, ...], seed: int, place: int) -> Tensor:
+    """How prompts and keys of L2P and DualPrompt begin: from 0 to `PROMPT_REACH`, by seed and place alone.
+
+    None is negative (jax's `uniform`, which their code draws from), so that keys begin close to one another: a cosine
+    of about 3/4.
+    """
+    rng = np.random.default_rng([seed, place])
+    return torch.from_numpy(rng.uniform(0, PROMPT_REACH, shape).astype(np.float32))

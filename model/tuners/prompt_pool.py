@@ -18,8 +18,6 @@ from model.tuners import insertion
 from model.tuners.query import KeyPull, PlainQuery, cosines
 
 KEYS, PROMPTS = "pool_keys_KD", "pool_prompts_KLD"
-REACH = 0.01
-"""Keys and prompts start uniform in ±this (code: `models/prompt.py` of the source)."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ class PromptPoolTuner:
         if not insertion.inserted(backbone, (KEYS,)):
             width = backbone.token_dim
             fresh = {
-                f"network.{KEYS}": insertion.uniform((self.size, width), REACH, seed, 0),
-                f"network.{PROMPTS}": insertion.uniform((self.size, self.length, width), REACH, seed, 1),
+                f"network.{KEYS}": insertion.first_prompts((self.size, width), seed, 0),
+                f"network.{PROMPTS}": insertion.first_prompts((self.size, self.length, width), seed, 1),
             }
             self._put(backbone, fresh)
         insertion.only(backbone, insertion.inserted(backbone, (KEYS, PROMPTS)))

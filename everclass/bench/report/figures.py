@@ -7,6 +7,7 @@ import numpy as np
 
 from everclass.bench.report.settings import by_setting
 from everclass.bench.results import Result
+from model.methods import UnknownMethod, method_named
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,20 @@ def _row(group: Sequence[Result], setting: str) -> Row:
         over(lambda one: _mean(one.novelty_auroc) if one.is_by_rule("novelty_auroc") else None),
         over(lambda one: one.probe[-1] if one.probe else None),
         over(lambda one: one.oracle[-1] if one.oracle else None),
-        over(lambda one: float(one.kept_bytes + one.statistics_bytes)),
+        over(_remembered),
         over(lambda one: one.method_seconds),
         over(lambda one: float(one.method_peak_bytes)),
         _mixed(group),
     )
+
+
+def _remembered(result: Result) -> float:
+    """Bytes: what the method keeps, and class statistics where its answers come from them, or nobody knows it now."""
+    try:
+        reads = method_named(result.method).reads_statistics
+    except UnknownMethod:
+        reads = True
+    return float(result.kept_bytes + (result.statistics_bytes if reads else 0))
 
 
 def figure(values: Sequence[float | None]) -> Figure:

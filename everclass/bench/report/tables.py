@@ -37,7 +37,9 @@ LEGEND = (
     "Means ± sample deviations over seeds, in percent where no unit is said. Last-Acc, forgetting, backward transfer, "
     "probe and oracle are what holds after the last task; Inc-Acc, calibration error and AUROC are means over tasks. "
     "(1 of 3) says that only so many of the row's seeds have the figure. Calibration errors and AUROC are left out "
-    "where they are of temperatures or of a rule for unknown images that were made otherwise than today."
+    "where they are of temperatures or of a rule for unknown images that were made otherwise than today. What a method "
+    "remembers is what its parts keep from task to task, and class statistics where its answers come from them: "
+    "network and head are not counted."
 )
 """What a reader of a table must know."""
 

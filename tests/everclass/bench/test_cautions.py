@@ -49,6 +49,8 @@ def asking(*methods: str, protocol: str = "folder", **options: object) -> BenchR
         ("fsa+ncm+slower+drift", ["slower", "drift"]),
         ("gdumb+slower", ["slower"]),
         ("joint+slower+drift+turned", ["slower", "drift", "turned"]),
+        ("ease+drift+turned", ["drift", "turned"]),
+        ("aper+drift", ["drift"]),
     ],
 )
 def test_what_changes_nothing_is_found(name: str, found: list[str]) -> None:

@@ -36,6 +36,14 @@ def test_rows_are_means_and_deviations_over_seeds() -> None:
     assert slca.probe.mean == pytest.approx(0.8) and slca.oracle.text() == "–"
 
 
+@pytest.mark.parametrize(
+    ("method", "wanted"), [("slca", 5), ("sl+ncm", 5), ("no longer known", 5), ("lwf", 4), ("ranpac", 4)]
+)
+def test_class_statistics_are_remembered_by_those_that_answer_by_them(method: str, wanted: int) -> None:
+    (row,) = rows([some_result(method, kept_bytes=4 * 2**20)])
+    assert row.kept_bytes.mean == wanted * 2**20
+
+
 def test_the_time_and_memory_of_measures_are_not_the_methods() -> None:
     seconds, peaks = {"training": 10.0, "measures": 90.0}, {"training": 2**20, "measures": 2**30}
     (row,) = rows([some_result(seconds=seconds, peak_bytes=peaks)])

@@ -59,6 +59,18 @@ def test_an_old_class_gets_its_prototype_in_a_new_sub_space_from_the_classes_tha
         np.testing.assert_allclose(second_CSD[old, 2], made_D, rtol=1e-5)
 
 
+def test_prototypes_in_later_sub_spaces_are_made_anew_of_all_classes_that_were_measured_there() -> None:
+    third = after(SECOND, drawn(4, 4, 7), np.array([4, 4, 5, 5]), [3, 3, 2, 3, 2, 2])
+    third_CSD = third.kept["prototype_CSD"].numpy().astype(np.float64)
+    for old, space, measured in [(0, 2, [2, 3, 4, 5]), (1, 3, [4, 5]), (3, 3, [4, 5])]:
+        own = int(third.kept["own_C"][old])
+        likeness = np.exp([unit(third_CSD[old, own]) @ unit(third_CSD[one, own]) for one in measured])
+        made_D = likeness / likeness.sum() @ third_CSD[measured, space]
+        np.testing.assert_allclose(third_CSD[old, space], made_D, rtol=1e-5)
+    assert not np.allclose(third_CSD[0, 2], SECOND.kept["prototype_CSD"][0, 2])
+    torch.testing.assert_close(third.kept["prototype_CSD"][2:4, :3], SECOND.kept["prototype_CSD"][2:4])
+
+
 def test_the_complement_leans_to_the_most_similar_class() -> None:
     old_BD, new_BD = np.array([[1.0, 0], [-1.0, 0]]), np.array([[5.0, 5], [0.0, 0]])
     made_D = complement(np.array([3.0, 0], np.float32), old_BD, new_BD)
@@ -78,7 +90,10 @@ def test_a_class_that_comes_again_is_merged_where_it_was_measured_and_measured_w
 def test_a_task_that_brings_no_sub_space_adds_a_class_to_those_that_there_are() -> None:
     third = after(SECOND, drawn(2, 3, 3), np.array([4, 4]), [3, 3, 2, 3, 2])
     assert third.kept["prototype_CSD"].shape == (5, 3, D) and third.kept["own_C"].tolist() == [1, 1, 2, 2, 2]
-    torch.testing.assert_close(third.kept["prototype_CSD"][:4], SECOND.kept["prototype_CSD"])
+    measured = third.kept["prototype_CSD"][:4]
+    torch.testing.assert_close(measured[2:], SECOND.kept["prototype_CSD"][2:])
+    torch.testing.assert_close(measured[:, :2], SECOND.kept["prototype_CSD"][:, :2])
+    assert not torch.allclose(measured[:2, 2], SECOND.kept["prototype_CSD"][:2, 2])
 
 
 def test_the_own_sub_space_counts_one_others_a_tenth_and_the_plain_one_nothing() -> None:

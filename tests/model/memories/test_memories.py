@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from model.backbones.backbone import build
+from model.backbones.features import features_of
+from model.backbones.seen import Seen
 from model.backbones.spec import BackboneSpec
 from model.block import lay_out
-from model.first_stage import network_of
+from model.first_stage import network_of, positions, standing_end
 from model.heads.head import Head
+from model.learning import Making, provisional
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.memories.album import Album
 from model.memories.bias_correction import Correction, fitted_bias, held_out_rows
@@ -137,6 +140,27 @@ def test_bias_correction_serves_a_corrected_head_and_learns_on_from_the_uncorrec
     wanted = second.unaligned.weight_CD * kept["alpha_C"].numpy()[:, None]
     np.testing.assert_array_equal(second.aligned.weight_CD, wanted)
     assert np.bincount(kept_columns(second)).tolist() == [6] * 5
+
+
+def test_a_task_on_a_standing_backbone_leaves_corrections_as_they_are_served() -> None:
+    lineage = Lineage(Method(FullTuner(), METHODS["bic"].aligner, memory=BiasCorrection(capacity=30), scope="seen"))
+    lineage.learn([0, 1, 2])
+    base = lineage.learn([3, 4])
+    pictures, labels = made([5, 6], 10)
+    block, network = lay_out(base, labels), network_of(base, lineage.method)
+    images = Pictures(pictures, positions(block, lineage.method))
+    seen = Seen(features_of(network, images, PLAN))
+    version = provisional(base, seen, block, Making(lineage.method, 1), task="t")
+    kept = lineage.method.memory.finish(
+        slot(base.kept, "memory"), standing_end(network, version, base, block, images, lineage.method, PLAN)
+    )
+    before = slot(base.kept, "memory")
+    assert kept["alpha_C"].tolist() == [*before["alpha_C"].tolist(), 1.0, 1.0]
+    assert kept["beta_C"].tolist() == [*before["beta_C"].tolist(), 0.0, 0.0]
+    served = Correction.of(kept, 7).applied(version.unaligned)
+    np.testing.assert_array_equal(version.aligned.weight_CD, served.weight_CD)
+    np.testing.assert_array_equal(version.aligned.bias_C, served.bias_C)
+    assert np.bincount(kept["columns_N"].numpy()).size == 7
 
 
 @pytest.mark.parametrize(("before", "now"), [(10, 1), (1, 10)])

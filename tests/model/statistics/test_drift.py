@@ -95,6 +95,14 @@ def test_a_single_class_tells_of_its_whole_movement() -> None:
     assert left_out_errors(old_ND, old_ND + 2, np.zeros(8, np.int64), [1, 3]) == pytest.approx([2, 2], rel=1e-5)
 
 
+@pytest.mark.parametrize(("dimension", "count"), [(192, 500), (384, 450), (768, 385)])
+def test_a_single_class_of_many_images_tells_of_its_whole_movement(dimension: int, count: int) -> None:
+    old_ND = np.random.default_rng(1).standard_normal((count, dimension)).astype(np.float32)
+    columns_N = np.zeros(count, np.int64)
+    found = RidgeDrift().fit(old_ND, old_ND + 2, columns_N)
+    assert isinstance(found, RidgeMap) and found.error == pytest.approx(2, rel=1e-4)
+
+
 def test_errors_of_maps_one_after_the_other_add_as_independent_ones() -> None:
     statistics = ClassStatistics.from_features(some(9, 1), np.zeros(9, np.int64), 2)
     carried = RidgeMap(np.eye(D), 3.0).carry(RidgeMap(np.eye(D), 4.0).carry(statistics))

@@ -1,5 +1,6 @@
 """The slow learner against a plain loop, and that it can stop anywhere and go on with the same bytes."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Literal
@@ -14,7 +15,7 @@ from model.backbones.spec import BackboneSpec
 from model.heads.head import Head
 from model.pixels.augmentation import training_view
 from model.training.stage import Optimisation, Stage
-from model.training.tuning import TuningPlan, TuningProgress, tune
+from model.training.tuning import TuningPlan, TuningProgress, _Run, tune
 from model.training.tuning_state import EpochRecord, TuningState
 from model.tuners import FrozenTuner, FullTuner
 from tests.model.pictures import Pictures, made
@@ -265,6 +266,23 @@ def test_rates_fall_at_the_milestones_and_where_they_move_to() -> None:
     assert [plan.rate_factor(epoch, 20) for epoch in (0, 9, 10, 17, 18)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
     assert [plan.rate_factor(epoch, 4) for epoch in (0, 1, 2, 3)] == pytest.approx([1, 1, 0.1, 0.01])
     assert plan.rate_factor(0, 1) == 1
+
+
+@pytest.mark.parametrize("epochs", [1, 4, 20])
+def test_a_quarter_of_the_wave_falls_late_and_nearly_to_nothing(images: Pictures, epochs: int) -> None:
+    backbone = fresh()
+    FullTuner().begin(backbone, 1, 0)
+    groups = FullTuner(ratio=0.1).groups(backbone, 1)
+    stage = Stage(groups, optimisation=Optimisation("adam", "quarter_cosine", head_lr=0.5))
+    start = TuningState.start(backbone.state(), some_head(backbone), epochs)
+    run = _Run(backbone, images, start, replace(PLAN, epochs=epochs), stage)
+    rates = [run._rate(0.5)]
+    for _ in range(epochs - 1):
+        run.finish_epoch()
+        rates.append(run._rate(0.5))
+    wanted = [0.5 * math.cos(99 * math.pi * epoch / (200 * max(1, epochs - 1))) for epoch in range(epochs)]
+    assert rates == pytest.approx(wanted)
+    assert epochs == 1 or rates[-1] < 0.01
 
 
 def test_torchs_own_randomness_and_threads_are_left_alone(backbone: PixelBackbone, images: Pictures) -> None:

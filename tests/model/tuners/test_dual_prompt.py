@@ -73,6 +73,18 @@ def test_only_the_general_prompt_and_the_tasks_own_move(two_tasks: PixelBackbone
     assert two_tasks.network.expert_E2LD_2.grad is not None and two_tasks.network.expert_E2LD_1.grad is None
 
 
+def test_a_new_expert_goes_on_from_the_newest_one_and_its_key_begins_anew(two_tasks: PixelBackbone) -> None:
+    with torch.no_grad():
+        two_tasks.network.expert_E2LD_2 += 1
+    TUNER.begin(two_tasks, 3, seed=3)
+    torch.testing.assert_close(two_tasks.network.expert_E2LD_3, two_tasks.network.expert_E2LD_2)
+    assert two_tasks.network.expert_E2LD_3.data_ptr() != two_tasks.network.expert_E2LD_2.data_ptr()
+    keys_TD = [two_tasks.get_parameter(f"network.expert_key_D_{number}").detach() for number in (1, 2, 3)]
+    assert all(float(key_D.min()) >= 0 and 0.009 < float(key_D.max()) < 0.01 for key_D in keys_TD)
+    assert not torch.equal(keys_TD[1], keys_TD[2])
+    assert float(two_tasks.network.general_G2LD.detach().min()) >= 0
+
+
 def test_the_tasks_own_key_is_pulled_to_what_the_network_sees(two_tasks: PixelBackbone) -> None:
     tuner = replace(TUNER, pull=0.5)
     two_tasks.train()

@@ -50,6 +50,15 @@ def test_the_feature_is_the_mean_of_the_prompts_outputs(pooled: PixelBackbone) -
     torch.testing.assert_close(features_BD, expected_BD, rtol=1e-4, atol=1e-5)
 
 
+def test_prompts_and_keys_begin_without_a_negative_number_and_so_alike(pooled: PixelBackbone) -> None:
+    """The published code draws them so."""
+    keys_KD, prompts_KLD = (one.detach() for one in (pooled.network.pool_keys_KD, pooled.network.pool_prompts_KLD))
+    for begun in (keys_KD, prompts_KLD):
+        assert float(begun.min()) >= 0 and 0.009 < float(begun.max()) < 0.01
+    unit_KD = torch.nn.functional.normalize(keys_KD, dim=1)
+    assert float((unit_KD @ unit_KD.T).min()) > 0.5
+
+
 def test_only_pool_and_keys_learn_and_keys_are_pulled_to_their_queries(pooled: PixelBackbone) -> None:
     before = {name: tensor.clone() for name, tensor in pooled.state().items()}
     features_BD = pooled(pixels())
