@@ -92,7 +92,9 @@ def test_dual_prompt_has_its_settings_of_each_protocol(protocol: str, rate: floa
     assert training.adjusted(method_named("l2p")) == method_named("l2p")
 
 
-@pytest.mark.parametrize(("protocol", "rate"), [("cifar100", 0.025), ("cub200", 0.008), ("imagenet_r", 0.05), ("cars196", 0.05)])
+@pytest.mark.parametrize(
+    ("protocol", "rate"), [("cifar100", 0.025), ("cub200", 0.008), ("imagenet_r", 0.05), ("cars196", 0.05)]
+)
 def test_ease_has_its_rate_of_each_protocol(protocol: str, rate: float) -> None:
     recipe = recipe_of(protocol)
     training = Training(recipe.spec("test_vit", 32), recipe)
