@@ -154,7 +154,7 @@ def tested(name: str) -> Method:
     if isinstance(method.aligner, RandomProjectionAligner):
         return replace(method, aligner=replace(method.aligner, size=100))
     if method.optimisation.lr_per_256 is not None:
-        return replace(method, optimisation=replace(method.optimisation, lr_per_256=0.15))
+        return replace(method, optimisation=replace(method.optimisation, lr_per_256=0.05))
     if method.optimisation.optimiser == "adam":
         return replace(method, optimisation=replace(method.optimisation, head_lr=0.01))
     return method
