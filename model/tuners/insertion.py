@@ -106,8 +106,7 @@ def class_token_blocks(backbone: PixelBackbone, tuner: str) -> list[tuple[str, n
 
 def uniform(shape: tuple[int, ...], reach: float, seed: int, place: int) -> Tensor:
     """Numbers within ±`reach` that depend on seed and place alone."""
-    rng = np.random.default_rng([seed, place])
-    return torch.from_numpy(rng.uniform(-reach, reach, shape).astype(np.float32))
+    return _drawn(-reach, reach, shape, seed, place)
 
 
 def first_prompts(shape: tuple[int, ...], seed: int, place: int) -> Tensor:
@@ -116,5 +115,9 @@ def first_prompts(shape: tuple[int, ...], seed: int, place: int) -> Tensor:
     None is negative (jax's `uniform`, which their code draws from), so that keys begin close to one another: a cosine
     of about 3/4.
     """
+    return _drawn(0, PROMPT_REACH, shape, seed, place)
+
+
+def _drawn(least: float, most: float, shape: tuple[int, ...], seed: int, place: int) -> Tensor:
     rng = np.random.default_rng([seed, place])
-    return torch.from_numpy(rng.uniform(0, PROMPT_REACH, shape).astype(np.float32))
+    return torch.from_numpy(rng.uniform(least, most, shape).astype(np.float32))
