@@ -5,7 +5,8 @@ that one run of the slow learner serves them all. Where a class of a one-class t
 first method's statistics.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import add
 from pathlib import Path
@@ -26,6 +27,7 @@ from model.backbones.features import features_of
 from model.continual import Told, Tuned, finished, tune_task
 from model.method import Method
 from model.snapshot import Snapshot
+from model.statistics.class_statistics import NotFinite
 from model.training.tuning import TuningProgress
 from model.training.tuning_state import TuningState
 
@@ -78,7 +80,10 @@ def stem(method: Method) -> tuple[Method, bool]:
 
 
 class Chain:
-    """The run of one or more methods with one stem over a course."""
+    """The run of one or more methods with one stem over a course.
+
+    A method whose head cannot be made, or judged, drops out; `failed` says why, by name, and the others go on.
+    """
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class Chain:
         listener: Listener,
         extras: Extras | None = None,
     ) -> None:
+        self.failed: dict[str, str] = {}
         self._methods = {name: training.adjusted(method) for name, method in methods.items()}
         self._lead = next(iter(self._methods))
         views = frozenset(name for method in self._methods.values() for name in method.views)
@@ -101,9 +107,13 @@ class Chain:
         self._root = Snapshot.root(training.spec, weights, dimension, self._lead)
 
     def run(self) -> dict[str, Result]:
-        """All tasks that are still to do; each method's result, by name."""
+        """All tasks that are still to do; the result of each method that did not fail, by name.
+
+        Raises NotFinite where stage 1 diverged.
+        """
         reached = self._folder.last() or Reached(0, {}, {"seconds": {}, "peak_bytes": {}, "methods": {}})
         snapshots = dict(reached.snapshots) or dict.fromkeys(self._methods, self._root)
+        self.failed = dict(reached.scores.get("failed", {}))
         scores = {name: Scores.from_json(reached.scores["methods"].get(name, {})) for name in self._methods}
         with Watch(self._training.device) as watch:
             watch.seconds.update(reached.scores["seconds"])
@@ -114,8 +124,30 @@ class Chain:
                 # It holds the task's decoded pictures.
                 del tuned
                 watch.enter(None)
-                self._folder.save(Reached(number + 1, snapshots, _stored(scores, watch)))
-        return {name: self._result(name, snapshots[name], scores[name], watch) for name in self._methods}
+                if not self._standing:
+                    break
+                left = {name: snapshots[name] for name in self._standing}
+                self._folder.save(Reached(number + 1, left, _stored(scores, watch) | {"failed": self.failed}))
+        return {name: self._result(name, snapshots[name], scores[name], watch) for name in self._standing}
+
+    @property
+    def _standing(self) -> dict[str, Method]:
+        return {name: method for name, method in self._methods.items() if name not in self.failed}
+
+    @property
+    def _leading(self) -> str:
+        """Whose snapshot a task begins from: all that stand have the same weights and un-aligned rows."""
+        return next(iter(self._standing))
+
+    @contextmanager
+    def _in_its_name(self, name: str, number: int) -> Iterator[None]:
+        """What goes wrong with the numbers of one method's head is its own failure."""
+        try:
+            yield
+        except NotFinite as error:
+            self.failed[name] = f"training diverged: {error}"
+        except np.linalg.LinAlgError as error:
+            self.failed[name] = f"its head could not be made or judged after task {number + 1}: {error}"
 
     def _learn(self, number: int, snapshots: Mapping[str, Snapshot], watch: Watch) -> tuple[Tuned, dict[str, Snapshot]]:
         task, plan = self._course.lessons[number], self._training.plan(self._course.seed, number)
@@ -139,7 +171,7 @@ class Chain:
             on_checkpoint=checkpoint,
         )
         tuned = tune_task(
-            snapshots[self._lead],
+            snapshots[self._leading],
             Decoded(task.train),
             self._course.labels(task.train),
             self._stem,
@@ -152,9 +184,10 @@ class Chain:
         phase("alignment")
         device = self._training.device
         made = {}
-        for name, method in self._methods.items():
+        for name, method in self._standing.items():
             watch.enter(f"alignment/{name}")
-            made[name] = finished(snapshots[name], tuned, method, plan, task=task.name, device=device)
+            with self._in_its_name(name, number):
+                made[name] = finished(snapshots[name], tuned, method, plan, task=task.name, device=device)
         return tuned, made
 
     def _judge(
@@ -169,12 +202,15 @@ class Chain:
         self._listener.on_phase(number, "evaluation")
         test = self._features(number, tuned.network)
         found = {}
-        for name, method in self._methods.items():
+        for name, method in self._standing.items():
             watch.enter(f"evaluation/{name}")
-            found[name] = scores[name].add(snapshots[name], method, test, self._course.seed)
+            with self._in_its_name(name, number):
+                found[name] = scores[name].add(snapshots[name], method, test, self._course.seed)
+        if not self._standing:
+            return
         if self._extras.features is not None:
             file = features_file(self._extras.features, self._lead, self._course.seed, number)
-            keep(file, tuned, snapshots[self._lead], test)
+            keep(file, tuned, snapshots[self._leading], test)
         if self._extras.measures:
             watch.enter(MEASURING)
             self._listener.on_phase(number, MEASURING)
@@ -192,15 +228,16 @@ class Chain:
         scores: Mapping[str, Scores],
     ) -> None:
         """The probe is the representation's, so that all methods of the chain share it."""
-        plan, lead = self._training.plan(self._course.seed, number), snapshots[self._lead]
+        plan, lead = self._training.plan(self._course.seed, number), snapshots[self._leading]
         views = self._stem.views if "oracle" in self._extras.measures else frozenset()
         hindsight = Hindsight.after(number, self._course, network, lead, test, plan, views)
         probe = hindsight.probe(lead) if "probe" in self._extras.measures else None
-        for name, method in self._methods.items():
+        for name, method in self._standing.items():
             if probe is not None:
                 scores[name].probe.append(probe)
             if "oracle" in self._extras.measures:
-                scores[name].oracle.append(hindsight.oracle(snapshots[name], method))
+                with self._in_its_name(name, number):
+                    scores[name].oracle.append(hindsight.oracle(snapshots[name], method))
 
     def _features(self, number: int, network: PixelBackbone) -> TestFeatures:
         """Test images of the tasks so far, and of classes that come later, through the network as it is now."""

@@ -97,8 +97,8 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
     """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report; for one process at a time
     (`held`).
 
-    A run that was stopped goes on at its last finished epoch if the code is the same. One whose training diverges has
-    no figures, and the others go on. Raises OSError, and ValueError for lines that are no results.
+    A run that was stopped goes on at its last finished epoch if the code is the same. A method whose training diverges,
+    or whose head fails, has no figures, and the others go on. Raises OSError, and ValueError for lines that are no results.
     """
     failed: dict[str, str] = {}
     with limited_threads(prepared.training.threads):
@@ -143,22 +143,24 @@ def _run(
     listener = listener_of(" ".join(waiting), course.seed, tasks)
     folder = ProgressFolder(out / UNFINISHED, identity, made_by, listener.on_notice)
     folder.begin()
+    chain = Chain(waiting, course, training, prepared.weights, folder, listener, wanted)
     try:
-        found = Chain(waiting, course, training, prepared.weights, folder, listener, wanted).run()
+        found = chain.run()
     except (NotFinite, np.linalg.LinAlgError) as error:
         return {f"{name}, seed {course.seed}": f"training diverged: {error}" for name in waiting}
-    lead = None if wanted.features is None else next(iter(waiting))
-    known = provenance(course, prepared.dataset.note, training)
-    said = {**inputs, **known, "unknown": wanted.unknown, "features": lead, "rules": RULES}
-    append(
-        out / RESULTS,
-        *(
-            replace(one, configuration=described[name], inputs=said | {"method": numbers[name]})
-            for name, one in found.items()
-        ),
-    )
-    folder.remove()
-    return {}
+    if found:
+        lead = None if wanted.features is None else next(iter(waiting))
+        known = provenance(course, prepared.dataset.note, training)
+        said = {**inputs, **known, "unknown": wanted.unknown, "features": lead, "rules": RULES}
+        append(
+            out / RESULTS,
+            *(
+                replace(one, configuration=described[name], inputs=said | {"method": numbers[name]})
+                for name, one in found.items()
+            ),
+        )
+        folder.remove()
+    return {f"{name}, seed {course.seed}": why for name, why in chain.failed.items()}
 
 
 def _asked(one: Result, protocol: str, seed: int, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,9 @@ from everclass.bench.progress import ProgressFolder
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import Result
 from everclass.bench.scoring import TestFeatures
+from model.aligners import GaussianAligner
 from model.continual import Tuned
+from model.method import Aligned, AlignmentTask
 from model.methods import method_named
 from model.snapshot import Snapshot
 from tests.everclass.bench.lessons import TRAINING, course, weights
@@ -62,6 +64,60 @@ def test_figures_do_not_depend_on_others_where_a_lone_class_has_its_row_of_each_
         together |= run(list(chain), tmp_path / f"chain {number}", of=unequal)
     for name in names:
         assert figures(together[name]) == figures(run([name], tmp_path / name, of=unequal)[name])
+
+
+@dataclass(frozen=True)
+class Singular(GaussianAligner):
+    """Fails as a covariance that has no inverse does, after task number `fails_in`."""
+
+    fails_in: int = 1
+
+    def align(self, task: AlignmentTask) -> Aligned:
+        if task.block == self.fails_in:
+            raise np.linalg.LinAlgError("singular matrix")
+        return super().align(task)
+
+
+@pytest.mark.parametrize("order", [("slca", "broken", "sl"), ("broken", "slca", "sl")])
+def test_a_head_that_fails_costs_no_method_beside_it_its_figures(tmp_path: Path, order: tuple[str, ...]) -> None:
+    named = {name: method_named(name) for name in ("slca", "sl")}
+    named["broken"] = replace(named["slca"], aligner=Singular(on_first_task=True, fails_in=2))
+    methods = {name: named[name] for name in order}
+
+    def chain(folder: Path, listener: Listener) -> Chain:
+        progress = ProgressFolder(folder, {"methods": list(order)}, {})
+        return Chain(methods, COURSE, TRAINING, weights(), progress, listener)
+
+    whole = chain(tmp_path / "whole", Listener())
+    found = whole.run()
+    assert whole.failed == {"broken": "its head could not be made or judged after task 2: singular matrix"}
+    alone = run(["slca", "sl"], tmp_path / "alone")
+    assert {name: figures(one) for name, one in found.items()} == {name: figures(one) for name, one in alone.items()}
+
+    def stop(task: int, accuracy: Mapping[str, float]) -> None:
+        if task == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        chain(tmp_path / "stopped", Listener(on_task=stop)).run()
+    resumed = chain(tmp_path / "stopped", Listener())
+    again = resumed.run()
+    assert resumed.failed == whole.failed
+    assert {name: figures(one) for name, one in again.items()} == {name: figures(one) for name, one in found.items()}
+
+
+def test_a_chain_of_which_every_head_fails_ends_there(tmp_path: Path) -> None:
+    broken = replace(method_named("slca"), aligner=Singular(on_first_task=True, fails_in=1))
+    told: list[int] = []
+    chain = Chain(
+        {"broken": broken},
+        COURSE,
+        TRAINING,
+        weights(),
+        ProgressFolder(tmp_path, {}, {}),
+        Listener(on_phase=lambda task, phase: told.append(task)),
+    )
+    assert chain.run() == {} and set(chain.failed) == {"broken"} and set(told) == {0}
 
 
 def test_methods_whose_head_nobody_reads_train_none_and_share_nothing_with_those_that_do(tmp_path: Path) -> None:
