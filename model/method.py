@@ -126,6 +126,9 @@ class Memory(Protocol):
     def finish(self, kept: Tensors, end: TaskEnd) -> Tensors:
         """What is kept for the next task, in place of `kept`; `end.images` are the task's own."""
 
+    def without(self, kept: Tensors, column: int) -> Tensors:
+        """What is kept where the class of this column is forgotten: nothing of it; columns behind it move up."""
+
 
 @dataclass(frozen=True, eq=False)
 class AlignmentTask:

@@ -98,7 +98,8 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
     (`held`).
 
     A run that was stopped goes on at its last finished epoch if the code is the same. A method whose training diverges,
-    or whose head fails, has no figures, and the others go on. Raises OSError, and ValueError for lines that are no results.
+    or whose head fails, has no figures, and the others go on. Raises OSError, and ValueError for lines that are no
+    results.
     """
     failed: dict[str, str] = {}
     with limited_threads(prepared.training.threads):

@@ -79,6 +79,12 @@ class Album:
         chosen = np.asarray(rows, dtype=np.intp)
         return Album(tuple(self.pictures[row] for row in chosen), self.columns_N[chosen])
 
+    def without(self, column: int) -> tuple["Album", Ints]:
+        """The album without the pictures of a class, columns behind it moved up; and which rows are left."""
+        rows = np.flatnonzero(self.columns_N != column)
+        left = self.rows(rows)
+        return Album(left.pictures, left.columns_N - (left.columns_N > column)), rows
+
     def views(self, rows: Ints, spec: BackboneSpec, augmentation: str, rng: np.random.Generator) -> Tensor:
         """`pixels_BHWC`: a training view of each of these pictures."""
         views = [training_view(self.pictures[int(row)], spec, rng, augmentation) for row in rows]

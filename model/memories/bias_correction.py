@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from torch import Tensor
 
 from model.backbones.features import features_of
 from model.heads.head import Head
@@ -39,6 +40,15 @@ class Correction:
     def applied(self, head: Head) -> Head:
         """The head whose logits are the corrected ones."""
         return Head(head.weight_CD * self.alpha_C[:, None], head.bias_C * self.alpha_C + self.beta_C)
+
+    def without(self, column: int) -> "Correction":
+        """Of all classes but one; the columns behind it move up."""
+        left = np.delete(np.arange(len(self.alpha_C)), [column] if column < len(self.alpha_C) else [])
+        return Correction(self.alpha_C[left], self.beta_C[left])
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """What `of` reads."""
+        return {"alpha_C": torch.from_numpy(self.alpha_C), "beta_C": torch.from_numpy(self.beta_C)}
 
 
 def fitted_bias(logits_NC: Floats, columns_N: Ints, new_columns: Ints, prior: float) -> tuple[float, float]:
@@ -115,11 +125,13 @@ class BiasCorrection:
         rng = np.random.default_rng([start.plan.seed, start.block.number, 1])
         before = len(pool) - len(end.images)
         album = pool.rows(balanced(pool.columns_N, before, self.capacity, rng))
-        return {
-            **album.to_tensors(),
-            "alpha_C": torch.from_numpy(correction.alpha_C),
-            "beta_C": torch.from_numpy(correction.beta_C),
-        }
+        return {**album.to_tensors(), **correction.to_tensors()}
+
+    def without(self, kept: Tensors, column: int) -> Tensors:
+        """The buffer without the class's images; the other classes' corrections."""
+        album, _ = Album.from_tensors(kept).without(column)
+        known = len(kept["alpha_C"]) if "alpha_C" in kept else 0
+        return {**album.to_tensors(), **Correction.of(kept, known).without(column).to_tensors()}
 
     def _parted(self, kept: Tensors, start: TaskStart, images: LabelledImages) -> tuple[Album, Ints]:
         album = Album.from_tensors(kept)

@@ -124,3 +124,15 @@ class DarkExperience:
         return Experience(
             both.rows(rows_N), logits_NC[rows_N], said_N[rows_N], before.seen + len(end.images)
         ).to_tensors()
+
+    def without(self, kept: Tensors, column: int) -> Tensors:
+        """The reservoir without the class's images, and what was said of the others without its column.
+
+        One that has room again goes on as if it had seen no more than it holds.
+        """
+        before = Experience.from_tensors(kept)
+        album, rows_N = before.album.without(column)
+        said_N, known = before.said_N[rows_N], [column] if column < before.logits_NC.shape[1] else []
+        seen = before.seen if len(album) == len(before.album) else len(album)
+        logits_NC = np.delete(before.logits_NC[rows_N], known, axis=1)
+        return Experience(album, logits_NC, said_N - (said_N > column), seen).to_tensors()

@@ -32,6 +32,10 @@ class GreedyMemory:
         """The same buffer again."""
         return self._sorted_in(kept, end.start, end.images).to_tensors()
 
+    def without(self, kept: Tensors, column: int) -> Tensors:
+        """The buffer without the class's images."""
+        return Album.from_tensors(kept).without(column)[0].to_tensors()
+
     def _sorted_in(self, kept: Tensors, start: TaskStart, images: LabelledImages) -> Album:
         album = Album.from_tensors(kept)
         both = album.plus(Album.of(images, start.block.image_columns_N, start.network.spec))

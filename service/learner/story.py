@@ -17,6 +17,7 @@ from model.backbones.seen import OF_DRIFT, OF_STATISTICS, OTHER_VIEWS, PairedFea
 from model.block import Block, lay_out
 from model.first_stage import Started
 from model.method import TaskEnd
+from model.methods import method_named
 from model.pixels.preprocess import evaluation_view
 from model.snapshot import Snapshot
 from model.training.tuning import tune
@@ -32,6 +33,7 @@ from service.learner.plan import LearnPlan, make_plan
 from service.learner.publishing import Publisher
 from service.learner.reporter import Reporter, TrainingProgress
 from service.learner.workshop import Workshop
+from service.settings import Settings
 from stream.failpoints import reach
 from stream.tasks import Item, Phase, Task
 from stream.versions import VersionKind
@@ -41,6 +43,10 @@ Weights = Mapping[str, Tensor]
 
 class NothingToLearn(Exception):
     """Every image of the task is held out."""
+
+
+class NotOffered(Exception):
+    """The base was made by a method that this server may not learn with by its present settings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +92,7 @@ class TaskRun:
     def _lesson(self) -> Lesson:
         begun = None if self._task.frozen is None else LearnPlan.from_json(self._task.frozen)
         base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base, begun)
+        _check_offered(base, self._workshop.settings)
         items = self._ledger.items(self._task.id)
         plan, items = (begun, items) if begun else self._frozen(base, items)
         trained = tuple(item for item in items if item.split != "held_out")
@@ -263,4 +270,15 @@ class TaskRun:
             trained=self._trained,
             features_of=lambda images: self._features(snapshot.backbone, images),
             pictures_of=self._looking.pictures,
+        )
+
+
+def _check_offered(base: Base, settings: Settings) -> None:
+    """A lineage keeps its method; what the settings allow may have changed since it began."""
+    method = base.snapshot.method
+    refusals = method_named(method).refusals(allow_images=settings.learn.allow_images)
+    if base.version is not None and refusals:
+        raise NotOffered(
+            f"version {base.version.version} is of method {method}, which this server cannot offer: "
+            f"{'; '.join(refusals)}; allow it (learn.allow_images) and retry, or learn on a version of another method"
         )

@@ -11,7 +11,10 @@ from model.forgetting import CannotForget, without_class
 from model.heads.closed_form import linear_discriminant
 from model.heads.head import Head
 from model.learning import Making, aligned
-from model.method import Method
+from model.memories import BiasCorrection, DarkExperience
+from model.memories.album import Album
+from model.memories.dark_experience import Experience
+from model.method import Method, slot
 from model.methods import method_named
 from model.snapshot import Snapshot, SnapshotClass
 from model.statistics.class_statistics import ClassStatistics
@@ -105,10 +108,50 @@ def test_two_classes_become_one() -> None:
         forget(made, "cat")
 
 
-@pytest.mark.parametrize(("method", "why"), [("der++", "images"), ("ranpac", "sums")])
-def test_what_cannot_be_split_by_class_is_refused_with_its_reason(method: str, why: str) -> None:
-    with pytest.raises(CannotForget, match=why):
-        forget(snapshot(), "cat", method)
+def test_sums_over_all_classes_cannot_be_split() -> None:
+    with pytest.raises(CannotForget, match="sums"):
+        forget(snapshot(), "cat", "ranpac")
+
+
+@pytest.mark.parametrize("method", ["der++", "bic", "gdumb"])
+def test_a_memory_forgets_the_classs_images_and_what_was_said_of_it(method: str) -> None:
+    lineage = Lineage(method_named(method))
+    lineage.learn([0, 1, 2])
+    base = lineage.learn([3, 4])
+    made = forget(base, base.labels[1], method)
+    before, after = slot(base.kept, "memory"), slot(made.kept, "memory")
+    old, new = Album.from_tensors(before), Album.from_tensors(after)
+    left = np.flatnonzero(old.columns_N != 1)
+    assert len(left) < len(old) and set(old.columns_N) == {0, 1, 2, 3, 4}
+    assert new.columns_N.tolist() == [column - (column > 1) for column in old.columns_N[left]]
+    assert all(np.array_equal(new.pixels(row), old.pixels(was)) for row, was in enumerate(left))
+    forgotten = [old.pixels(row).tobytes() for row in np.flatnonzero(old.columns_N == 1)]
+    stored = b"".join(made.to_parts().values())
+    assert all(picture in b"".join(base.to_parts().values()) and picture not in stored for picture in forgotten)
+    assert lineage.last is not None
+    lineage.last = replace(lineage.last, snapshot=made)
+    assert lineage.learn([5]).labels == (*made.labels, "c5")
+
+
+def test_what_was_said_of_the_others_and_their_corrections_stay() -> None:
+    album = Album(tuple(np.full((2, 2, 3), value, np.uint8) for value in range(4)), np.array([0, 1, 2, 2]))
+    logits_NC = np.arange(12, dtype=np.float32).reshape(4, 3)
+    logits_NC[:2, 2] = 0
+    kept = Experience(album, logits_NC, np.array([2, 2, 3, 3]), 9).to_tensors()
+    memory = DarkExperience(capacity=4)
+    found = Experience.from_tensors(memory.without(kept, 1))
+    assert found.logits_NC.tolist() == [[0, 0], [6, 8], [9, 11]] and found.said_N.tolist() == [1, 2, 2]
+    assert (found.album.columns_N.tolist(), found.seen) == ([0, 1, 1], 3)
+    unknown = Experience.from_tensors(memory.without(kept, 3))
+    assert np.array_equal(unknown.logits_NC, logits_NC) and unknown.seen == 9
+    corrected = {
+        **album.to_tensors(),
+        "alpha_C": torch.tensor([1.0, 2.0, 3.0]),
+        "beta_C": torch.tensor([4.0, 5.0, 6.0]),
+    }
+    left = BiasCorrection().without(corrected, 1)
+    assert (left["alpha_C"].tolist(), left["beta_C"].tolist()) == ([1.0, 3.0], [4.0, 6.0])
+    assert BiasCorrection().without(corrected, 3)["alpha_C"].tolist() == [1.0, 2.0, 3.0]
 
 
 def test_an_unknown_class_is_refused() -> None:

@@ -69,6 +69,14 @@ def test_the_check_apart_gives_the_same_reasons(method: str, why: str) -> None:
         check_offered_apart(settings)
 
 
+@pytest.mark.parametrize("method", ["der++", "bic", "bic+ca"])
+def test_a_method_that_keeps_images_is_offered_only_where_that_is_allowed(method: str) -> None:
+    named = {"backbone": "test_vit", "image_size": 32, "method": method}
+    with pytest.raises(WrongSettings, match="it keeps images of earlier tasks"):
+        check_offered(load_settings(named).settings)
+    check_offered(load_settings({**named, "learn.allow_images": True}).settings)
+
+
 def test_what_supervises_does_not_load_what_only_a_learner_needs() -> None:
     program = (
         "import sys; from service.offered import check_offered_apart; from service.settings import load_settings; "
