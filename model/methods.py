@@ -15,6 +15,7 @@ from model.backbones.backbone import PixelBackbone
 from model.backbones.seen import OF_DRIFT, OF_STATISTICS
 from model.heads.alignment import AlignmentPlan
 from model.heads.sample_scale import SampleScale
+from model.heads.spread import SpreadPlan
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method, Tuner
 from model.regularisers import Consolidation, Distillation
@@ -121,6 +122,7 @@ MODIFIERS: dict[str, Callable[[Method], Method]] = {
     "turned": lambda method: replace(method, views=method.views | OF_DRIFT),
     "averaging": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=EvenAveraging()),
     "cofima": lambda method: replace(method, tuner=_bolder(method.tuner), averaging=FisherAveraging()),
+    "spread": lambda method: _with_spread(method),
     "m2000": lambda method: _projected(method, 2_000),
 }
 """What `+` adds to a method: alignment of its heads (`ca_plain`: without logit normalisation; `ca_shrink`: as SLCA++
@@ -129,7 +131,8 @@ covariance by how few its images are for the dimension), statistics carried alon
 each image (`views`), drift maps fitted on images turned upside down too (`turned`), half the backbone's rates after the
 first task (`slower`), weights averaged over tasks, half
 and half (`averaging`) or by how much each task's loss depends on them (`cofima`), at three times the rate where the
-whole backbone moves, and 2,000 random projections instead of 10,000."""
+whole backbone moves, each class's own spread beside an aligned head (`spread`), and 2,000 random projections instead of
+10,000."""
 
 LATER_PACE = 0.5
 """Of `+slower` (chosen on validation images)."""
@@ -176,6 +179,12 @@ def _projected(method: Method, size: int) -> Method:
     if not isinstance(method.aligner, RandomProjectionAligner):
         raise UnknownMethod("only methods with random projections can have another number of them")
     return replace(method, aligner=replace(method.aligner, size=size))
+
+
+def _with_spread(method: Method) -> Method:
+    if not isinstance(method.aligner, GaussianAligner):
+        raise UnknownMethod("+spread stands beside heads that sampled features align: name +ca or +warm before it")
+    return replace(method, aligner=replace(method.aligner, spread=SpreadPlan()))
 
 
 def _check_spaces(name: str, method: Method) -> None:

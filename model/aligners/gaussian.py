@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from model.heads.alignment import AlignmentPlan, align
 from model.heads.closed_form import RowScale, linear_discriminant
 from model.heads.head import Head
+from model.heads.spread import SpreadPlan
 from model.method import Aligned, AlignmentTask, Classifier, Source
 from model.training.stage import Tensors
 
@@ -15,16 +18,18 @@ class GaussianAligner:
     """`align` with a plan of its own; the paper leaves the first task's head as stage 1 made it.
 
     `start` is the head that stage 2 begins from: the un-aligned one (the paper), or the linear discriminant of the same
-    statistics, its rows brought to the length of the un-aligned ones.
+    statistics, its rows brought to the length of the un-aligned ones. With `spread` the classes' own spread is heard
+    beside the trained rows.
     """
 
     plan: AlignmentPlan = field(default_factory=AlignmentPlan)
     on_first_task: bool = False
     start: Literal["unaligned", "discriminant"] = "unaligned"
+    spread: SpreadPlan | None = None
 
     @property
     def is_linear(self) -> bool:
-        """The head alone classifies."""
+        """The head alone classifies, its rows or these with the classes' spread."""
         return True
 
     @property
@@ -44,13 +49,20 @@ class GaussianAligner:
             device=task.device,
             check=task.check,
         )
-        return Aligned(head)
+        return Aligned(head if self.spread is None else self._with_spread(head, self.spread, task))
 
     def starting_head(self, task: AlignmentTask) -> Head:
         """What stage 2 begins from."""
         if self.start == "unaligned":
             return task.unaligned
         return RowScale.of(task.unaligned).applied(linear_discriminant(task.statistics, task.check))
+
+    @staticmethod
+    def _with_spread(head: Head, plan: SpreadPlan, task: AlignmentTask) -> Head:
+        discriminant = linear_discriminant(task.statistics, task.check)
+        scale = RowScale.of(head).mean_length / RowScale.of(discriminant).mean_length
+        spread, bias_C = plan.made(task.statistics, scale, task.check)
+        return Head(head.weight_CD, (head.bias_C + bias_C).astype(np.float32), spread if spread.gain_CR.any() else None)
 
     def classifier(self, head: Head, kept: Tensors) -> Classifier:
         """The head."""

@@ -10,18 +10,13 @@ from scipy.linalg import cho_factor, cho_solve
 from model import paper
 from model.heads.head import Head
 from model.statistics.class_statistics import ClassStatistics
-from model.statistics.shrinkage import oracle_shrunk
+from model.statistics.shrinkage import shared_covariance
 from model.stopping import Check, unchecked
 
 ClosedForm = Literal["lda", "ridge", "nearest_mean"]
 
 RIDGE_STRENGTH = 0.01
 """Weight of the identity in the ridge head, as a part of the mean feature energy."""
-
-DRIFT_CAUTION = 3.0
-"""How many times the mean drift variance widens the discriminant's covariance. Drift errors lie in few directions, in
-which they are larger than on average over all.
-"""
 
 
 def closed_form_head(kind: ClosedForm, statistics: ClassStatistics, check: Check = unchecked) -> Head:
@@ -35,17 +30,13 @@ def closed_form_head(kind: ClosedForm, statistics: ClassStatistics, check: Check
 def linear_discriminant(statistics: ClassStatistics, check: Check = unchecked) -> Head:
     """w_c = Σ_pool⁻¹·μ_c and b_c = −½·μ_cᵀw_c: the best linear head for Gaussians of one covariance, evenly frequent.
 
-    Means are taken about their mean, which changes no decision but keeps digits. Σ_pool is shrunk by `oracle_shrunk`
-    and widened by the classes' mean drift variance: a direction in which images differ less than the means are known
-    to be off tells nothing apart. `check` is called now and then and may raise to stop.
+    Means are taken about their mean, which changes no decision but keeps digits; Σ_pool is `shared_covariance`. `check`
+    is called now and then and may raise to stop.
     """
     mean_CD = statistics.mean_CD.astype(np.float64)
     centre_D = mean_CD.mean(axis=0) if len(mean_CD) else np.zeros(statistics.dimension)
     shifted_CD = mean_CD - centre_D
-    pooled_DD = oracle_shrunk(statistics.pooled_covariance(check), statistics.freedom)
-    doubt = DRIFT_CAUTION * statistics.drift_variance_C.mean() if len(mean_CD) else 0.0
-    pooled_DD += doubt * np.eye(statistics.dimension)
-    weight_CD = cho_solve(cho_factor(pooled_DD, lower=True), shifted_CD.T).T
+    weight_CD = cho_solve(cho_factor(shared_covariance(statistics, check), lower=True), shifted_CD.T).T
     bias_C = -0.5 * (shifted_CD * weight_CD).sum(axis=1) - weight_CD @ centre_D
     return _head(weight_CD, bias_C)
 

@@ -5,8 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.statistics.class_statistics import ClassStatistics
+from model.stopping import Check, unchecked
+
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+DRIFT_CAUTION = 3.0
+"""How many times the mean drift variance widens the covariance that classes share. Drift errors lie in few directions,
+in which they are larger than on average over all.
+"""
 
 SMALLEST_FLOOR = 1e-8
 """Variance that every direction keeps, where all images are alike."""
@@ -68,3 +76,14 @@ def oracle_shrunk(covariance_DD: Doubles, freedom: int) -> Doubles:
     part = oracle_part(mean_variance, float((covariance_DD**2).mean()), freedom, dimension)
     floor = max(mean_variance * part, mean_variance * 1e-6, SMALLEST_FLOOR)
     return np.asarray((1 - part) * covariance_DD + floor * np.eye(dimension))
+
+
+def shared_covariance(statistics: ClassStatistics, check: Check = unchecked) -> Doubles:
+    """Σ_pool, D×D: shrunk by `oracle_shrunk` and widened by the classes' mean drift variance; never singular.
+
+    A direction in which images differ less than the means are known to be off tells nothing apart.
+    """
+    shared_DD = oracle_shrunk(statistics.pooled_covariance(check), statistics.freedom)
+    if statistics.class_count:
+        shared_DD += DRIFT_CAUTION * statistics.drift_variance_C.mean() * np.eye(statistics.dimension)
+    return shared_DD

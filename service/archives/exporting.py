@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load as load_arrays
 
 from model.heads.head import Head
+from model.heads.spread import Spread
 from model.runtime.graph import GRAPH_INPUT, GRAPH_OUTPUT
 from service.archives.zipping import Entry
 from stream.blobs import Blobs
@@ -87,14 +89,17 @@ def tensor_places(weights: Path) -> dict[str, tuple[int, int]]:
 
 
 def with_head(model: onnx.ModelProto, head: Head) -> bytes:
-    """The model with the head as a last MatMul and Add: `logits_BC` out instead of features."""
-    weight_DC = numpy_helper.from_array(np.ascontiguousarray(head.weight_CD.T), "everclass_head_weight")
-    bias_C = numpy_helper.from_array(head.bias_C, "everclass_head_bias")
-    model.graph.initializer.extend([weight_DC, bias_C])
+    """The model with the head as last nodes: `logits_BC` out instead of features."""
+    weight_DC = _tensor(head.weight_CD.T, "head_weight")
+    bias_C = _tensor(head.bias_C, "head_bias")
+    spread_nodes, spread_tensors = ([], []) if head.spread is None else _spread(head.spread)
+    model.graph.initializer.extend([weight_DC, bias_C, *spread_tensors])
+    linear = "everclass_linear" if spread_nodes else LOGITS
     model.graph.node.extend(
         [
             helper.make_node("MatMul", [GRAPH_OUTPUT, weight_DC.name], ["everclass_scores"]),
-            helper.make_node("Add", ["everclass_scores", bias_C.name], [LOGITS]),
+            helper.make_node("Add", ["everclass_scores", bias_C.name], [linear]),
+            *spread_nodes,
         ]
     )
     batch = model.graph.output[0].type.tensor_type.shape.dim[0].dim_param or "B"
@@ -102,6 +107,29 @@ def with_head(model: onnx.ModelProto, head: Head) -> bytes:
     output = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [batch, head.class_count])
     model.graph.output.append(output)
     return bytes(model.SerializeToString())
+
+
+def _spread(spread: Spread) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Nodes that add the spread to `everclass_linear`: along every direction at once, squared, weighed, summed."""
+    classes, count = spread.gain_CR.shape
+    direction_DK = _tensor(spread.direction_CRD.reshape(classes * count, -1).T, "spread_direction")
+    offset_K, gain_CR = _tensor(spread.offset_CR.reshape(-1), "spread_offset"), _tensor(spread.gain_CR, "spread_gain")
+    by_class = _tensor(np.array([-1, classes, count], np.int64), "spread_by_class")
+    last = _tensor(np.array([2], np.int64), "spread_last")
+    nodes = [
+        helper.make_node("MatMul", [GRAPH_OUTPUT, direction_DK.name], ["everclass_along"]),
+        helper.make_node("Sub", ["everclass_along", offset_K.name], ["everclass_off"]),
+        helper.make_node("Mul", ["everclass_off", "everclass_off"], ["everclass_squares"]),
+        helper.make_node("Reshape", ["everclass_squares", by_class.name], ["everclass_squares_of_class"]),
+        helper.make_node("Mul", ["everclass_squares_of_class", gain_CR.name], ["everclass_weighed"]),
+        helper.make_node("ReduceSum", ["everclass_weighed", last.name], ["everclass_spread"], keepdims=0),
+        helper.make_node("Add", ["everclass_linear", "everclass_spread"], [LOGITS]),
+    ]
+    return nodes, [direction_DK, offset_K, gain_CR, by_class, last]
+
+
+def _tensor(array: NDArray[np.generic], name: str) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.ascontiguousarray(array), f"everclass_{name}")
 
 
 def labels_json(version: Version) -> bytes:

@@ -228,7 +228,7 @@ def _check_method(snapshot: Snapshot, settings: Settings) -> None:
 
 def _check_finite(snapshot: Snapshot) -> None:
     heads, statistics = (snapshot.unaligned, snapshot.aligned), snapshot.statistics
-    arrays: list[NDArray[Any]] = [array for head in heads for array in (head.weight_CD, head.bias_C)]
+    arrays: list[NDArray[Any]] = [array for head in heads for array in head.to_arrays().values()]
     arrays += [statistics.mean_CD, *statistics.factors, statistics.drift_error_C]
     if snapshot.novelty is not None:
         arrays += list(snapshot.novelty.to_arrays().values())

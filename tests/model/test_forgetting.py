@@ -81,7 +81,7 @@ def test_where_nothing_is_aligned_the_un_aligned_rows_of_the_others_serve(method
     assert np.array_equal(made.aligned.weight_CD, base.unaligned.weight_CD[[0, 2, 3]])
 
 
-@pytest.mark.parametrize("method", ["sl", "slca", "slca++", "slca+warm"])
+@pytest.mark.parametrize("method", ["sl", "slca", "slca++", "slca+warm", "slca+warm+spread"])
 def test_what_serves_afterwards_is_the_same_whichever_class_was_learned_and_forgotten(method: str) -> None:
     """Two classes of the first task, and a third one, learned and aligned for against one or another set of images."""
     made = []

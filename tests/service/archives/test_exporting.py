@@ -8,11 +8,19 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from PIL import Image
 from safetensors.numpy import load
 from starlette.testclient import TestClient
 
+from model.heads.closed_form import linear_discriminant
+from model.heads.head import Head
+from model.heads.spread import SpreadPlan
+from model.runtime.graph import GRAPH_OUTPUT
+from model.statistics.class_statistics import ClassStatistics
+from service.archives.exporting import with_head
 from service.archives.zipping import Entry, stream_zip
 from tests import digits
 from tests.service.pictures import NOISE, encoded, files
@@ -46,6 +54,28 @@ def test_the_onnx_archive_runs_on_its_own_and_gives_the_same_scores(client: Test
             label, score = word.split(" ")
             assert float(score) == pytest.approx(expected["score"], abs=2e-4)
             assert label == expected["label"] or expected["score"] < 1e-3
+
+
+def test_the_onnx_head_gives_each_classs_spread_its_say() -> None:
+    features_ND = np.random.default_rng(0).standard_normal((90, 5)).astype(np.float32)
+    columns_N = np.repeat(np.arange(3), 30)
+    known = ClassStatistics.from_features(features_ND * (1 + columns_N[:, None]), columns_N, 3)
+    spread, bias_C = SpreadPlan().made(known, scale=1.0)
+    linear = linear_discriminant(known)
+    head = Head(linear.weight_CD, linear.bias_C + bias_C, spread)
+    shape = ["B", 5]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["pixels"], [GRAPH_OUTPUT])],
+        "features",
+        [onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info(GRAPH_OUTPUT, onnx.TensorProto.FLOAT, shape)],
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    exported = with_head(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), head)
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    (found_NC,) = session.run(None, {"pixels": features_ND})
+    np.testing.assert_allclose(found_NC, head.logits(features_ND), rtol=1e-4, atol=1e-4)
+    assert not np.allclose(found_NC, linear.logits(features_ND), atol=0.1)
 
 
 def test_the_script_needs_nothing_but_three_packages() -> None:

@@ -16,7 +16,7 @@ def snapshot_of(world: World, number: int) -> Snapshot:
     return Snapshot.from_parts(load_parts(world.blobs, manifest, manifest.parts), manifest.description)
 
 
-@pytest.mark.parametrize("method", ["slca++", "lora+ca", "ssf+ca", "slca+drift+cofima"])
+@pytest.mark.parametrize("method", ["slca++", "lora+ca", "ssf+ca", "slca+drift+cofima+spread"])
 def test_tuned_weights_are_folded_and_served_as_a_plain_backbone(method: str, tmp_path: Path) -> None:
     world = World.new(tmp_path, method=method)
     try:
