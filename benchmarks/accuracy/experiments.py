@@ -10,6 +10,7 @@ from model import paper as constants
 from model.aligners import ClosedFormAligner, GaussianAligner
 from model.heads.alignment import AlignmentPlan, NormBlocks
 from model.heads.sample_scale import SampleScale
+from model.heads.spread import SpreadPlan
 from model.method import Aligner
 from model.statistics.class_statistics import ClassStatistics
 from model.statistics.drift import STRENGTHS, RidgeDrift
@@ -138,6 +139,11 @@ def _both(name: str, aligner: Aligner | None) -> dict[str, Setting]:
     return {name: Setting(aligner), f"{name}, carried": Setting(aligner, RidgeDrift())}
 
 
+def _spread(setting: Setting, plan: SpreadPlan | None) -> Setting:
+    assert isinstance(setting.aligner, GaussianAligner)
+    return replace(setting, aligner=replace(setting.aligner, spread=plan))
+
+
 FORMS: Mapping[str, Stored] = {
     "full": whole,
     "rank 32": of_rank(32),
@@ -145,6 +151,14 @@ FORMS: Mapping[str, Stored] = {
     "shared by the task": shared,
     "diagonal": diagonal,
     "spherical": spherical,
+}
+
+SPREADS: Mapping[str, SpreadPlan | None] = {
+    "none": None,
+    "16 directions, κ D/2, 0.4 of it": SpreadPlan(),
+    **{f"{count} directions": SpreadPlan(directions=count) for count in (4, 8, 32, 64)},
+    **{f"κ {of:g} D": SpreadPlan(of_dimension=of) for of in (0.125, 0.25, 1, 2)},
+    **{f"{part:g} of it": SpreadPlan(part=part) for part in (0.1, 0.2, 0.3, 0.5, 1)},
 }
 
 BORROWING: Mapping[str, FewImages | None] = {
@@ -239,6 +253,16 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             for name, aligner in (("the default", ours().aligner), ("linear discriminant", ClosedFormAligner("lda")))
             for told, strength in (*((f"{one:g}", one) for one in STRENGTHS), ("chosen", None))
         },
+    ),
+    "spread": Experiment(
+        "how much of the classes' own spread? (decision 0026; what is not named is as in the second row)",
+        {f"ours, {name}": _spread(replace(ours(), two_views=True), plan) for name, plan in SPREADS.items()}
+        | {
+            f"ours, {images} images, {name}": _spread(replace(ours(images), two_views=True), plan)
+            for images in (5, 10, 20)
+            for name, plan in (("no spread", None), ("16 directions", SpreadPlan()))
+        }
+        | {f"SLCA, {name}": _spread(paper(), plan) for name, plan in list(SPREADS.items())[:2]},
     ),
     "borrowing": Experiment(
         "how much of the pooled covariance does each class borrow?",

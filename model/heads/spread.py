@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import eigh
 
 from model.statistics.class_statistics import ClassStatistics
 from model.statistics.shrinkage import shared_covariance
@@ -29,6 +29,12 @@ Floats = NDArray[np.float32]
 
 LARGEST_PART = 2**22
 """Numbers f·d that are held at once."""
+
+FEW_ROWS = 256
+SPARE, ITERATIONS = 8, 6
+"""Of orthogonal iteration, which finds directions of factors of more than `FEW_ROWS` rows: what it looks at beside
+those that are asked for, and how often.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +100,7 @@ class Spread:
 @dataclass(frozen=True)
 class SpreadPlan:
     """How much of the classes' own spread is heard: κ = `of_dimension`·D, `part` of the term, and in how many
-    directions of a class (`directions`).
+    directions of a class: `directions`, or so few that all classes together have no more than `directions_in_all`.
 
     Chosen on validation images: decision 0026.
     """
@@ -102,6 +108,7 @@ class SpreadPlan:
     of_dimension: float = 0.5
     part: float = 0.4
     directions: int = 16
+    directions_in_all: int = 8_192
 
     def made(
         self, statistics: ClassStatistics, scale: float, check: Check = unchecked
@@ -111,22 +118,54 @@ class SpreadPlan:
         `scale` is how long the rows of the head beside it are for those of the discriminant, whose logits are
         densities. `check` is called for each class and may raise to stop.
         """
-        root_DD = cholesky(shared_covariance(statistics, check), lower=True)
-        kappa = self.of_dimension * statistics.dimension
-        count = min(self.directions, max((len(factor_RD) for factor_RD in statistics.factors), default=0))
-        shape = (statistics.class_count, count)
-        direction_CRD, offset_CR, gain_CR = np.zeros((*shape, statistics.dimension)), np.zeros(shape), np.zeros(shape)
-        bias_C = np.zeros(statistics.class_count)
+        dimension, classes = statistics.dimension, statistics.class_count
+        white_DD = np.linalg.inv(np.linalg.cholesky(shared_covariance(statistics, check))).T
+        kappa, part = self.of_dimension * dimension, 0.5 * scale * self.part
+        shape = (classes, self._kept(statistics))
+        direction_CRD, offset_CR, gain_CR = np.zeros((*shape, dimension)), np.zeros(shape), np.zeros(shape)
+        bias_C = np.zeros(classes)
         for column, factor_RD in enumerate(statistics.factors):
             check()
+            own_R, inner_RD = leading_directions(factor_RD.astype(np.float64), white_DD, shape[1])
             alpha = kappa / (kappa + max(int(statistics.count_C[column]) - 1, 0))
-            white_RD = solve_triangular(root_DD, factor_RD.astype(np.float64).T, lower=True).T
-            _, deviation_R, inner_RD = np.linalg.svd(white_RD, full_matrices=False)
-            found = min(count, len(deviation_R))
-            variance_R = alpha + (1 - alpha) * deviation_R[:found] ** 2
-            direction_RD = solve_triangular(root_DD, inner_RD[:found].T, lower=True, trans="T").T
-            direction_CRD[column, :found] = direction_RD
-            offset_CR[column, :found] = direction_RD @ statistics.mean_CD[column].astype(np.float64)
-            gain_CR[column, :found] = 0.5 * scale * self.part * (1 - 1 / variance_R)
-            bias_C[column] = -0.5 * scale * self.part * np.log(variance_R).sum()
+            variance_R, direction_RD = alpha + (1 - alpha) * own_R, inner_RD @ white_DD.T
+            direction_CRD[column, : len(own_R)] = direction_RD
+            offset_CR[column, : len(own_R)] = direction_RD @ statistics.mean_CD[column].astype(np.float64)
+            gain_CR[column, : len(own_R)] = part * (1 - 1 / variance_R)
+            bias_C[column] = -part * np.log(variance_R).sum()
         return Spread(*(array.astype(np.float32) for array in (direction_CRD, offset_CR, gain_CR))), bias_C
+
+    def _kept(self, statistics: ClassStatistics) -> int:
+        """Directions of each class."""
+        most = max(1, min(self.directions, self.directions_in_all // max(1, statistics.class_count)))
+        return min(most, max((len(factor_RD) for factor_RD in statistics.factors), default=0))
+
+
+def leading_directions(
+    factor_RD: NDArray[np.float64], white_DD: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The variances, largest first, and unit directions (K×D) of the `count` greatest of the rows `factor·white`; fewer
+    where fewer differ from 0.
+
+    Exact for few rows; for many by orthogonal iteration, whose last ones may be a little off.
+    """
+    if len(factor_RD) <= FEW_ROWS:
+        rows_RD = factor_RD @ white_DD
+        variance_K, inner_RK = _largest(rows_RD @ rows_RD.T, count)
+        inner_KD = (inner_RK / np.sqrt(variance_K)).T @ rows_RD
+        return variance_K, inner_KD
+    basis_DB = np.random.default_rng(0).standard_normal((len(white_DD), min(len(white_DD), count + SPARE)))
+    for _ in range(ITERATIONS):
+        basis_DB = np.linalg.qr(white_DD.T @ (factor_RD.T @ (factor_RD @ (white_DD @ basis_DB))))[0]
+    rows_RB = factor_RD @ (white_DD @ basis_DB)
+    variance_K, inner_BK = _largest(rows_RB.T @ rows_RB, count)
+    return variance_K, (basis_DB @ inner_BK).T
+
+
+def _largest(gram_KK: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues, largest first, and eigenvectors by column; without those that are 0 but for rounding."""
+    if not len(gram_KK):
+        return np.zeros(0), np.zeros((0, 0))
+    value_K, vector_KK = eigh(gram_KK, subset_by_index=[max(0, len(gram_KK) - count), len(gram_KK) - 1])
+    kept = np.flatnonzero(value_K > 1e-9 * max(float(np.trace(gram_KK)), np.finfo(np.float64).tiny))[::-1]
+    return value_K[kept], vector_KK[:, kept]

@@ -8,7 +8,7 @@ import pytest
 from model.aligners import GaussianAligner
 from model.heads.closed_form import linear_discriminant
 from model.heads.head import Head
-from model.heads.spread import Spread, SpreadPlan
+from model.heads.spread import Spread, SpreadPlan, leading_directions
 from model.method import AlignmentTask
 from model.methods import UnknownMethod, method_named
 from model.statistics.class_statistics import ClassStatistics
@@ -61,11 +61,41 @@ def test_the_directions_of_greatest_variance_are_kept() -> None:
     whole, _ = ALL.made(known, scale=1.0)
     leading, _ = replace(ALL, directions=2).made(known, scale=1.0)
     assert leading.direction_CRD.shape == (3, 2, 6)
-    np.testing.assert_array_equal(leading.direction_CRD, whole.direction_CRD[:, :2])
+    np.testing.assert_allclose(
+        np.abs((leading.direction_CRD @ shared_covariance(known) * whole.direction_CRD[:, :2]).sum(axis=2)),
+        1,
+        atol=1e-3,
+    )
     assert (np.diff(whole.gain_CR, axis=1) <= 0).all()
     shared_DD = shared_covariance(known)
     for direction_RD in whole.direction_CRD:
         np.testing.assert_allclose(direction_RD @ shared_DD @ direction_RD.T, np.eye(6), atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [20, 300, 400])
+def test_leading_directions_are_those_of_a_whole_decomposition(rows: int) -> None:
+    rng = np.random.default_rng(4)
+    factor_RD = rng.standard_normal((rows, 40)) * np.geomspace(8, 0.1, 40)
+    white_DD = np.triu(rng.standard_normal((40, 40))) * 0.1 + np.eye(40)
+    variance_K, direction_KD = leading_directions(factor_RD, white_DD, 6)
+    _, deviation_R, whole_RD = np.linalg.svd(factor_RD @ white_DD, full_matrices=False)
+    np.testing.assert_allclose(variance_K, deviation_R[:6] ** 2, rtol=1e-4)
+    np.testing.assert_allclose(np.abs((direction_KD * whole_RD[:6]).sum(axis=1)), 1, atol=1e-3)
+
+
+def test_directions_in_which_no_image_differs_are_left_out() -> None:
+    flat_RD = np.zeros((3, 5))
+    flat_RD[0, 1] = 2.0
+    variance_K, direction_KD = leading_directions(flat_RD, np.eye(5), 3)
+    assert variance_K == pytest.approx([4.0]) and np.abs(direction_KD) == pytest.approx(np.eye(5)[[1]])
+    assert [len(one) for one in leading_directions(np.zeros((0, 5)), np.eye(5), 3)] == [0, 0]
+
+
+def test_many_classes_have_fewer_directions_each() -> None:
+    made, _ = replace(ALL, directions=4, directions_in_all=7).made(statistics(), scale=1.0)
+    assert made.direction_CRD.shape == (3, 2, 6)
+    least, _ = replace(ALL, directions_in_all=1).made(statistics(), scale=1.0)
+    assert least.direction_CRD.shape == (3, 1, 6)
 
 
 def test_few_images_say_little_of_their_spread_and_one_nothing() -> None:
