@@ -31,7 +31,7 @@ LARGEST_PART = 2**22
 """Numbers f·d that are held at once."""
 
 FEW_ROWS = 256
-SPARE, ITERATIONS = 8, 6
+SPARE, ITERATIONS = 8, 3
 """Of orthogonal iteration, which finds directions of factors of more than `FEW_ROWS` rows: what it looks at beside
 those that are asked for, and how often.
 """
@@ -119,14 +119,14 @@ class SpreadPlan:
         densities. `check` is called for each class and may raise to stop.
         """
         dimension, classes = statistics.dimension, statistics.class_count
-        white_DD = np.linalg.inv(np.linalg.cholesky(shared_covariance(statistics, check))).T
+        white_DD = np.linalg.inv(np.linalg.cholesky(shared_covariance(statistics, check))).T.astype(np.float32)
         kappa, part = self.of_dimension * dimension, 0.5 * scale * self.part
         shape = (classes, self._kept(statistics))
         direction_CRD, offset_CR, gain_CR = np.zeros((*shape, dimension)), np.zeros(shape), np.zeros(shape)
         bias_C = np.zeros(classes)
         for column, factor_RD in enumerate(statistics.factors):
             check()
-            own_R, inner_RD = leading_directions(factor_RD.astype(np.float64), white_DD, shape[1])
+            own_R, inner_RD = leading_directions(factor_RD, white_DD, shape[1])
             alpha = kappa / (kappa + max(int(statistics.count_C[column]) - 1, 0))
             variance_R, direction_RD = alpha + (1 - alpha) * own_R, inner_RD @ white_DD.T
             direction_CRD[column, : len(own_R)] = direction_RD
@@ -141,9 +141,7 @@ class SpreadPlan:
         return min(most, max((len(factor_RD) for factor_RD in statistics.factors), default=0))
 
 
-def leading_directions(
-    factor_RD: NDArray[np.float64], white_DD: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def leading_directions(factor_RD: Floats, white_DD: Floats, count: int) -> tuple[Floats, Floats]:
     """The variances, largest first, and unit directions (K×D) of the `count` greatest of the rows `factor·white`; fewer
     where fewer differ from 0.
 
@@ -154,7 +152,8 @@ def leading_directions(
         variance_K, inner_RK = _largest(rows_RD @ rows_RD.T, count)
         inner_KD = (inner_RK / np.sqrt(variance_K)).T @ rows_RD
         return variance_K, inner_KD
-    basis_DB = np.random.default_rng(0).standard_normal((len(white_DD), min(len(white_DD), count + SPARE)))
+    block = min(len(white_DD), count + SPARE)
+    basis_DB = np.random.default_rng(0).standard_normal((len(white_DD), block), dtype=np.float32)
     for _ in range(ITERATIONS):
         basis_DB = np.linalg.qr(white_DD.T @ (factor_RD.T @ (factor_RD @ (white_DD @ basis_DB))))[0]
     rows_RB = factor_RD @ (white_DD @ basis_DB)
@@ -162,10 +161,10 @@ def leading_directions(
     return variance_K, (basis_DB @ inner_BK).T
 
 
-def _largest(gram_KK: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _largest(gram_KK: Floats, count: int) -> tuple[Floats, Floats]:
     """Eigenvalues, largest first, and eigenvectors by column; without those that are 0 but for rounding."""
     if not len(gram_KK):
-        return np.zeros(0), np.zeros((0, 0))
+        return np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
     value_K, vector_KK = eigh(gram_KK, subset_by_index=[max(0, len(gram_KK) - count), len(gram_KK) - 1])
-    kept = np.flatnonzero(value_K > 1e-9 * max(float(np.trace(gram_KK)), np.finfo(np.float64).tiny))[::-1]
+    kept = np.flatnonzero(value_K > 1e-6 * max(float(np.trace(gram_KK)), np.finfo(np.float64).tiny))[::-1]
     return value_K[kept], vector_KK[:, kept]
