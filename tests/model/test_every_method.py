@@ -26,11 +26,9 @@ COMPOSED = (DEFAULT, DEFAULT_OF_TRANSFORMERS, "slca+drift+turned+averaging", "sl
 ALIGNED = (*(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None), "bic+ca", "ranpac+ca")
 """In place of other aligners too, where that makes another method than those before it."""
 
-FAMILIES = ("der+++ca", "ewc+ca", "dualprompt+ca", "lora+ca", "sl+++ca")
-"""Replay, regularisation, prompts, few parameters and SLCA++: of each an aligned method that learns fast."""
-
-OTHERS = (check_learns, check_resumed, check_declares_its_memory, check_deterministic)
-"""What all of them pass beside what every aligned method does."""
+FAST = ("dualprompt+ca", "lora+ca", "sl+++ca")
+FAMILIES = ("der+++ca", "ewc+ca", *FAST)
+"""Replay, regularisation, prompts, few parameters and SLCA++: an aligned method of each."""
 
 LEAST_OF_FIVE = 0.4
 """Ten standard deviations from guesses, at 30 pictures a class."""
@@ -48,10 +46,18 @@ def test_every_method_with_its_heads_aligned(name: str, check: Callable[[str], N
     check(name)
 
 
-@pytest.mark.parametrize("check", OTHERS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", [check_resumed, check_declares_its_memory, check_deterministic], ids=lambda check: check.__name__
+)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_method_of_each_family_with_its_heads_aligned(name: str, check: Callable[[str], None]) -> None:
     check(name)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_method_with_its_heads_aligned_learns(name: str) -> None:
+    """Those that learn fast; replay is looked at below."""
+    check_learns(name)
 
 
 def test_heads_that_are_aligned_after_the_first_task_still_know_it() -> None:
