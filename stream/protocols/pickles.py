@@ -7,7 +7,7 @@ numbers and the three calls that put a NumPy array together are understood, and 
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,8 +169,9 @@ class _Reader:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, _Array):
             _, shape, dtype, by_column, content = state
-            if not isinstance(dtype, _Dtype) or dtype.code not in DTYPES or by_column:
+            if not isinstance(dtype, _Dtype) or dtype.code not in DTYPES:
                 raise NotPlain(f"an array of {dtype} is not allowed")
-            target.values = np.frombuffer(content, DTYPES[dtype.code]).reshape(shape)
+            order: Literal["F", "C"] = "F" if by_column else "C"
+            target.values = np.frombuffer(content, DTYPES[dtype.code]).reshape(shape, order=order)
         elif not isinstance(target, _Dtype):
             raise NotPlain(f"a state for {target!r} is not allowed")

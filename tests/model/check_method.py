@@ -3,7 +3,10 @@
 It drives `learn_task` on a few handwritten digits with timm's tiny networks.
 """
 
-from collections.abc import Sequence
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Protocol
@@ -18,12 +21,14 @@ from model.backbones.backbone import build
 from model.backbones.features import Images, features_of
 from model.backbones.spec import BackboneSpec, Pooling
 from model.continual import Learned, Told, classifier_of, learn_task
+from model.first_stage import network_of
 from model.method import Method
 from model.methods import method_named
 from model.snapshot import KEPT, Snapshot
 from model.training.tuning import TuningPlan
 from model.training.tuning_state import TuningState
 from tests.digits import pictures
+from tests.model.other_process import elsewhere
 from tests.model.pictures import Pictures, made
 from tests.model.traces import Traces
 
@@ -43,6 +48,10 @@ UNSEEN = 14
 
 LEAST_OF_THREE, LEAST_OF_TWO, LEAST_RANKED = 0.5, 0.7, 0.65
 """At least three standard deviations from guesses, at 30 pictures a class."""
+
+
+Which = str | Callable[[], Method]
+"""A method by name, or a function of a module that makes one: so that another process makes its own."""
 
 
 class Source(Protocol):
@@ -131,12 +140,6 @@ class Lineage:
         """One more that has come as far."""
         return replace(self, seen=list(self.seen))
 
-    def through_bytes(self) -> None:
-        """As after a restart: only what a snapshot stores is left."""
-        assert self.last is not None
-        stored = Snapshot.from_parts(self.version.to_parts(), self.version.describe())
-        self.last = replace(self.last, snapshot=stored)
-
 
 @cache
 def root_of(backbone: str, pooling: Pooling = "pretrained") -> Snapshot:
@@ -148,9 +151,11 @@ def root_of(backbone: str, pooling: Pooling = "pretrained") -> Snapshot:
     return Snapshot.root(spec, network.state(), network.feature_dim, "checked")
 
 
-def tested(name: str) -> Method:
+def tested(which: Which) -> Method:
     """The method, with fewer random projections than are worth while for its tiny pictures, and rates for few steps."""
-    method = method_named(name)
+    if callable(which):
+        return which()
+    method = method_named(which)
     if isinstance(method.aligner, RandomProjectionAligner):
         return replace(method, aligner=replace(method.aligner, size=100))
     if method.optimisation.lr_per_256 is not None:
@@ -164,12 +169,65 @@ class Stopped(Exception):
     """Raised by a checkpoint, as a kill would."""
 
 
+def beginning(which: Which) -> Lineage:
+    """Before the first task of a story."""
+    return Lineage(tested(which), source=real, each=FEW)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is left of a story when its process has ended: bytes and JSON of the version, and which classes came."""
+
+    which: Which
+    parts: dict[str, bytes]
+    description: str
+    seen: tuple[int, ...]
+
+    @classmethod
+    def of(cls, which: Which, lineage: Lineage) -> "Stored":
+        """The last version."""
+        version = lineage.version
+        return cls(which, version.to_parts(), json.dumps(version.describe()), tuple(lineage.seen))
+
+    def read(self) -> Lineage:
+        """With a method of its own."""
+        lineage = beginning(self.which)
+        version = Snapshot.from_parts(self.parts, json.loads(self.description))
+        return replace(lineage, last=Learned(version, network_of(version, lineage.method)), seen=list(self.seen))
+
+
+def continued(stored: Stored, classes: list[int], state: bytes | None = None) -> tuple[Stored, np.ndarray]:
+    """The next version, whose task may have come as far as `state`, and its logits for unseen digits."""
+    lineage = stored.read()
+    lineage.learn(classes, resume=None if state is None else TuningState.from_bytes(state))
+    return Stored.of(stored.which, lineage), unseen_logits(lineage)
+
+
+def unseen_logits(lineage: Lineage) -> np.ndarray:
+    """For a few unseen digits of three tasks."""
+    return lineage.logits(Pictures(real([3, 0, 2], 4, seed=UNSEEN)[0], np.zeros(12, np.int64)))
+
+
+@contextmanager
+def generators(seed: int) -> Iterator[None]:
+    """Python's, NumPy's and torch's global ones hold this within, and what they held after it."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
 @lru_cache(maxsize=1)
-def story(name: str) -> tuple[Lineage, Lineage, Lineage]:
+def story(which: Which) -> tuple[Lineage, Lineage, Lineage]:
     """The method after its first, second and third task: what the checks of one method go on from, each on a fork."""
-    lineage, chapters = Lineage(tested(name), source=real, each=FEW), []
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
+    lineage, chapters = beginning(which), []
+    with generators(1):
         for classes in (LESSONS[0], LESSONS[1], LESSONS[3]):
             lineage.learn(classes)
             chapters.append(lineage.fork())
@@ -177,9 +235,9 @@ def story(name: str) -> tuple[Lineage, Lineage, Lineage]:
     return first, second, third
 
 
-def check_learns(name: str) -> None:
+def check_learns(which: Which) -> None:
     """Learns every task: of three classes, of two, of one, of a known class and a new one."""
-    learns(tested(name))
+    learns(tested(which))
 
 
 def learns(method: Method, pooling: Pooling = "pretrained", device: str = "cpu") -> None:
@@ -201,12 +259,12 @@ def learns(method: Method, pooling: Pooling = "pretrained", device: str = "cpu")
             assert above.mean() > LEAST_RANKED
 
 
-def check_begins_with_one_class(name: str) -> None:
+def check_begins_with_one_class(which: Which) -> None:
     """A lineage whose classes come one by one from the first on tells them apart, though no task of it trains.
 
     A loss over all rows trains on each class alone; what is left of the others is then the memory's affair.
     """
-    method = tested(name)
+    method = tested(which)
     if method.scope == "seen":
         return
     lineage = Lineage(method, LONGER, real)
@@ -216,35 +274,33 @@ def check_begins_with_one_class(name: str) -> None:
     assert (logits_NC.argmax(axis=1) == columns_N).mean() > LEAST_OF_THREE
 
 
-def check_goes_on(name: str) -> None:
+def check_goes_on(which: Which) -> None:
     """The classes of every later task are among its answers, however little it learned of them."""
-    lineage = story(name)[2].fork()
+    lineage = story(which)[2].fork()
     for classes in (LESSONS[2], LESSONS[4]):
         lineage.learn(classes)
         lineage.answers([LESSONS[0][0]])
 
 
-def check_restored(name: str) -> None:
-    """A snapshot that was stored and read back learns on and answers exactly as the one in memory."""
-    _, second, third = story(name)
-    restored = second.fork()
-    restored.through_bytes()
-    assert restored.learn(LESSONS[3]).to_parts() == third.version.to_parts()
-    shown = Pictures(real([3, 0, 2], 4, seed=UNSEEN)[0], np.zeros(12, np.int64))
-    np.testing.assert_array_equal(restored.logits(shown), third.logits(shown))
+def check_restored(which: Which) -> None:
+    """Another process, to which all that came before is a stored snapshot, learns on and answers exactly as this one:
+    whatever a method remembers beside that, in its objects or in globals, is not there.
+    """
+    _, second, third = story(which)
+    restored, logits_NC = elsewhere(continued, Stored.of(which, second), LESSONS[3])
+    assert restored == Stored.of(which, third), "another process learns on otherwise"
+    np.testing.assert_array_equal(logits_NC, unseen_logits(third))
 
 
-def check_resumed(name: str) -> None:
-    """Stopped after an epoch of the last of two tasks that trains and gone on from the stored state: the same bytes.
+def check_resumed(which: Which) -> None:
+    """Stopped after an epoch of the last of two tasks that trains and gone on by another process from the stored state:
+    the same bytes.
 
     A method in which nobody reads what a task would train passes through it without a checkpoint.
     """
-    first, second, _ = story(name)
-    method = first.method
-    stopped, whole, classes = (
-        (first.fork(), second, LESSONS[1])
-        if method.learns(2)
-        else (Lineage(method, source=real, each=FEW), first, LESSONS[0])
+    first, second, _ = story(which)
+    base, whole, classes = (
+        (first, second, LESSONS[1]) if first.method.learns(2) else (beginning(which), first, LESSONS[0])
     )
     saved: list[bytes] = []
 
@@ -252,18 +308,18 @@ def check_resumed(name: str) -> None:
         saved.append(state.to_bytes())
         raise Stopped
 
-    if not method.learns(1):
-        stopped.learn(classes, told=Told(on_checkpoint=stop))
+    if not first.method.learns(1):
+        base.fork().learn(classes, told=Told(on_checkpoint=stop))
         return
     with pytest.raises(Stopped):
-        stopped.learn(classes, told=Told(on_checkpoint=stop))
-    resumed = stopped.learn(classes, resume=TuningState.from_bytes(saved[0]))
-    assert resumed.to_parts() == whole.version.to_parts()
+        base.fork().learn(classes, told=Told(on_checkpoint=stop))
+    resumed, _ = elsewhere(continued, Stored.of(which, base), classes, saved[0])
+    assert resumed == Stored.of(which, whole), "another process goes on otherwise"
 
 
-def check_declares_its_memory(name: str) -> None:
+def check_declares_its_memory(which: Which) -> None:
     """Whatever it keeps of single images stands in its memory's slot, and a method without memory keeps none."""
-    declares_its_memory(tested(name))
+    declares_its_memory(tested(which))
 
 
 def declares_its_memory(method: Method) -> None:
@@ -307,13 +363,12 @@ def sizes_beside(version: Snapshot) -> dict[str, torch.Size]:
     return {key: tensor.shape for key, tensor in beside if not key.startswith("statistics/")}
 
 
-def check_deterministic(name: str) -> None:
-    """The same lessons give the same bytes, whatever torch's and NumPy's global generators hold."""
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        np.random.seed(2)
-        lineage = Lineage(tested(name), source=real, each=FEW)
-        for classes, known in zip(LESSONS[:2], story(name)[:2], strict=True):
+def check_deterministic(which: Which) -> None:
+    """The same lessons give the same bytes, whatever the global generators hold."""
+    first, second, _ = story(which)
+    with generators(2):
+        lineage = beginning(which)
+        for classes, known in zip(LESSONS[:2], (first, second), strict=True):
             assert lineage.learn(classes).to_parts() == known.version.to_parts()
 
 

@@ -1,6 +1,6 @@
-"""What the tests of the serving side share: small architectures, exported once a session."""
+"""What the tests of the model share: small architectures, exported once a session, and the end of one more process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 from model.backbones.export import export_graph
 from model.backbones.pretrained import default_spec
 from model.backbones.spec import BackboneSpec, Pooling
+from tests.model import other_process
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
@@ -19,6 +20,13 @@ SMALL_ARCHITECTURES = ("test_vit", "test_vit token+avg", "test_efficientnet", "m
 def small_spec(name: str, pooling: Pooling = "pretrained") -> BackboneSpec:
     """A small architecture at 64 pixels."""
     return default_spec(name, image_size=64, pooling=pooling)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """`other_process` ends with the session, not some time after it."""
+    yield
+    other_process.end()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""The one suite fails methods that stop learning, or that keep images where none are declared."""
+"""The one suite fails methods that stop learning, keep images where none are declared, or break another promise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from model.heads.head import Head
-from model.method import Aligned, AlignmentTask, Source, TaskEnd, TaskStart
+from model.method import Aligned, AlignmentTask, Method, Source, TaskEnd, TaskStart
 from model.methods import METHODS
 from model.training.stage import Penalty, Tensors
-from tests.model.check_method import declares_its_memory, learns
+from tests.model import broken_methods, check_method
+from tests.model.check_method import CHECKS, Which, declares_its_memory, learns
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,42 @@ def test_statistics_of_pixels_are_no_pictures() -> None:
 
 def test_pictures_in_the_memory_are_declared() -> None:
     declares_its_memory(METHODS["replay_all"])
+
+
+ON_THE_WAY = (check_method.check_restored, check_method.check_resumed, check_method.check_deterministic)
+ALL = (*CHECKS, check_method.check_goes_on)
+BROKEN: dict[Callable[[], Method], set[Callable[[Which], None]]] = {
+    broken_methods.hoards_in_a_global: {check_method.check_restored, check_method.check_resumed},
+    broken_methods.hoards_in_a_global_for_later: {check_method.check_restored},
+    broken_methods.keeps_its_state_to_itself: {check_method.check_restored},
+    broken_methods.stores_nothing_with_a_checkpoint: {check_method.check_resumed},
+    broken_methods.asks_python_for_chance: {check_method.check_deterministic},
+    broken_methods.asks_torch_for_chance: {check_method.check_deterministic},
+    broken_methods.asks_numpy_for_chance: {check_method.check_deterministic},
+}
+"""Which checks each fails: what is hoarded for the second task is missing where that task goes on, and after it."""
+
+UNTAUGHT = {
+    broken_methods.needs_two_classes_to_begin: check_method.check_begins_with_one_class,
+    broken_methods.has_room_for_four_tasks: check_method.check_goes_on,
+}
+
+
+def failed(which: Which, checks: Iterable[Callable[[Which], None]]) -> set[Callable[[Which], None]]:
+    found = set()
+    for check in checks:
+        try:
+            check(which)
+        except AssertionError:
+            found.add(check)
+    return found
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_a_method_that_cannot_be_gone_on_with_elsewhere_fails(broken: Callable[[], Method]) -> None:
+    assert failed(broken, ON_THE_WAY) == BROKEN[broken]
+
+
+@pytest.mark.parametrize("broken", UNTAUGHT, ids=lambda broken: broken.__name__)
+def test_a_method_that_some_lessons_are_too_much_for_fails(broken: Callable[[], Method]) -> None:
+    assert failed(broken, ALL) == {UNTAUGHT[broken]}

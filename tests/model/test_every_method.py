@@ -1,4 +1,6 @@
-"""Every method passes the one suite (`check_method`); with its heads aligned too it goes on and is restored."""
+"""Every method passes the one suite (`check_method`); with its heads aligned too it goes on and is restored, and one of
+each family does all else.
+"""
 
 from collections.abc import Callable
 
@@ -6,11 +8,27 @@ import pytest
 
 from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, METHODS, method_named
 from tests.model import check_method
-from tests.model.check_method import CHECKS, LESSONS, LONGER, Lineage, check_goes_on, check_learns, check_restored, real
+from tests.model.check_method import (
+    CHECKS,
+    LESSONS,
+    LONGER,
+    Lineage,
+    check_declares_its_memory,
+    check_deterministic,
+    check_goes_on,
+    check_learns,
+    check_restored,
+    check_resumed,
+    real,
+)
 
 COMPOSED = (DEFAULT, DEFAULT_OF_TRANSFORMERS, "slca+drift+turned+averaging", "slca+cofima")
 ALIGNED = (*(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None), "bic+ca", "ranpac+ca")
 """In place of other aligners too, where that makes another method than those before it."""
+
+FAST = ("dualprompt+ca", "lora+ca", "sl+++ca")
+FAMILIES = ("der+++ca", "ewc+ca", *FAST)
+"""Replay, regularisation, prompts, few parameters and SLCA++: an aligned method of each."""
 
 LEAST_OF_FIVE = 0.4
 """Ten standard deviations from guesses, at 30 pictures a class."""
@@ -26,6 +44,20 @@ def test_every_method(name: str, check: Callable[[str], None]) -> None:
 @pytest.mark.parametrize("name", ALIGNED)
 def test_every_method_with_its_heads_aligned(name: str, check: Callable[[str], None]) -> None:
     check(name)
+
+
+@pytest.mark.parametrize(
+    "check", [check_resumed, check_declares_its_memory, check_deterministic], ids=lambda check: check.__name__
+)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_method_of_each_family_with_its_heads_aligned(name: str, check: Callable[[str], None]) -> None:
+    check(name)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_method_with_its_heads_aligned_learns(name: str) -> None:
+    """Those that learn fast; replay is looked at below."""
+    check_learns(name)
 
 
 def test_heads_that_are_aligned_after_the_first_task_still_know_it() -> None:

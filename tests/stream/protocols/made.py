@@ -1,13 +1,16 @@
 """Tiny data sets in exactly the formats in which the real ones are published."""
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import yaml
 from PIL import Image
 from scipy.io import savemat
+
+from tests.stream.protocols import python_2
 
 NAMES = ("apple", "bear", "cup")
 
@@ -36,15 +39,27 @@ def cifar_rows(each: int) -> tuple[np.ndarray, list[int]]:
     return rows_NCHW.reshape(count, -1), [number % len(NAMES) for number in range(count)]
 
 
-def cifar_pickles(root: Path, each: int = 5) -> Path:
+BY_PYTHON_3 = partial(pickle.dumps, protocol=2)
+
+
+def cifar_pickles(root: Path, each: int = 5, dumps: Callable[[object], bytes] = BY_PYTHON_3) -> Path:
     folder = root / "cifar-100-python"
     folder.mkdir(parents=True)
-    (folder / "meta").write_bytes(pickle.dumps({b"fine_label_names": [name.encode() for name in NAMES]}, protocol=2))
+    (folder / "meta").write_bytes(dumps({b"fine_label_names": [name.encode() for name in NAMES]}))
     for part in ("train", "test"):
         data, labels = cifar_rows(each)
-        content = {b"data": data, b"fine_labels": labels, b"coarse_labels": labels, b"filenames": [b"x"] * len(labels)}
-        (folder / part).write_bytes(pickle.dumps(content, protocol=2))
+        names = [b"%05d.png" % number for number in range(len(labels))]
+        labelled = {
+            b"batch_label": f"{part}ing batch 1 of 1".encode(),
+            b"fine_labels": labels,
+            b"coarse_labels": labels,
+        }
+        (folder / part).write_bytes(dumps({b"filenames": names, **labelled, b"data": data}))
     return root
+
+
+def cifar_pickles_of_python_2(root: Path, each: int = 5) -> Path:
+    return cifar_pickles(root, each, python_2.dumps)
 
 
 def cifar_binary(root: Path, each: int = 5) -> Path:
@@ -84,21 +99,23 @@ CARS = ("Ram C/V Cargo Van Minivan 2012", "AM General Hummer SUV 2000")
 
 
 def _structs(rows: Sequence[tuple[object, ...]], names: Sequence[str]) -> np.ndarray:
-    return np.array([tuple(row) for row in rows], dtype=[(name, object) for name in names])
+    """Numbers as published: of eight bits, or of sixteen where they are large."""
+    stored = [tuple(np.min_scalar_type(one).type(one) if isinstance(one, int) else one for one in row) for row in rows]
+    return np.array(stored, dtype=[(name, object) for name in names])
 
 
 def cars_devkit(root: Path, *, above: bool = False) -> Path:
     names = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
     devkit = root / "devkit"
     devkit.mkdir(parents=True)
-    savemat(devkit / "cars_meta.mat", {"class_names": np.array(CARS, dtype=object)})
+    savemat(devkit / "cars_meta.mat", {"class_names": np.array(CARS, dtype=object)}, do_compression=True)
     for part, count in (("train", 4), ("test", 2)):
-        rows = [(1, 1, 5, 5, 1 + number % 2, f"{number + 1:05d}.jpg") for number in range(count)]
+        rows = [(1, 1, 5, 300, 1 + number % 2, f"{number + 1:05d}.jpg") for number in range(count)]
         for row in rows:
             picture(root / f"cars_{part}" / str(row[-1]))
         name = "cars_train_annos.mat" if part == "train" else "cars_test_annos_withlabels.mat"
         place = root if above and part == "test" else devkit
-        savemat(place / name, {"annotations": _structs(rows, names)})
+        savemat(place / name, {"annotations": _structs(rows, names)}, do_compression=True)
     return root
 
 

@@ -22,7 +22,7 @@ def counts(dataset: Dataset) -> tuple[list[int], list[int]]:
     )
 
 
-@pytest.mark.parametrize("make", [made.cifar_pickles, made.cifar_binary])
+@pytest.mark.parametrize("make", [made.cifar_pickles, made.cifar_pickles_of_python_2, made.cifar_binary])
 @pytest.mark.parametrize("inside", [True, False])
 def test_cifar_100_is_read_plane_by_plane(make: Callable[[Path], Path], inside: bool, tmp_path: Path) -> None:
     root = make(tmp_path)
@@ -33,6 +33,18 @@ def test_cifar_100_is_read_plane_by_plane(make: Callable[[Path], Path], inside: 
     assert pixels_HWC.shape == (32, 32, 3) and dataset.train.classes_N[2] == 2
     assert pixels_HWC[5, 5].tolist() == [2, 52, 102]
     assert pixels_HWC[0, 1].tolist() == [255, 52, 102]
+
+
+def test_what_python_2_wrote_is_what_is_written_today(tmp_path: Path) -> None:
+    """So many images that lists come in batches, and that what is remembered has long numbers."""
+    old, new = (
+        read_dataset("cifar100", make(tmp_path / make.__name__, each=334))
+        for make in (made.cifar_pickles_of_python_2, made.cifar_pickles)
+    )
+    assert old.classes == new.classes and counts(old) == ([334] * 3, [334] * 3)
+    for part, other in ((old.train, new.train), (old.test, new.test)):
+        np.testing.assert_array_equal(part.classes_N, other.classes_N)
+        assert all(np.array_equal(part.pixels(row), other.pixels(row)) for row in range(0, 1_002, 7))
 
 
 class Attack:
