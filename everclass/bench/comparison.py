@@ -22,9 +22,10 @@ from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import RULES, Result, append, newest, read
-from model.backbones.backbone import WeightsError, build
+from model.backbones.backbone import NoLayerNorm, WeightsError, build
 from model.backbones.image_size import refusal_of_size
 from model.backbones.pretrained import load_pretrained
+from model.backbones.spec import BackboneSpec
 from model.method import Method
 from model.statistics.class_statistics import NotFinite
 from model.training.threads import limited_threads
@@ -75,8 +76,7 @@ def prepare(request: BenchRequest) -> Prepared:
         raise ValueError(f"--protocol: there is no protocol {request.protocol}: it is one of {', '.join(PROTOCOLS)}")
     chains = list(request.chains())
     training = request.training()
-    if refusal := refusal_of_size(training.spec):
-        raise ValueError(f"--image-size: {refusal}")
+    _check_features_of(training.spec)
     dataset = read_dataset(request.protocol, request.data, request.part)
     courses = [request.course(dataset, seed) for seed in request.seeds]
     for tuner in dict.fromkeys(training.adjusted(method).tuner for methods in chains for method in methods.values()):
@@ -84,6 +84,16 @@ def prepare(request: BenchRequest) -> Prepared:
     weights = _weights(request, training)
     inputs = inputs_of(dataset, training.spec, request.weights)
     return Prepared(request, training, dataset, weights, courses, chains, inputs)
+
+
+def _check_features_of(spec: BackboneSpec) -> None:
+    """Raises WeightsError and ValueError for images or a last norm that the backbone cannot have."""
+    try:
+        refusal = refusal_of_size(spec)
+    except NoLayerNorm as error:
+        raise NoLayerNorm(f"{error}; --norm pretrained keeps its own, as --recipe small does") from error
+    if refusal:
+        raise ValueError(f"--image-size: {refusal}")
 
 
 def _weights(request: BenchRequest, training: Training) -> Mapping[str, Tensor]:

@@ -148,6 +148,10 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--tasks", "2"], "--tasks and --sizes exclude each other"),
         (["--image-size", "63"], "--image-size: test_vit takes no images of 63 pixels a side, but of 48 or 64"),
         (["--method", "ncm", "--method", "slca++", "--backbone", "test_efficientnet"], "test_efficientnet"),
+        (
+            ["--backbone", "test_efficientnet", "--recipe", "reference"],
+            "end in a LayerNorm that could be made fresh; --norm pretrained keeps its own, as --recipe small does",
+        ),
         (["--out", f"{__file__}/out"], "Invalid value for --out: nothing can be written to"),
     ],
 )
