@@ -21,7 +21,7 @@ from everclass.bench.progress import ProgressFolder, clear
 from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
-from everclass.bench.results import RULES, Result, append, newest, read
+from everclass.bench.results import COMPUTING, RULES, Result, append, newest, read, versions_of
 from model.backbones.backbone import NoLayerNorm, WeightsError, build
 from model.backbones.image_size import refusal_of_size
 from model.backbones.pretrained import load_pretrained
@@ -107,7 +107,7 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
     """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report; for one process at a time
     (`held`).
 
-    A run that was stopped goes on at its last finished epoch if the code is the same. One whose training diverges has
+    A run that was stopped goes on at its last finished epoch if the code and the packages are the same. One whose training diverges has
     no figures, and the others go on. Raises OSError, and ValueError for lines that are no results.
     """
     failed: dict[str, str] = {}
@@ -149,7 +149,11 @@ def _run(
         "features": None if wanted.features is None else str(wanted.features.resolve()),
         "methods": {name: described[name] for name in waiting},
     }
-    made_by = {"code": code()["code"], "numbers": {name: numbers[name] for name in waiting}}
+    made_by = {
+        "code": code()["code"],
+        "packages": versions_of(COMPUTING),
+        "numbers": {name: numbers[name] for name in waiting},
+    }
     listener = listener_of(" ".join(waiting), course.seed, tasks)
     folder = ProgressFolder(out / UNFINISHED, identity, made_by, listener.on_notice)
     folder.begin()

@@ -14,7 +14,7 @@ from stream.files import write
 
 EPOCH, TASK, ABOUT = "epoch.safetensors", "task.json", "chain.json"
 
-OTHER_CODE = "what was unfinished was made by other code, and is begun anew"
+OTHER_CODE = "what was unfinished was made by other code or packages, and is begun anew"
 DAMAGED = "what was unfinished is damaged, and is begun anew"
 DAMAGED_EPOCH = "the checkpoint of the last epoch is damaged, and its task is begun anew"
 
@@ -40,7 +40,7 @@ class Checkpoint:
 class ProgressFolder:
     """One chain's folder. Parts lie under their digests, so that methods which share a backbone share its file.
 
-    `identity` says which chain it is and names the folder, `made_by` which code and numbers lead it, both as plain JSON
+    `identity` says which chain it is and names the folder, `made_by` which code, packages and numbers lead it, both as plain JSON
     values. Each file is placed whole: a kill leaves the old one. What cannot be gone on from costs time alone, and
     `on_notice` is told of it.
     """
@@ -58,8 +58,8 @@ class ProgressFolder:
         self._on_notice = on_notice
 
     def begin(self) -> None:
-        """Makes the folder this chain's, to be called before all else; what lies there of other code or numbers, or is
-        damaged, is removed.
+        """Makes the folder this chain's, to be called before all else; what lies there of other code, packages or
+        numbers, or is damaged, is removed.
 
         Raises OSError where it cannot be.
         """

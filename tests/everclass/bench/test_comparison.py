@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -281,8 +282,8 @@ def test_other_numbers_under_the_same_name_are_to_be_run_and_take_the_place_of_t
     assert len(lines(request, tmp_path / "older")) == 1
 
 
-@pytest.mark.parametrize("change", ["nothing", "code", "numbers", "older"])
-def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_so(
+@pytest.mark.parametrize("change", ["nothing", "code", "packages", "numbers", "older"])
+def test_a_stopped_run_goes_on_only_with_the_same_code_packages_and_numbers_else_it_says_so(
     wanted: BenchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     request = replace(wanted, methods=("slca",), epochs=1, batch=8)
@@ -290,6 +291,10 @@ def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_
     (about,) = (tmp_path / "out" / "unfinished").glob("*/chain.json")
     if change == "code":
         about.write_text(about.read_text().replace(code()["code"], "0" * 12))
+    elif change == "packages":
+        timm_now = f'"timm": "{version("timm")}"'
+        assert timm_now in about.read_text()
+        about.write_text(about.read_text().replace(timm_now, '"timm": "0.0.1"'))
     elif change == "numbers":
         monkeypatch.setitem(METHODS, "slca", with_alignment(2))
     elif change == "older":
