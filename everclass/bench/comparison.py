@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from model.backbones.spec import BackboneSpec
 from model.method import Method
 from model.statistics.class_statistics import NotFinite
 from model.training.threads import limited_threads
-from stream.protocols import PROTOCOLS, Dataset, read_dataset
+from stream.protocols import PROTOCOLS, Dataset, ProtocolError, read_dataset
 
 RESULTS = "results.jsonl"
 UNFINISHED = "unfinished"
@@ -60,10 +61,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The report's page, None where there is nothing to report; and why runs came to no figures, by method and seed."""
+    """The report's page, None where there is nothing to report; why runs came to no figures, by method and seed; and
+    what stopped all that was still to run, None where nothing did.
+    """
 
     page: Path | None
     failed: Mapping[str, str]
+    stopped: str | None = None
 
 
 def prepare(request: BenchRequest) -> Prepared:
@@ -108,16 +112,20 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
     (`held`).
 
     A run that was stopped goes on at its last finished epoch if the code and the packages are the same. One whose training diverges has
-    no figures, and the others go on. Raises OSError, and ValueError for lines that are no results.
+    no figures, and the others go on; at an image that cannot be read all of them end, since they all come to it. Raises
+    OSError, and ValueError for lines that are no results.
     """
     failed: dict[str, str] = {}
+    stopped: str | None = None
     with limited_threads(prepared.training.threads):
-        for course in prepared.courses:
-            for methods in prepared.chains:
+        try:
+            for course, methods in product(prepared.courses, prepared.chains):
                 failed |= _run(prepared, course, methods, out, listener_of, extras)
+        except ProtocolError as error:
+            stopped = str(error)
     results = read(out / RESULTS)
     clear(out / UNFINISHED, partial(_has_lines, newest(results)))
-    return Outcome(write_report(results, out, command) if results else None, failed)
+    return Outcome(write_report(results, out, command) if results else None, failed, stopped)
 
 
 def _run(

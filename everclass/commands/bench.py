@@ -168,7 +168,9 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
             click.echo(f"{(out / 'table.md').read_text()}\nReport: {outcome.page}")
     for run, reason in outcome.failed.items():
         click.echo(f"everclass: {run}: {reason}", err=True)
-    if outcome.failed:
+    if outcome.stopped is not None:
+        click.echo(f"everclass: {outcome.stopped}", err=True)
+    if outcome.failed or outcome.stopped is not None:
         sys.exit(Exit.FAILED)
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from everclass.commands.bench import bench
 from everclass.main import cli
 from model.methods import METHODS
-from stream.protocols import PROTOCOLS
+from stream.protocols import PROTOCOLS, class_order
 from tests import tiny_weights
 from tests.stream.protocols import made
 
@@ -174,6 +174,24 @@ def test_a_method_that_diverges_ends_with_1_after_the_others(arguments: list[str
     assert done.exit_code == 1 and "sl, seed 1993: training diverged" in done.stderr
     assert [one["method"] for one in lines(tmp_path / "out")] == ["ncm"]
     assert "ncm" in done.stdout and (tmp_path / "out" / "report.html").exists()
+
+
+def test_an_image_of_a_later_task_that_cannot_be_read_ends_with_1_and_a_report_of_what_is_done(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    once = [*arguments, "--seeds", "1", "--epochs", "1"]
+    assert run(*once, "--method", "ncm").exit_code == 0
+    (tmp_path / "out" / "report.html").unlink()
+    last = f"class {class_order(1993, 4)[-1]}"
+    broken = sorted((tmp_path / "data" / last).iterdir())[0]
+    size = broken.stat().st_size
+    broken.write_bytes(bytes(size))
+    done = run(*once, "--method", "ncm", "--method", "sl", "--method", "slca")
+    assert done.exit_code == 1 and f"everclass: {broken}: this image cannot be read: " in done.stderr
+    assert [one["method"] for one in lines(tmp_path / "out")] == ["ncm"]
+    assert "| ncm |" in done.stdout and (tmp_path / "out" / "report.html").exists()
+    alone = run(*once, "--method", "sl", "--out", str(tmp_path / "alone"))
+    assert alone.exit_code == 1 and str(broken) in alone.stderr and alone.stdout == ""
 
 
 def test_a_rate_that_no_method_listens_to_is_warned_of(arguments: list[str]) -> None:
