@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -154,6 +155,7 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
     for needed in ("protocol", "data"):
         if options[needed] is None:
             raise click.UsageError(f"--{needed} is needed")
+    _check_installed()
     _check_folder(out)
     command = shlex.join(["everclass", *sys.argv[1:]])
     with ExitStack() as until_done:
@@ -241,6 +243,16 @@ def _check_alone(*names: str) -> None:
     if len(said) > 1:
         flags = [flag for one in context.command.params if one.name in said for flag in one.opts]
         raise click.UsageError(f"{' and '.join(flags)} exclude each other")
+
+
+def _check_installed() -> None:
+    """Before anything is learned: that there is what reports are made with."""
+    try:
+        for package in ("jinja2", "matplotlib"):
+            import_module(package)
+    except ModuleNotFoundError as error:
+        click.echo(f"everclass: {error}, which reports need: pip install 'everclass[bench]'", err=True)
+        sys.exit(Exit.USAGE)
 
 
 def _check_folder(out: Path) -> None:
