@@ -111,9 +111,9 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
     """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report; for one process at a time
     (`held`).
 
-    A run that was stopped goes on at its last finished epoch if the code and the packages are the same. One whose training diverges has
-    no figures, and the others go on; at an image that cannot be read all of them end, since they all come to it. Raises
-    OSError, and ValueError for lines that are no results.
+    A run that was stopped goes on at its last finished epoch if the code and the packages are the same. One whose
+    training diverges has no figures, and the others go on; at an image that cannot be read all of them end, since they
+    all come to it. Raises OSError, and ValueError for lines that are no results.
     """
     failed: dict[str, str] = {}
     stopped: str | None = None

@@ -40,9 +40,9 @@ class Checkpoint:
 class ProgressFolder:
     """One chain's folder. Parts lie under their digests, so that methods which share a backbone share its file.
 
-    `identity` says which chain it is and names the folder, `made_by` which code, packages and numbers lead it, both as plain JSON
-    values. Each file is placed whole: a kill leaves the old one. What cannot be gone on from costs time alone, and
-    `on_notice` is told of it.
+    `identity` says which chain it is and names the folder, `made_by` which code, packages and numbers lead it, both as
+    plain JSON values. Each file is placed whole: a kill leaves the old one. What cannot be gone on from costs time
+    alone, and `on_notice` is told of it.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from everclass.bench.hold import held
 from everclass.exits import Exit
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**32 - 1
 """Of numpy's RandomState, which orders classes."""
+
+BAR_WIDTH = 12
+"""Characters: a line of 80 has room for what the bar is about."""
 
 OF_DOMAINS = ", in each domain where a task is a domain"
 
@@ -229,7 +233,7 @@ def _compared(prepared: "Prepared", out: Path, command: str, extras: "Extras") -
     from stream.errors import StreamError
 
     try:
-        with _bars() as progress:
+        with _bars(Console(stderr=True)) as progress:
             return compare(prepared, out, command, partial(_listener, progress), extras)
     except (OSError, StreamError) as error:
         click.echo(f"everclass: {error}", err=True)
@@ -278,22 +282,33 @@ def _wrong_requests() -> tuple[type[Exception], ...]:
     return (StreamError, ValueError, OSError)
 
 
-def _bars() -> Progress:
+def _bars(console: Console) -> Progress:
+    """Where it gets narrow the methods' name gives way, and nothing else."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True), transient=True
+        TextColumn("{task.fields[first]}", table_column=Column(overflow="ellipsis")),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(BAR_WIDTH, table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        console=console,
+        transient=True,
     )
 
 
 def _listener(progress: Progress, names: str, seed: int, tasks: int) -> "Listener":
     from everclass.bench.chain import Listener
 
-    bar = progress.add_task(f"{names}, seed {seed}", total=tasks)
+    first, *others = names.split()
+    run = f"and {len(others)} more, seed {seed}" if others else f"seed {seed}"
+    # Runs come one after the other; a terminal has no room for the bars of all that have ended.
+    for ended in progress.task_ids:
+        progress.remove_task(ended)
+    bar = progress.add_task(run, total=tasks, first=first)
 
     def step(task: int, told: "TuningProgress") -> None:
         progress.update(bar, completed=task + told.step / told.steps)
 
     def phase(task: int, name: str) -> None:
-        progress.update(bar, description=f"{names}, seed {seed}, task {task + 1} of {tasks}: {name}")
+        progress.update(bar, description=f"{run}, task {task + 1} of {tasks}: {name}")
 
     def finished(task: int, accuracy: Mapping[str, float]) -> None:
         progress.update(bar, completed=task + 1)
