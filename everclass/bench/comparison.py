@@ -1,7 +1,7 @@
 """A whole comparison: every seed's chains, their results written as soon as they are there, the report at the end."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -18,7 +18,7 @@ from everclass.bench.course import Course
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
 from everclass.bench.kept_features import features_file
 from everclass.bench.measures import MEASURES
-from everclass.bench.progress import ProgressFolder, clear
+from everclass.bench.progress import ASKED_OTHERWISE, ProgressFolder, clear, left_in
 from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
 from everclass.bench.request import BenchRequest
@@ -164,6 +164,9 @@ def _run(
     }
     listener = listener_of(" ".join(waiting), course.seed, tasks)
     folder = ProgressFolder(out / UNFINISHED, identity, made_by, listener.on_notice)
+    if not folder.begun:
+        for names in _asked_otherwise(out / UNFINISHED, identity, made_by):
+            listener.on_notice(ASKED_OTHERWISE.format(names))
     folder.begin()
     try:
         found = Chain(waiting, course, training, prepared.weights, folder, listener, wanted).run()
@@ -192,6 +195,17 @@ def _asked(one: Result, protocol: str, seed: int, described: Mapping[str, Any], 
 def _of_numbers(one: Result, numbers: Mapping[str, Any]) -> bool:
     """Whether its method had these parts and numbers then, as far as it says; a name may stand for others by now."""
     return "method" not in one.inputs or one.inputs["method"] == numbers[one.method]
+
+
+def _asked_otherwise(folder: Path, identity: Mapping[str, Any], made_by: Mapping[str, Any]) -> Iterator[str]:
+    """The methods of each unfinished chain that has one in common with this one, and could go on today."""
+    for _, about in left_in(folder):
+        if any(about["made_by"].get(name) != made_by[name] for name in ("code", "packages")):
+            continue
+        other = about["identity"]
+        same = all(other[name] == identity[name] for name in ("protocol", "seed", "inputs"))
+        if same and any(identity["methods"].get(name) == one for name, one in other["methods"].items()):
+            yield " ".join(other["methods"])
 
 
 def _has_lines(results: Sequence[Result], about: Mapping[str, Any]) -> bool:

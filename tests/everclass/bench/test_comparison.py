@@ -16,7 +16,7 @@ from everclass.bench.chain import Extras, Listener
 from everclass.bench.code import code
 from everclass.bench.comparison import compare, prepare
 from everclass.bench.inputs import as_plain, data_digest, device_name
-from everclass.bench.progress import ABOUT, DAMAGED, DAMAGED_EPOCH, EPOCH, OTHER_CODE, TASK
+from everclass.bench.progress import ABOUT, ASKED_OTHERWISE, DAMAGED, DAMAGED_EPOCH, EPOCH, OTHER_CODE, TASK
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import RULES, Result, append, newest, read
 from model.aligners import GaussianAligner
@@ -194,6 +194,34 @@ def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
         assert line.novelty_auroc[0] is not None
     else:
         assert len(list((tmp_path / "features").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("nothing", []),
+        ("another method beside it", [ASKED_OTHERWISE.format("ncm")]),
+        ("another method", []),
+        ("unknown images", [ASKED_OTHERWISE.format("ncm")]),
+        ("another seed", []),
+        ("another size", []),
+    ],
+)
+def test_of_a_stopped_run_that_is_not_gone_on_with_its_user_is_told(
+    wanted: BenchRequest, tmp_path: Path, change: str, told: list[str]
+) -> None:
+    stopped(wanted, tmp_path / "out")
+    asked = {
+        "another method beside it": replace(wanted, methods=("ncm", "lda")),
+        "another method": replace(wanted, methods=("lda",)),
+        "another seed": replace(wanted, seeds=(1996,)),
+        "another size": replace(wanted, image_size=48),
+    }.get(change, wanted)
+    notices: list[str] = []
+    listener = Listener(on_notice=notices.append)
+    extras = Extras(unknown=change == "unknown images")
+    compare(prepare(asked), tmp_path / "out", "", lambda names, seed, tasks: listener, extras)
+    assert notices == told
 
 
 def test_a_line_says_what_it_was_made_from(wanted: BenchRequest, tmp_path: Path) -> None:
