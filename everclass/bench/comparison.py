@@ -12,11 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from everclass.bench.cautions import Cautions
-from everclass.bench.chain import Chain, Extras, Listener
+from everclass.bench.chain import Chain, Extras, Listener, stem
 from everclass.bench.code import code
 from everclass.bench.course import Course
 from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
-from everclass.bench.kept_features import features_file
+from everclass.bench.kept_features import is_kept, origin
 from everclass.bench.measures import MEASURES
 from everclass.bench.progress import ASKED_OTHERWISE, ProgressFolder, clear, left_in
 from everclass.bench.recipe import Training
@@ -53,6 +53,22 @@ class Prepared:
     courses: Sequence[Course]
     chains: Sequence[Mapping[str, Method]]
     inputs: Mapping[str, Any]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The part of the configuration that all methods share, as plain JSON values."""
+        return self.training.describe() | self.request.describe()
+
+    @property
+    def of_features(self) -> dict[str, Any]:
+        """What decides features beside the method and the seed, as plain JSON values."""
+        digests = {f"{name}_digest": value for name, value in self.inputs.items()}
+        return {"protocol": self.request.protocol, **digests, **self.described}
+
+    def origin(self, method: Method) -> str:
+        """What features say of themselves that this method or another one of its chain keeps."""
+        alike, _ = stem(self.training.adjusted(method))
+        return origin(self.of_features, as_plain(alike))
 
     def cautions(self, extras: Extras) -> list[str]:
         """What of it changes nothing or is most likely a slip."""
@@ -138,9 +154,9 @@ def _run(
 ) -> dict[str, str]:
     """One chain: its lines are added together; why it came to no figures, by method and seed."""
     request, training, inputs = prepared.request, prepared.training, prepared.inputs
-    shared = training.describe() | request.describe()
-    described = {name: _plain(shared | training.changes(method)) for name, method in methods.items()}
+    described = {name: _plain(prepared.described | training.changes(method)) for name, method in methods.items()}
     numbers = {name: as_plain(training.adjusted(method)) for name, method in methods.items()}
+    extras = replace(extras, origin=prepared.origin(next(iter(methods.values()))))
     before = newest(read(out / RESULTS))
     asked = [one for one in before if _asked(one, course.protocol, course.seed, described, inputs)]
     tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
@@ -161,6 +177,7 @@ def _run(
         "code": code()["code"],
         "packages": versions_of(COMPUTING),
         "numbers": {name: numbers[name] for name in waiting},
+        "origin": extras.origin,
     }
     listener = listener_of(" ".join(waiting), course.seed, tasks)
     folder = ProgressFolder(out / UNFINISHED, identity, made_by, listener.on_notice)
@@ -212,7 +229,8 @@ def _has_lines(results: Sequence[Result], about: Mapping[str, Any]) -> bool:
     """Whether all methods of an unfinished chain have a line by now, with all that the chain was asked for."""
     identity, numbers = about["identity"], about["made_by"]["numbers"]
     methods, asked, features = (identity[name] for name in ("methods", "asked", "features"))
-    extras = Extras("unknown" in asked, features and Path(features), tuple(one for one in MEASURES if one in asked))
+    measures = tuple(one for one in MEASURES if one in asked)
+    extras = Extras("unknown" in asked, features and Path(features), measures, about["made_by"].get("origin", ""))
     mine = [one for one in results if _asked(one, identity["protocol"], identity["seed"], methods, identity["inputs"])]
     return _done([one for one in mine if _of_numbers(one, numbers)], list(methods), extras) == set(methods)
 
@@ -222,7 +240,8 @@ def _done(results: Sequence[Result], chain: Sequence[str], extras: Extras) -> se
     return {
         one.method
         for one in results
-        if one.measured >= extras.asked and (extras.features is None or _kept(one, chain, extras.features))
+        if one.measured >= extras.asked
+        and (extras.features is None or _kept(one, chain, extras.features, extras.origin))
     }
 
 
@@ -236,17 +255,13 @@ def _with_measures_of(results: Sequence[Result], extras: Extras) -> Extras:
     )
 
 
-def _kept(one: Result, chain: Sequence[str], folder: Path) -> bool:
+def _kept(one: Result, chain: Sequence[str], folder: Path, origin: str) -> bool:
     """Whether the features of this run are all there, under the name that its line says: that of the chain's first.
 
     A line of older code does not say it; any method of the chain may have been the first.
     """
     leads = [one.inputs["features"]] if "features" in one.inputs else chain
-    return any(
-        all(features_file(folder, lead, one.seed, task).is_file() for task in range(len(one.matrix)))
-        for lead in leads
-        if lead
-    )
+    return any(is_kept(folder, lead, one.seed, len(one.matrix), origin) for lead in leads if lead)
 
 
 def _plain(configuration: Mapping[str, Any]) -> dict[str, Any]:

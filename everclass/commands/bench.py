@@ -160,7 +160,9 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
         if options[needed] is None:
             raise click.UsageError(f"--{needed} is needed")
     _check_installed()
-    _check_folder(out)
+    _check_folder("--out", out)
+    if options["features"] is not None:
+        _check_folder("--features", options["features"])
     command = shlex.join(["everclass", *sys.argv[1:]])
     with ExitStack() as until_done:
         try:
@@ -205,6 +207,7 @@ def _list() -> None:
 def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[str, Any]) -> tuple["Prepared", "Extras"]:
     from everclass.bench.chain import Extras
     from everclass.bench.comparison import RESULTS, prepare
+    from everclass.bench.kept_features import check_folder
     from everclass.bench.request import BenchRequest, aligned
     from everclass.bench.results import read
     from model import paper
@@ -223,6 +226,8 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
     )
     read(out / RESULTS)
     prepared = prepare(request)
+    if extras.features is not None:
+        check_folder(extras.features, prepared.of_features)
     for caution in prepared.cautions(extras):
         click.echo(f"everclass: {caution}", err=True)
     return prepared, extras
@@ -259,14 +264,14 @@ def _check_installed() -> None:
         sys.exit(Exit.USAGE)
 
 
-def _check_folder(out: Path) -> None:
+def _check_folder(flag: str, folder: Path) -> None:
     """Before anything is learned: that something can be written there."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise click.BadParameter(f"nothing can be written to {out}: {error.strerror}", param_hint="--out") from error
+        raise click.BadParameter(f"nothing can be written to {folder}: {error.strerror}", param_hint=flag) from error
 
 
 def _number(text: str) -> int:

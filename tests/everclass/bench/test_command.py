@@ -152,6 +152,7 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
             ["--backbone", "test_efficientnet", "--recipe", "reference"],
             "end in a LayerNorm that could be made fresh; --norm pretrained keeps its own, as --recipe small does",
         ),
+        (["--features", f"{__file__}/features"], "Invalid value for --features: nothing can be written to"),
         (["--out", f"{__file__}/out"], "Invalid value for --out: nothing can be written to"),
     ],
 )
@@ -206,6 +207,28 @@ def test_an_image_of_a_later_task_that_cannot_be_read_ends_with_1_and_a_report_o
     assert "| ncm |" in done.stdout and (tmp_path / "out" / "report.html").exists()
     alone = run(*once, "--method", "sl", "--out", str(tmp_path / "alone"))
     assert alone.exit_code == 1 and str(broken) in alone.stderr and alone.stdout == ""
+
+
+def test_features_of_other_settings_are_refused_before_anything_is_learned(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    features = tmp_path / "features"
+    once = [*arguments, "--method", "ncm", "--features", str(features)]
+
+    def kept() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in features.iterdir()}
+
+    assert run(*once, "--seeds", "1").exit_code == 0
+    before = kept()
+    for other in (["--backbone-lr", "0.05"], ["--sizes", "4"], ["--test-per-class", "1"]):
+        done = run(*once, "--seeds", "1", *other)
+        assert done.exit_code == 2 and done.stderr.count("\n") == 1
+        assert f"--features: {features}/ncm-seed1993-task0.npz is of other settings (" in done.stderr
+        assert "name another folder" in done.stderr
+    assert kept() == before and len(lines(tmp_path / "out")) == 1
+    assert run(*once, "--seeds", "2").exit_code == 0
+    assert run(*once, "--seeds", "1", "--method", "sl", "--epochs", "1").exit_code == 2
+    assert before.items() < kept().items() and len(before) == 2 and len(kept()) == 4
 
 
 def test_a_rate_that_no_method_listens_to_is_warned_of(arguments: list[str]) -> None:

@@ -8,6 +8,7 @@ from html import unescape
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -166,6 +167,11 @@ def test_features_are_done_only_where_their_files_are(wanted: BenchRequest, tmp_
     assert len(lines(replace(wanted, methods=("lda",)), tmp_path / "out", features)) == 4
     kept[1].unlink()
     assert len(lines(both, tmp_path / "out", features)) == 6
+    with np.load(kept[0]) as arrays:
+        others = {**arrays, "origin": np.array("another run's")}
+    np.savez(kept[0], **others)
+    assert len(lines(both, tmp_path / "out", features)) == 8
+    assert len(lines(both, tmp_path / "out", features)) == 8
 
 
 class Stopped(Exception):
