@@ -50,9 +50,15 @@ def origin(configuration: Mapping[str, Any], stage_1: Any) -> str:
 
 
 def is_kept(folder: Path, lead: str, seed: int, tasks: int, origin: str) -> bool:
-    """Whether the features of all tasks are there, and of this origin. Raises ValueError for a damaged file."""
-    files = [features_file(folder, lead, seed, task) for task in range(tasks)]
-    return all(file.is_file() and _origin_of(file) == origin for file in files)
+    """Whether the features of all tasks are there, whole and of this origin."""
+    return all(_is_of(features_file(folder, lead, seed, task), origin) for task in range(tasks))
+
+
+def _is_of(file: Path, origin: str) -> bool:
+    try:
+        return file.is_file() and _origin_of(file) == origin
+    except ValueError:
+        return False
 
 
 def check_folder(folder: Path, configuration: Mapping[str, Any]) -> None:

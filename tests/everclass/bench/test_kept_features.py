@@ -72,9 +72,11 @@ def test_runs_of_two_settings_do_not_stand_side_by_side(folder: Path) -> None:
         check_folder(folder, FEW)
 
 
-def test_a_damaged_file_is_named(folder: Path) -> None:
+def test_a_damaged_file_is_named_and_counts_as_not_kept(folder: Path) -> None:
     (first,) = folder.glob("*-task0.npz")
+    (seed,) = (run.seed for run in runs(folder))
     first.write_bytes(first.read_bytes()[:1000])
     for read in (lambda: list(runs(folder)), lambda: check_folder(folder, FEW)):
         with pytest.raises(ValueError, match=r"task0\.npz is damaged"):
             read()
+    assert not is_kept(folder, "ncm", seed, 2, HERE)
