@@ -10,6 +10,7 @@ import click
 from benchmarks.accuracy.report import add
 from benchmarks.accuracy.run import HEADS, learned
 from everclass.bench.comparison import prepare
+from everclass.bench.kept_features import check_folder
 from everclass.bench.request import BenchRequest
 from model import paper
 
@@ -42,6 +43,8 @@ def main(seeds: int, seed: tuple[int, ...], epochs: int, features: Path | None, 
         **options,
     )
     prepared = prepare(request)
+    if features is not None:
+        check_folder(features, prepared.of_features)
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *sys.argv[1:]])
     for course in prepared.courses:
         add(learned(prepared, course, features), course, prepared, command, out)

@@ -51,7 +51,8 @@ def learned(prepared: Prepared, course: Course, features: Path | None) -> Outcom
     listener = Listener(on_step=_step, on_task=task, on_judged=before.judge)
     with TemporaryDirectory() as folder, limited_threads(training.threads):
         progress = ProgressFolder(Path(folder), {}, {})
-        found = Chain(methods, course, training, prepared.weights, progress, listener, Extras(features=features)).run()
+        extras = Extras(features=features, origin=prepared.origin(next(iter(methods.values()))))
+        found = Chain(methods, course, training, prepared.weights, progress, listener, extras).run()
     matrices = before.matrices | {title: found[name].accuracies for title, name in HEADS.items()}
     return Outcome(matrices, found[HEADS["SLCA"]].seconds)
 

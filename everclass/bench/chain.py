@@ -53,12 +53,14 @@ class Listener:
 class Extras:
     """What a chain does beside judging: `unknown` scores images of classes to come, `features` is a folder where each
     task's features and un-aligned head are kept, for experiments with heads and statistics that learn nothing again,
-    `measures` judge the representation and the statistics by all images so far.
+    and `origin` what they say of themselves; `measures` judge the representation and the statistics by all images so
+    far.
     """
 
     unknown: bool = False
     features: Path | None = None
     measures: tuple[Measure, ...] = ()
+    origin: str = ""
 
     @property
     def asked(self) -> frozenset[str]:
@@ -210,7 +212,7 @@ class Chain:
             return
         if self._extras.features is not None:
             file = features_file(self._extras.features, self._lead, self._course.seed, number)
-            keep(file, tuned, snapshots[self._leading], test)
+            keep(file, tuned, snapshots[self._leading], test, self._extras.origin)
         if self._extras.measures:
             watch.enter(MEASURING)
             self._listener.on_phase(number, MEASURING)

@@ -102,7 +102,7 @@ def _described(part: Examples, row: int, root: str) -> bytes:
     source = part.sources[row]
     if isinstance(source, Path):
         return f"{os.path.relpath(source.absolute(), root)} {source.stat().st_size}".encode()
-    data = np.ascontiguousarray(source).reshape(-1).data if isinstance(source, np.ndarray) else source
+    data = np.ascontiguousarray(source).reshape(-1).data if isinstance(source, np.ndarray) else source.data
     return b"%d " % len(data) + hashlib.sha256(data[:LOOKED_AT]).digest()
 
 

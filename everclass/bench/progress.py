@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from stream.files import write
 
 EPOCH, TASK, ABOUT = "epoch.safetensors", "task.json", "chain.json"
 
-OTHER_CODE = "what was unfinished was made by other code, and is begun anew"
+OTHER_CODE = "what was unfinished was made by other code or packages, and is begun anew"
+ASKED_OTHERWISE = (
+    "what is unfinished of {} was asked for otherwise and is left: the command that began it goes on with it"
+)
 DAMAGED = "what was unfinished is damaged, and is begun anew"
 DAMAGED_EPOCH = "the checkpoint of the last epoch is damaged, and its task is begun anew"
 
@@ -40,9 +43,9 @@ class Checkpoint:
 class ProgressFolder:
     """One chain's folder. Parts lie under their digests, so that methods which share a backbone share its file.
 
-    `identity` says which chain it is and names the folder, `made_by` which code and numbers lead it, both as plain JSON
-    values. Each file is placed whole: a kill leaves the old one. What cannot be gone on from costs time alone, and
-    `on_notice` is told of it.
+    `identity` says which chain it is and names the folder, `made_by` which code, packages and numbers lead it, both as
+    plain JSON values. Each file is placed whole: a kill leaves the old one. What cannot be gone on from costs time
+    alone, and `on_notice` is told of it.
     """
 
     def __init__(
@@ -57,13 +60,18 @@ class ProgressFolder:
         self._about = {"identity": identity, "made_by": made_by}
         self._on_notice = on_notice
 
+    @property
+    def begun(self) -> bool:
+        """Whether something of this chain is there."""
+        return self._folder.exists()
+
     def begin(self) -> None:
-        """Makes the folder this chain's, to be called before all else; what lies there of other code or numbers, or is
-        damaged, is removed.
+        """Makes the folder this chain's, to be called before all else; what lies there of other code, packages or
+        numbers, or is damaged, is removed.
 
         Raises OSError where it cannot be.
         """
-        if self._folder.exists():
+        if self.begun:
             trouble = self._trouble()
             if trouble is not None:
                 _remove(self._folder)
@@ -152,13 +160,22 @@ def clear(folder: Path, is_done: Callable[[Mapping[str, Any]], bool]) -> None:
     A kill, or another request that did the same and more, may have left it. What older code left says neither, and like
     what is damaged stays until its chain is begun anew. Raises OSError.
     """
+    for place, about in left_in(folder):
+        if is_done(about):
+            _remove(place)
+
+
+def left_in(folder: Path) -> Iterator[tuple[Path, Any]]:
+    """Each unfinished chain's place in `folder`, and the `identity` and `made_by` that it was begun with; none of what
+    is damaged or was left by older code. Raises OSError.
+    """
     for place in list(folder.iterdir()) if folder.is_dir() else ():
         try:
             about = _about(place)
         except ValueError:
             continue
-        if about is not None and is_done(about):
-            _remove(place)
+        if about is not None:
+            yield place, about
 
 
 def _checkpoint(content: bytes, task: int) -> Checkpoint | None:

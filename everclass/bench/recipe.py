@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from model import paper
 from model.backbones.backbone import Precision, known_settings
 from model.backbones.spec import BackboneSpec, Norm
@@ -167,7 +169,7 @@ class Training:
         return _planned(method, tau=self.recipe.tau)
 
     def describe(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """As plain JSON values. The kind of device alone decides figures, not which one of several it is."""
         milestones = self.recipe.milestones
         return {
             "backbone": self.spec.to_json(),
@@ -179,7 +181,7 @@ class Training:
             "backbone_lr": self.backbone_lr,
             "precision": self.precision,
             "threads": self.threads,
-            "device": self.device,
+            "device": torch.device(self.device).type,
         }
 
 

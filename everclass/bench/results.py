@@ -21,7 +21,10 @@ MEASURING = "measures"
 RULES = {"calibration_error": "0022", "novelty_auroc": "0024"}
 """The decision that says how a score without held-out images is made; figures of other rules are not compared."""
 
-PACKAGES = ("everclass", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "pyarrow", "safetensors")
+COMPUTING = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow")
+"""The packages that make pixels, features and heads: a run is begun and ended with the same ones."""
+
+PACKAGES = ("everclass", *COMPUTING, "pyarrow", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,13 @@ def installed() -> dict[str, str]:
     """
     found = {"python": platform.python_version(), "machine": platform.machine(), "os": platform.platform()}
     found |= {**code(), **of_gpu()}
-    for package in PACKAGES:
+    return found | versions_of(PACKAGES)
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of those that are installed."""
+    found = {}
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

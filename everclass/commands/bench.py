@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from everclass.bench.hold import held
 from everclass.exits import Exit
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**32 - 1
 """Of numpy's RandomState, which orders classes."""
+
+BAR_WIDTH = 12
+"""Characters: a line of 80 has room for what the bar is about."""
 
 OF_DOMAINS = ", in each domain where a task is a domain"
 
@@ -154,7 +159,10 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
     for needed in ("protocol", "data"):
         if options[needed] is None:
             raise click.UsageError(f"--{needed} is needed")
-    _check_folder(out)
+    _check_installed()
+    _check_folder("--out", out)
+    if options["features"] is not None:
+        _check_folder("--features", options["features"])
     command = shlex.join(["everclass", *sys.argv[1:]])
     with ExitStack() as until_done:
         try:
@@ -168,7 +176,9 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
             click.echo(f"{(out / 'table.md').read_text()}\nReport: {outcome.page}")
     for run, reason in outcome.failed.items():
         click.echo(f"everclass: {run}: {reason}", err=True)
-    if outcome.failed:
+    if outcome.stopped is not None:
+        click.echo(f"everclass: {outcome.stopped}", err=True)
+    if outcome.failed or outcome.stopped is not None:
         sys.exit(Exit.FAILED)
 
 
@@ -197,6 +207,7 @@ def _list() -> None:
 def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[str, Any]) -> tuple["Prepared", "Extras"]:
     from everclass.bench.chain import Extras
     from everclass.bench.comparison import RESULTS, prepare
+    from everclass.bench.kept_features import check_folder
     from everclass.bench.request import BenchRequest, aligned
     from everclass.bench.results import read
     from model import paper
@@ -215,6 +226,8 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
     )
     read(out / RESULTS)
     prepared = prepare(request)
+    if extras.features is not None:
+        check_folder(extras.features, prepared.of_features)
     for caution in prepared.cautions(extras):
         click.echo(f"everclass: {caution}", err=True)
     return prepared, extras
@@ -225,7 +238,7 @@ def _compared(prepared: "Prepared", out: Path, command: str, extras: "Extras") -
     from stream.errors import StreamError
 
     try:
-        with _bars() as progress:
+        with _bars(Console(stderr=True)) as progress:
             return compare(prepared, out, command, partial(_listener, progress), extras)
     except (OSError, StreamError) as error:
         click.echo(f"everclass: {error}", err=True)
@@ -241,14 +254,24 @@ def _check_alone(*names: str) -> None:
         raise click.UsageError(f"{' and '.join(flags)} exclude each other")
 
 
-def _check_folder(out: Path) -> None:
+def _check_installed() -> None:
+    """Before anything is learned: that there is what reports are made with."""
+    try:
+        for package in ("jinja2", "matplotlib"):
+            import_module(package)
+    except ModuleNotFoundError as error:
+        click.echo(f"everclass: {error}, which reports need: pip install 'everclass[bench]'", err=True)
+        sys.exit(Exit.USAGE)
+
+
+def _check_folder(flag: str, folder: Path) -> None:
     """Before anything is learned: that something can be written there."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise click.BadParameter(f"nothing can be written to {out}: {error.strerror}", param_hint="--out") from error
+        raise click.BadParameter(f"nothing can be written to {folder}: {error.strerror}", param_hint=flag) from error
 
 
 def _number(text: str) -> int:
@@ -264,22 +287,33 @@ def _wrong_requests() -> tuple[type[Exception], ...]:
     return (StreamError, ValueError, OSError)
 
 
-def _bars() -> Progress:
+def _bars(console: Console) -> Progress:
+    """Where it gets narrow the methods' name gives way, and nothing else."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True), transient=True
+        TextColumn("{task.fields[first]}", table_column=Column(overflow="ellipsis")),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(BAR_WIDTH, table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        console=console,
+        transient=True,
     )
 
 
 def _listener(progress: Progress, names: str, seed: int, tasks: int) -> "Listener":
     from everclass.bench.chain import Listener
 
-    bar = progress.add_task(f"{names}, seed {seed}", total=tasks)
+    first, *others = names.split()
+    run = f"and {len(others)} more, seed {seed}" if others else f"seed {seed}"
+    # Runs come one after the other; a terminal has no room for the bars of all that have ended.
+    for ended in progress.task_ids:
+        progress.remove_task(ended)
+    bar = progress.add_task(run, total=tasks, first=first)
 
     def step(task: int, told: "TuningProgress") -> None:
         progress.update(bar, completed=task + told.step / told.steps)
 
     def phase(task: int, name: str) -> None:
-        progress.update(bar, description=f"{names}, seed {seed}, task {task + 1} of {tasks}: {name}")
+        progress.update(bar, description=f"{run}, task {task + 1} of {tasks}: {name}")
 
     def finished(task: int, accuracy: Mapping[str, float]) -> None:
         progress.update(bar, completed=task + 1)

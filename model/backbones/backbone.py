@@ -40,6 +40,10 @@ class WeightsError(ValueError):
     """Weights that do not fit the architecture, or that cannot be had; the text names what is wrong."""
 
 
+class NoLayerNorm(WeightsError):
+    """A fresh last norm is asked of an architecture that does not end in a LayerNorm."""
+
+
 class PixelBackbone(nn.Module):
     """A timm network without its classifier, from uint8 pixels to the features that its classifier would see.
 
@@ -253,6 +257,6 @@ def _has_class_token(network: Any) -> bool:
 
 def _with_fresh_norm(network: Any, spec: BackboneSpec) -> Any:
     if not isinstance(getattr(network, "norm", None), nn.LayerNorm):
-        raise WeightsError(f"norm: {spec.name} does not end in a LayerNorm that could be made fresh")
+        raise NoLayerNorm(f"norm: {spec.name} does not end in a LayerNorm that could be made fresh")
     network.norm = nn.LayerNorm(network.num_features, eps=FRESH_NORM_EPSILON)
     return network

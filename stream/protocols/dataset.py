@@ -16,8 +16,6 @@ from stream.errors import InvalidContent, StreamError
 
 Pixels = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-Source = Path | bytes | Pixels
-"""A file, the bytes of one, or pixels H×W×3."""
 
 MAX_PIXELS = 100_000_000
 VALIDATION_START, VALIDATION_PART = 250, 0.1
@@ -33,6 +31,19 @@ class ProtocolError(StreamError):
         super().__init__(f"{place}: {problem}")
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Cell:
+    """The bytes of an image in a table: which file it is of, and in which row there (from 0)."""
+
+    data: bytes
+    table: Path
+    row: int
+
+
+Source = Path | Cell | Pixels
+"""A file, the bytes of one in a table, or pixels H×W×3."""
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Pictures in file order. `classes_N` index the data set's classes, `domains_N` its domains (all 0 without any)."""
@@ -45,16 +56,19 @@ class Examples:
         return len(self.classes_N)
 
     def pixels(self, index: int) -> Pixels:
-        """Image `index`, H×W×3 RGB. Raises ProtocolError where it cannot be decoded."""
+        """Image `index`, H×W×3 RGB. Raises ProtocolError, naming the file and the row in it, where it cannot be
+        decoded.
+        """
         source = self.sources[index]
         if isinstance(source, np.ndarray):
             return source
         try:
-            data = source.read_bytes() if isinstance(source, Path) else source
+            data = source.read_bytes() if isinstance(source, Path) else source.data
             return decode(data, max_pixels=MAX_PIXELS)
         except (ImageError, OSError) as error:
-            place = source if isinstance(source, Path) else Path(f"image {index}")
-            raise ProtocolError(place, f"this image cannot be read: {error}") from error
+            if isinstance(source, Path):
+                raise ProtocolError(source, f"this image cannot be read: {error}") from error
+            raise ProtocolError(source.table, f"the image in row {source.row} cannot be read: {error}") from error
 
     def of(self, rows_N: Ints) -> "Examples":
         """These rows, in this order."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stream.protocols.dataset import Dataset, Found, ProtocolError, held_apart, made_of
+from stream.protocols.dataset import Cell, Dataset, Found, ProtocolError, held_apart, made_of
 
 NO_SPLIT = "No split in the files' names: of each class the fifth of the images whose SHA-256 is least is for testing."
 
@@ -22,7 +22,7 @@ def read_tables(name: str, root: Path) -> Dataset:
     if train and test:
         return made_of(name, _all(train), _all(test), root, classes=classes)
     found = _all(files)
-    keys = [one.source for one in found if isinstance(one.source, bytes)]
+    keys = [one.source.data for one in found if isinstance(one.source, Cell)]
     return made_of(name, *held_apart(found, keys), root, classes=classes, note=NO_SPLIT)
 
 
@@ -35,7 +35,7 @@ def _rows(path: Path) -> list[Found]:
     images, labels = _needed(table, ("image",), path), _needed(table, ("label_name", "label"), path)
     domains = table.get("domain", [""] * len(images))
     return [
-        Found(_bytes_of(image, row, path), _label_of(label, row, path), str(domain))
+        Found(Cell(_bytes_of(image, row, path), path, row), _label_of(label, row, path), str(domain))
         for row, (image, label, domain) in enumerate(zip(images, labels, domains, strict=True))
     ]
 

@@ -1,5 +1,6 @@
 """The plots of a report, as PNG files."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,9 @@ COLORS, MARKERS, FACES = 10, "os^DvX*P", ("full", "none")
 MEASURE_STYLES = {"probe": "dashed", "oracle": "dotted"}
 """How the lines of measures are drawn beside a method's own, in its colour and with its marks."""
 
+LONGEST_NAME, DIGEST = 60, 8
+"""Letters of what a file is named after, and those of the digest that stand for what was cut or changed of it."""
+
 
 @dataclass(frozen=True)
 class Plots:
@@ -50,12 +54,16 @@ def draw_all(results: Sequence[Result], folder: Path) -> dict[str, Plots]:
     for protocol in dict.fromkeys(result.protocol for result in results):
         groups = by_name([result for result in results if result.protocol == protocol])
         together = {
-            title: _saved(figure, folder, f"{protocol}-{title}")
+            title: _saved(figure, folder, f"{_named(protocol)}-{_plain(title)}")
             for title, draw in TOGETHER.items()
             if (figure := draw(groups, f"{protocol}: {title}")) is not None
         }
         matrices = {
-            name: _saved(_matrix(group, f"{protocol}: {MATRIX} {name}"), folder, f"{protocol}-{MATRIX} {name}")
+            name: _saved(
+                _matrix(group, f"{protocol}: {MATRIX} {name}"),
+                folder,
+                f"{_named(protocol)}-{_plain(MATRIX)}-{_named(name)}",
+            )
             for name, group in groups.items()
         }
         plots[protocol] = Plots(together, matrices)
@@ -243,7 +251,7 @@ def _fitted(figure: Figure) -> Figure:
 
 
 def _saved(figure: Figure, folder: Path, name: str) -> Path:
-    path = folder / f"{_plain(name)}.png"
+    path = folder / f"{name}.png"
     drawn = BytesIO()
     figure.savefig(drawn, format="png")
     # A palette makes the file a third as large, and the page holds all of them.
@@ -252,5 +260,15 @@ def _saved(figure: Figure, folder: Path, name: str) -> Path:
     return path
 
 
+def _named(after: str) -> str:
+    """A part of a file's name that is this one's alone: a setting may be longer than a name may be, and others may
+    differ from it in letters that files cannot have.
+    """
+    plain = _plain(after)
+    if plain == after and len(after) <= LONGEST_NAME:
+        return plain
+    return f"{plain[:LONGEST_NAME]}-{hashlib.sha256(after.encode()).hexdigest()[:DIGEST]}"
+
+
 def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "+-" else "-" for letter in name)
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "+-_") else "-" for letter in name)

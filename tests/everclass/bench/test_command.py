@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from everclass.commands.bench import bench
 from everclass.main import cli
 from model.methods import METHODS
-from stream.protocols import PROTOCOLS
+from stream.protocols import PROTOCOLS, class_order
 from tests import tiny_weights
 from tests.stream.protocols import made
 
@@ -148,6 +148,11 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
         (["--tasks", "2"], "--tasks and --sizes exclude each other"),
         (["--image-size", "63"], "--image-size: test_vit takes no images of 63 pixels a side, but of 48 or 64"),
         (["--method", "ncm", "--method", "slca++", "--backbone", "test_efficientnet"], "test_efficientnet"),
+        (
+            ["--backbone", "test_efficientnet", "--recipe", "reference"],
+            "end in a LayerNorm that could be made fresh; --norm pretrained keeps its own, as --recipe small does",
+        ),
+        (["--features", f"{__file__}/features"], "Invalid value for --features: nothing can be written to"),
         (["--out", f"{__file__}/out"], "Invalid value for --out: nothing can be written to"),
     ],
 )
@@ -155,6 +160,20 @@ def test_wrong_requests_are_told_and_end_with_2(arguments: list[str], more: list
     done = run(*arguments, *more)
     assert done.exit_code == 2 and told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_what_reports_are_made_with_the_extra_is_named_before_anything_is_learned(
+    arguments: list[str], tmp_path: Path, package: str
+) -> None:
+    # As Python itself marks what cannot be imported.
+    start = f"import sys; sys.modules[{package!r}] = None; from everclass.main import main; main()"
+    started = [sys.executable, "-W", "error", "-c", start, "bench"]
+    done = subprocess.run([*started, *arguments], capture_output=True, text=True, timeout=LONGEST_S)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and package in done.stderr
+    assert "pip install 'everclass[bench]'" in done.stderr and not (tmp_path / "out").exists()
+    listed = subprocess.run([*started, "--list"], capture_output=True, text=True, timeout=LONGEST_S)
+    assert listed.returncode == 0 and "Methods: " in listed.stdout
 
 
 def test_weights_of_another_network_are_told_in_a_line(arguments: list[str], tmp_path: Path) -> None:
@@ -170,6 +189,46 @@ def test_a_method_that_diverges_ends_with_1_after_the_others(arguments: list[str
     assert done.exit_code == 1 and "sl, seed 1993: training diverged" in done.stderr
     assert [one["method"] for one in lines(tmp_path / "out")] == ["ncm"]
     assert "ncm" in done.stdout and (tmp_path / "out" / "report.html").exists()
+
+
+def test_an_image_of_a_later_task_that_cannot_be_read_ends_with_1_and_a_report_of_what_is_done(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    once = [*arguments, "--seeds", "1", "--epochs", "1"]
+    assert run(*once, "--method", "ncm").exit_code == 0
+    (tmp_path / "out" / "report.html").unlink()
+    last = f"class {class_order(1993, 4)[-1]}"
+    broken = sorted((tmp_path / "data" / last).iterdir())[0]
+    size = broken.stat().st_size
+    broken.write_bytes(bytes(size))
+    done = run(*once, "--method", "ncm", "--method", "sl", "--method", "slca")
+    assert done.exit_code == 1 and f"everclass: {broken}: this image cannot be read: " in done.stderr
+    assert [one["method"] for one in lines(tmp_path / "out")] == ["ncm"]
+    assert "| ncm |" in done.stdout and (tmp_path / "out" / "report.html").exists()
+    alone = run(*once, "--method", "sl", "--out", str(tmp_path / "alone"))
+    assert alone.exit_code == 1 and str(broken) in alone.stderr and alone.stdout == ""
+
+
+def test_features_of_other_settings_are_refused_before_anything_is_learned(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    features = tmp_path / "features"
+    once = [*arguments, "--method", "ncm", "--features", str(features)]
+
+    def kept() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in features.iterdir()}
+
+    assert run(*once, "--seeds", "1").exit_code == 0
+    before = kept()
+    for other in (["--backbone-lr", "0.05"], ["--sizes", "4"], ["--test-per-class", "1"]):
+        done = run(*once, "--seeds", "1", *other)
+        assert done.exit_code == 2 and done.stderr.count("\n") == 1
+        assert f"--features: {features}/ncm-seed1993-task0.npz is of other settings (" in done.stderr
+        assert "name another folder" in done.stderr
+    assert kept() == before and len(lines(tmp_path / "out")) == 1
+    assert run(*once, "--seeds", "2").exit_code == 0
+    assert run(*once, "--seeds", "1", "--method", "sl", "--epochs", "1").exit_code == 2
+    assert before.items() < kept().items() and len(before) == 2 and len(kept()) == 4
 
 
 def test_a_rate_that_no_method_listens_to_is_warned_of(arguments: list[str]) -> None:

@@ -5,8 +5,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,7 +17,7 @@ from everclass.bench.chain import Extras, Listener
 from everclass.bench.code import code
 from everclass.bench.comparison import compare, prepare
 from everclass.bench.inputs import as_plain, data_digest, device_name
-from everclass.bench.progress import ABOUT, DAMAGED, DAMAGED_EPOCH, EPOCH, OTHER_CODE, TASK
+from everclass.bench.progress import ABOUT, ASKED_OTHERWISE, DAMAGED, DAMAGED_EPOCH, EPOCH, OTHER_CODE, TASK
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import RULES, Result, append, newest, read
 from model.aligners import GaussianAligner
@@ -165,6 +167,11 @@ def test_features_are_done_only_where_their_files_are(wanted: BenchRequest, tmp_
     assert len(lines(replace(wanted, methods=("lda",)), tmp_path / "out", features)) == 4
     kept[1].unlink()
     assert len(lines(both, tmp_path / "out", features)) == 6
+    with np.load(kept[0]) as arrays:
+        others = {**arrays, "origin": np.array("another run's")}
+    np.savez(kept[0], **others)
+    assert len(lines(both, tmp_path / "out", features)) == 8
+    assert len(lines(both, tmp_path / "out", features)) == 8
 
 
 class Stopped(Exception):
@@ -193,6 +200,34 @@ def test_a_stopped_run_does_not_go_on_as_one_that_is_asked_for_more(
         assert line.novelty_auroc[0] is not None
     else:
         assert len(list((tmp_path / "features").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("nothing", []),
+        ("another method beside it", [ASKED_OTHERWISE.format("ncm")]),
+        ("another method", []),
+        ("unknown images", [ASKED_OTHERWISE.format("ncm")]),
+        ("another seed", []),
+        ("another size", []),
+    ],
+)
+def test_of_a_stopped_run_that_is_not_gone_on_with_its_user_is_told(
+    wanted: BenchRequest, tmp_path: Path, change: str, told: list[str]
+) -> None:
+    stopped(wanted, tmp_path / "out")
+    asked = {
+        "another method beside it": replace(wanted, methods=("ncm", "lda")),
+        "another method": replace(wanted, methods=("lda",)),
+        "another seed": replace(wanted, seeds=(1996,)),
+        "another size": replace(wanted, image_size=48),
+    }.get(change, wanted)
+    notices: list[str] = []
+    listener = Listener(on_notice=notices.append)
+    extras = Extras(unknown=change == "unknown images")
+    compare(prepare(asked), tmp_path / "out", "", lambda names, seed, tasks: listener, extras)
+    assert notices == told
 
 
 def test_a_line_says_what_it_was_made_from(wanted: BenchRequest, tmp_path: Path) -> None:
@@ -281,8 +316,8 @@ def test_other_numbers_under_the_same_name_are_to_be_run_and_take_the_place_of_t
     assert len(lines(request, tmp_path / "older")) == 1
 
 
-@pytest.mark.parametrize("change", ["nothing", "code", "numbers", "older"])
-def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_so(
+@pytest.mark.parametrize("change", ["nothing", "code", "packages", "numbers", "older"])
+def test_a_stopped_run_goes_on_only_with_the_same_code_packages_and_numbers_else_it_says_so(
     wanted: BenchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     request = replace(wanted, methods=("slca",), epochs=1, batch=8)
@@ -290,6 +325,10 @@ def test_a_stopped_run_goes_on_only_with_the_same_code_and_numbers_else_it_says_
     (about,) = (tmp_path / "out" / "unfinished").glob("*/chain.json")
     if change == "code":
         about.write_text(about.read_text().replace(code()["code"], "0" * 12))
+    elif change == "packages":
+        timm_now = f'"timm": "{version("timm")}"'
+        assert timm_now in about.read_text()
+        about.write_text(about.read_text().replace(timm_now, '"timm": "0.0.1"'))
     elif change == "numbers":
         monkeypatch.setitem(METHODS, "slca", with_alignment(2))
     elif change == "older":

@@ -202,3 +202,15 @@ def test_plots_of_earlier_reports_are_removed_and_other_pictures_are_not(tmp_pat
         "made-peak-memory-by-phase.png",
         "made-accuracy-matrix-of-sl.png",
     }
+
+
+def test_names_of_files_are_short_and_each_matrix_has_one_of_its_own(tmp_path: Path) -> None:
+    sizes = [some_result(configuration={"sizes": [one] * 100}) for one in (1, 2)]
+    weights = [some_result(configuration={"weights": name}, protocol="other") for name in ("a_b.pth", "a.b.pth")]
+    plots = draw_all([*sizes, *weights], tmp_path)
+    matrices = [path for one in plots.values() for path in one.matrices.values()]
+    assert len(set(matrices)) == 4 and all(path.is_file() for path in matrices)
+    assert all(len(path.name) < 120 for path in tmp_path.iterdir())
+    assert draw_all([*sizes, *weights], tmp_path) == plots
+    (alone,) = draw_all(weights[:1], tmp_path)["other"].matrices.values()
+    assert alone.name == "other-accuracy-matrix-of-slca.png" and not set(matrices) & set(tmp_path.iterdir())

@@ -69,6 +69,14 @@ def test_features_are_the_weights_own_unless_asked_otherwise() -> None:
     assert replace(request, pooling="token+avg").training().spec.pooling == "token+avg"
 
 
+def test_seeds_of_two_gpus_are_of_one_configuration_and_those_of_a_cpu_are_not() -> None:
+    recipe = recipe_of("cifar100").small()
+    training = Training(recipe.spec("test_vit", 32), recipe)
+    told = {name: replace(training, device=name).describe() for name in ("cpu", "cuda", "cuda:0", "cuda:1")}
+    assert told["cuda"] == told["cuda:0"] == told["cuda:1"] == told["cpu"] | {"device": "cuda"}
+    assert told["cpu"]["device"] == "cpu"
+
+
 def test_the_default_backbone_saw_imagenet_21k_alone() -> None:
     settings = known_settings(BenchRequest("cifar100", Path(), ("slca",)).backbone)
     assert settings.num_classes == 21_843

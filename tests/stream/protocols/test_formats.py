@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from stream.errors import NotFound
-from stream.protocols import PROTOCOLS, Dataset, Part, ProtocolError, read_dataset
+from stream.protocols import PROTOCOLS, Dataset, Part, ProtocolError, Schedule, read_dataset, split_tasks
 from tests.stream.protocols import made
 
 
@@ -313,6 +313,20 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no picture")
     with pytest.raises(ProtocolError, match=path.name):
         dataset.train.pixels(0)
+
+
+def test_a_picture_of_a_table_that_cannot_be_decoded_is_named_by_its_file_and_its_row_there(tmp_path: Path) -> None:
+    images = [made.picture(tmp_path / "scratch.png", number).read_bytes() for number in range(12)]
+    images[7] = b"no picture"
+    for name, rows in {"train-0": slice(0, 6), "train-1": slice(6, 12), "test": slice(0, 4)}.items():
+        count = len(images[rows])
+        columns = {"image": images[rows], "label": [row % 2 for row in range(count)]}
+        parquet.write_table(arrow.table(columns), tmp_path / f"{name}.parquet")
+    tasks = split_tasks(read_dataset("parquet", tmp_path), Schedule(tasks=2), 1993)
+    (train,) = (task.train for task in tasks if 1 in task.classes)
+    with pytest.raises(ProtocolError, match=r"train-1\.parquet: the image in row 1 cannot be read") as caught:
+        [train.pixels(index) for index in range(len(train))]
+    assert caught.value.place == tmp_path / "train-1.parquet"
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
