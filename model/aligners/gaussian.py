@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from model.heads.alignment import AlignmentPlan, align
 from model.heads.closed_form import RowScale, linear_discriminant
 from model.heads.head import Head
@@ -61,8 +59,8 @@ class GaussianAligner:
     def _with_spread(head: Head, plan: SpreadPlan, task: AlignmentTask) -> Head:
         discriminant = linear_discriminant(task.statistics, task.check)
         scale = RowScale.of(head).mean_length / RowScale.of(discriminant).mean_length
-        spread, bias_C = plan.made(task.statistics, scale, task.check)
-        return Head(head.weight_CD, (head.bias_C + bias_C).astype(np.float32), spread if spread.gain_CR.any() else None)
+        spread = plan.made(task.statistics, scale, task.check)
+        return Head(head.weight_CD, head.bias_C, spread) if spread.gain_CR.any() else head
 
     def classifier(self, head: Head, kept: Tensors) -> Classifier:
         """The head."""

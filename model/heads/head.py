@@ -61,6 +61,11 @@ class Head:
         return int(self.weight_CD.shape[1])
 
     @property
+    def linear(self) -> "Head":
+        """The rows alone, without what the classes' spread adds."""
+        return Head(self.weight_CD, self.bias_C)
+
+    @property
     def silent_C(self) -> NDArray[np.intp]:
         """The columns whose weights are zeros: nothing is known yet of what tells these classes from others."""
         return np.flatnonzero(~self.weight_CD.any(axis=1))

@@ -39,8 +39,8 @@ those that are asked for, and how often.
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Σ_r gain_cr·(f·direction_cr − offset_cr)² is added to the logit of class c: `direction_CRD`, `offset_CR` and
-    `gain_CR` in float32; a class of fewer directions than others has gains of 0.
+    """constant_c + Σ_r gain_cr·(f·direction_cr − offset_cr)² is added to the logit of class c: `direction_CRD`,
+    `offset_CR`, `gain_CR` and `constant_C` in float32; a class of fewer directions than others has gains of 0.
 
     Raises ValueError where the shapes do not belong together.
     """
@@ -48,13 +48,14 @@ class Spread:
     direction_CRD: Floats
     offset_CR: Floats
     gain_CR: Floats
+    constant_C: Floats
 
     def __post_init__(self) -> None:
         shape = self.direction_CRD.shape[:2]
-        if self.direction_CRD.ndim != 3 or self.offset_CR.shape != shape or self.gain_CR.shape != shape:
+        rest = (self.offset_CR.shape, self.gain_CR.shape, self.constant_C.shape)
+        if self.direction_CRD.ndim != 3 or rest != (shape, shape, shape[:1]):
             raise ValueError(
-                f"directions of shape {self.direction_CRD.shape} cannot have offsets of {self.offset_CR.shape} "
-                f"and gains of {self.gain_CR.shape}"
+                f"directions of shape {self.direction_CRD.shape} cannot have offsets, gains and constants of {rest}"
             )
 
     @classmethod
@@ -62,11 +63,16 @@ class Spread:
         """What `to_arrays` wrote; None where there are no such arrays."""
         if "direction_CRD" not in arrays:
             return None
-        return cls(arrays["direction_CRD"], arrays["offset_CR"], arrays["gain_CR"])
+        return cls(*(arrays[name] for name in ("direction_CRD", "offset_CR", "gain_CR", "constant_C")))
 
     def to_arrays(self) -> dict[str, Floats]:
         """The arrays to store, by name."""
-        return {"direction_CRD": self.direction_CRD, "offset_CR": self.offset_CR, "gain_CR": self.gain_CR}
+        return {
+            "direction_CRD": self.direction_CRD,
+            "offset_CR": self.offset_CR,
+            "gain_CR": self.gain_CR,
+            "constant_C": self.constant_C,
+        }
 
     @property
     def class_count(self) -> int:
@@ -81,7 +87,7 @@ class Spread:
     def rows(self, columns: ArrayLike) -> "Spread":
         """Of these columns alone, in their order."""
         chosen = np.asarray(columns, dtype=np.intp)
-        return Spread(self.direction_CRD[chosen], self.offset_CR[chosen], self.gain_CR[chosen])
+        return Spread(*(array[chosen] for array in self.to_arrays().values()))
 
     def added(self, features_ND: Floats) -> Floats:
         """`logits_NC`: what is added to each class's logit."""
@@ -94,7 +100,7 @@ class Spread:
             along_BK = features_ND[part] @ direction_DK
             off_BCR = along_BK.reshape(len(along_BK), classes, count) - self.offset_CR
             added_NC[part] = np.einsum("bcr,cr->bc", np.square(off_BCR, out=off_BCR), self.gain_CR)
-        return added_NC
+        return added_NC + self.constant_C
 
 
 @dataclass(frozen=True)
@@ -110,12 +116,10 @@ class SpreadPlan:
     directions: int = 16
     directions_in_all: int = 8_192
 
-    def made(
-        self, statistics: ClassStatistics, scale: float, check: Check = unchecked
-    ) -> tuple[Spread, NDArray[np.float64]]:
-        """The term times `scale`, and what it adds to the biases, by class.
+    def made(self, statistics: ClassStatistics, scale: float, check: Check = unchecked) -> Spread:
+        """The term times `scale`.
 
-        `scale` is how long the rows of the head beside it are for those of the discriminant, whose logits are
+        That is how long the rows of the head beside it are for those of the discriminant, whose logits are
         densities. `check` is called for each class and may raise to stop.
         """
         dimension, classes = statistics.dimension, statistics.class_count
@@ -123,7 +127,7 @@ class SpreadPlan:
         kappa, part = self.of_dimension * dimension, 0.5 * scale * self.part
         shape = (classes, self._kept(statistics))
         direction_CRD, offset_CR, gain_CR = np.zeros((*shape, dimension)), np.zeros(shape), np.zeros(shape)
-        bias_C = np.zeros(classes)
+        constant_C = np.zeros(classes)
         for column, factor_RD in enumerate(statistics.factors):
             check()
             own_R, inner_RD = leading_directions(factor_RD, white_DD, shape[1])
@@ -132,8 +136,8 @@ class SpreadPlan:
             direction_CRD[column, : len(own_R)] = direction_RD
             offset_CR[column, : len(own_R)] = direction_RD @ statistics.mean_CD[column].astype(np.float64)
             gain_CR[column, : len(own_R)] = part * (1 - 1 / variance_R)
-            bias_C[column] = -part * np.log(variance_R).sum()
-        return Spread(*(array.astype(np.float32) for array in (direction_CRD, offset_CR, gain_CR))), bias_C
+            constant_C[column] = -part * np.log(variance_R).sum()
+        return Spread(*(array.astype(np.float32) for array in (direction_CRD, offset_CR, gain_CR, constant_C)))
 
     def _kept(self, statistics: ClassStatistics) -> int:
         """Directions of each class."""

@@ -60,12 +60,13 @@ class SampledFit:
     def of(cls, head: Head, statistics: ClassStatistics, *, seed: int, novelty_dim: int | None = None) -> "SampledFit":
         """Fitted on features sampled as new images of the classes might have them.
 
+        The temperature is that of the head's rows alone: samples have the very spread that would tell them apart.
         The rule is of the first `novelty_dim` numbers of a feature (None: of all), and so are the samples that it is
         fitted on. The threshold lets `KNOWN_RATE` of these pass, which lie beyond where few images span few directions,
         and `SAMPLED_KNOWN_RATE` of features from the class Gaussians.
         """
         new_ND, new_N = sample_new_images(statistics, SAMPLES, np.random.default_rng(seed))
-        fitted = fit_temperature(head.logits(new_ND), new_N, int(statistics.count_C.sum()))
+        fitted = fit_temperature(head.linear.logits(new_ND), new_N, int(statistics.count_C.sum()))
         if novelty_dim not in (None, statistics.dimension):
             # Drawn anew, not cut: how far samples spread would depend on the numbers that are not read.
             statistics = statistics.leading(novelty_dim)

@@ -114,6 +114,7 @@ def _spread(spread: Spread) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto
     classes, count = spread.gain_CR.shape
     direction_DK = _tensor(spread.direction_CRD.reshape(classes * count, -1).T, "spread_direction")
     offset_K, gain_CR = _tensor(spread.offset_CR.reshape(-1), "spread_offset"), _tensor(spread.gain_CR, "spread_gain")
+    constant_C = _tensor(spread.constant_C, "spread_constant")
     by_class = _tensor(np.array([-1, classes, count], np.int64), "spread_by_class")
     last = _tensor(np.array([2], np.int64), "spread_last")
     nodes = [
@@ -123,9 +124,10 @@ def _spread(spread: Spread) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto
         helper.make_node("Reshape", ["everclass_squares", by_class.name], ["everclass_squares_of_class"]),
         helper.make_node("Mul", ["everclass_squares_of_class", gain_CR.name], ["everclass_weighed"]),
         helper.make_node("ReduceSum", ["everclass_weighed", last.name], ["everclass_spread"], keepdims=0),
-        helper.make_node("Add", ["everclass_linear", "everclass_spread"], [LOGITS]),
+        helper.make_node("Add", ["everclass_spread", constant_C.name], ["everclass_constant_spread"]),
+        helper.make_node("Add", ["everclass_linear", "everclass_constant_spread"], [LOGITS]),
     ]
-    return nodes, [direction_DK, offset_K, gain_CR, by_class, last]
+    return nodes, [direction_DK, offset_K, gain_CR, constant_C, by_class, last]
 
 
 def _tensor(array: NDArray[np.generic], name: str) -> onnx.TensorProto:

@@ -11,6 +11,7 @@ from model.heads.head import Head
 from model.heads.spread import Spread, SpreadPlan, leading_directions
 from model.method import AlignmentTask
 from model.methods import UnknownMethod, method_named
+from model.scores.confidence import SampledFit
 from model.statistics.class_statistics import ClassStatistics
 from model.statistics.shrinkage import shared_covariance
 
@@ -34,9 +35,8 @@ def statistics(count: int = 400) -> ClassStatistics:
 
 def test_whole_and_undrawn_it_makes_a_discriminant_quadratic() -> None:
     known, features_ND = statistics(), drawn()[0]
-    spread, bias_C = ALL.made(known, scale=1.0)
     head = linear_discriminant(known)
-    found_NC = Head(head.weight_CD, head.bias_C + bias_C, spread).logits(features_ND)
+    found_NC = Head(head.weight_CD, head.bias_C, ALL.made(known, scale=1.0)).logits(features_ND)
     expected_NC = np.zeros_like(found_NC)
     for c in range(3):
         off_ND = features_ND - known.mean_CD[c]
@@ -50,16 +50,13 @@ def test_whole_and_undrawn_it_makes_a_discriminant_quadratic() -> None:
 
 def test_part_and_scale_multiply_the_term() -> None:
     known, features_ND = statistics(), drawn()[0]
-    whole, bias_C = ALL.made(known, scale=1.0)
-    some, less_C = replace(ALL, part=0.25).made(known, scale=0.5)
+    whole, some = ALL.made(known, scale=1.0), replace(ALL, part=0.25).made(known, scale=0.5)
     np.testing.assert_allclose(some.added(features_ND), whole.added(features_ND) / 8, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(less_C, bias_C / 8)
 
 
 def test_the_directions_of_greatest_variance_are_kept() -> None:
     known = statistics()
-    whole, _ = ALL.made(known, scale=1.0)
-    leading, _ = replace(ALL, directions=2).made(known, scale=1.0)
+    whole, leading = ALL.made(known, scale=1.0), replace(ALL, directions=2).made(known, scale=1.0)
     assert leading.direction_CRD.shape == (3, 2, 6)
     np.testing.assert_allclose(
         np.abs((leading.direction_CRD @ shared_covariance(known) * whole.direction_CRD[:, :2]).sum(axis=2)),
@@ -92,9 +89,9 @@ def test_directions_in_which_no_image_differs_are_left_out() -> None:
 
 
 def test_many_classes_have_fewer_directions_each() -> None:
-    made, _ = replace(ALL, directions=4, directions_in_all=7).made(statistics(), scale=1.0)
+    made = replace(ALL, directions=4, directions_in_all=7).made(statistics(), scale=1.0)
     assert made.direction_CRD.shape == (3, 2, 6)
-    least, _ = replace(ALL, directions_in_all=1).made(statistics(), scale=1.0)
+    least = replace(ALL, directions_in_all=1).made(statistics(), scale=1.0)
     assert least.direction_CRD.shape == (3, 1, 6)
 
 
@@ -104,18 +101,17 @@ def test_few_images_say_little_of_their_spread_and_one_nothing() -> None:
     for count in (1, 5, 50):
         rows = np.concatenate([np.flatnonzero(columns_N == 0)[:count], np.flatnonzero(columns_N > 0)])
         known = ClassStatistics.from_features(features_ND[rows], columns_N[rows], 3)
-        spread, bias_C = SpreadPlan(of_dimension=20).made(known, scale=1.0)
+        spread = SpreadPlan(of_dimension=20).made(known, scale=1.0)
         gains.append(float(np.abs(spread.gain_CR[0]).max()))
-        assert np.isfinite(bias_C).all()
+        assert np.isfinite(spread.constant_C).all()
     assert gains[0] == 0 and gains[1] < gains[2]
     alone = ClassStatistics.from_features(features_ND[:1], columns_N[:1], 1)
-    spread, bias_C = SpreadPlan().made(alone, scale=1.0)
-    assert spread.added(features_ND[:2]).tolist() == [[0.0], [0.0]] and bias_C.tolist() == [0.0]
+    assert SpreadPlan().made(alone, scale=1.0).added(features_ND[:2]).tolist() == [[0.0], [0.0]]
 
 
 def test_many_features_go_through_in_parts() -> None:
     rng = np.random.default_rng(1)
-    shapes = ((50, 16, 3), (50, 16), (50, 16))
+    shapes = ((50, 16, 3), (50, 16), (50, 16), (50,))
     spread = Spread(*(rng.standard_normal(shape).astype(np.float32) for shape in shapes))
     features_ND = rng.standard_normal((6_000, 3)).astype(np.float32)
     added_NC = spread.added(features_ND)
@@ -124,14 +120,14 @@ def test_many_features_go_through_in_parts() -> None:
         gain * (features_ND[7] @ direction - offset) ** 2
         for direction, offset, gain in zip(spread.direction_CRD[4], spread.offset_CR[4], spread.gain_CR[4], strict=True)
     )
-    assert added_NC[7, 4] == pytest.approx(one, rel=1e-3)
+    assert added_NC[7, 4] == pytest.approx(one + spread.constant_C[4], rel=1e-3)
 
 
 def test_a_head_keeps_its_spread_in_rows_and_arrays() -> None:
     known, features_ND = statistics(), drawn()[0][:5]
-    spread, bias_C = SpreadPlan().made(known, scale=1.0)
-    linear = linear_discriminant(known)
-    head = Head(linear.weight_CD, linear.bias_C + bias_C, spread)
+    spread, linear = SpreadPlan().made(known, scale=1.0), linear_discriminant(known)
+    head = Head(linear.weight_CD, linear.bias_C, spread)
+    assert head.linear.spread is None and np.array_equal(head.linear.logits(features_ND), linear.logits(features_ND))
     again = Head.from_arrays(head.to_arrays())
     np.testing.assert_array_equal(again.logits(features_ND), head.logits(features_ND))
     np.testing.assert_allclose(head.rows([2, 0]).logits(features_ND), head.logits(features_ND)[:, [2, 0]], rtol=1e-5)
@@ -139,7 +135,7 @@ def test_a_head_keeps_its_spread_in_rows_and_arrays() -> None:
     with pytest.raises(ValueError, match="cannot have a spread"):
         Head(linear.weight_CD[:2], linear.bias_C[:2], spread)
     with pytest.raises(ValueError, match="cannot have offsets"):
-        Spread(spread.direction_CRD, spread.offset_CR[:2], spread.gain_CR)
+        Spread(spread.direction_CRD, spread.offset_CR[:2], spread.gain_CR, spread.constant_C)
 
 
 def test_an_aligned_head_tells_apart_what_only_differs_in_spread() -> None:
@@ -174,6 +170,13 @@ def test_whoever_waits_may_stop_it() -> None:
 
 class Stopped(Exception):
     pass
+
+
+def test_without_held_out_images_the_temperature_is_that_of_the_rows_alone() -> None:
+    known = statistics()
+    linear = linear_discriminant(known)
+    head = Head(linear.weight_CD, linear.bias_C, ALL.made(known, scale=1.0))
+    assert SampledFit.of(head, known, seed=1).temperature == SampledFit.of(linear, known, seed=1).temperature
 
 
 def test_it_stands_beside_aligned_heads_alone() -> None:

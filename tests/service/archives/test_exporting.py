@@ -60,9 +60,8 @@ def test_the_onnx_head_gives_each_classs_spread_its_say() -> None:
     features_ND = np.random.default_rng(0).standard_normal((90, 5)).astype(np.float32)
     columns_N = np.repeat(np.arange(3), 30)
     known = ClassStatistics.from_features(features_ND * (1 + columns_N[:, None]), columns_N, 3)
-    spread, bias_C = SpreadPlan().made(known, scale=1.0)
     linear = linear_discriminant(known)
-    head = Head(linear.weight_CD, linear.bias_C + bias_C, spread)
+    head = Head(linear.weight_CD, linear.bias_C, SpreadPlan().made(known, scale=1.0))
     shape = ["B", 5]
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["pixels"], [GRAPH_OUTPUT])],
