@@ -27,16 +27,20 @@ def closed_form_head(kind: ClosedForm, statistics: ClassStatistics, check: Check
     return made(statistics, check=check)
 
 
-def linear_discriminant(statistics: ClassStatistics, check: Check = unchecked) -> Head:
+def linear_discriminant(
+    statistics: ClassStatistics, check: Check = unchecked, shared_DD: NDArray[np.float64] | None = None
+) -> Head:
     """w_c = Σ_pool⁻¹·μ_c and b_c = −½·μ_cᵀw_c: the best linear head for Gaussians of one covariance, evenly frequent.
 
-    Means are taken about their mean, which changes no decision but keeps digits; Σ_pool is `shared_covariance`. `check`
-    is called now and then and may raise to stop.
+    Means are taken about their mean, which changes no decision but keeps digits; Σ_pool is `shared_DD`, by default made
+    here (`shared_covariance`). `check` is called now and then and may raise to stop.
     """
     mean_CD = statistics.mean_CD.astype(np.float64)
     centre_D = mean_CD.mean(axis=0) if len(mean_CD) else np.zeros(statistics.dimension)
     shifted_CD = mean_CD - centre_D
-    weight_CD = cho_solve(cho_factor(shared_covariance(statistics, check), lower=True), shifted_CD.T).T
+    if shared_DD is None:
+        shared_DD = shared_covariance(statistics, check)
+    weight_CD = cho_solve(cho_factor(shared_DD, lower=True), shifted_CD.T).T
     bias_C = -0.5 * (shifted_CD * weight_CD).sum(axis=1) - weight_CD @ centre_D
     return _head(weight_CD, bias_C)
 

@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 
 from model.statistics.class_statistics import ClassStatistics
-from model.statistics.shrinkage import shared_covariance
 from model.stopping import Check, unchecked
 
 Floats = NDArray[np.float32]
@@ -116,14 +115,16 @@ class SpreadPlan:
     directions: int = 16
     directions_in_all: int = 8_192
 
-    def made(self, statistics: ClassStatistics, scale: float, check: Check = unchecked) -> Spread:
-        """The term times `scale`.
+    def made(
+        self, statistics: ClassStatistics, shared_DD: NDArray[np.float64], scale: float, check: Check = unchecked
+    ) -> Spread:
+        """The term times `scale`; `shared_DD` is what classes have in common (`shared_covariance`).
 
-        That is how long the rows of the head beside it are for those of the discriminant, whose logits are
+        The scale is how long the rows of the head beside it are for those of the discriminant, whose logits are
         densities. `check` is called for each class and may raise to stop.
         """
         dimension, classes = statistics.dimension, statistics.class_count
-        white_DD = np.linalg.inv(np.linalg.cholesky(shared_covariance(statistics, check))).T.astype(np.float32)
+        white_DD = np.linalg.inv(np.linalg.cholesky(shared_DD)).T.astype(np.float32)
         kappa, part = self.of_dimension * dimension, 0.5 * scale * self.part
         shape = (classes, self._kept(statistics))
         direction_CRD, offset_CR, gain_CR = np.zeros((*shape, dimension)), np.zeros(shape), np.zeros(shape)

@@ -36,7 +36,9 @@ def statistics(count: int = 400) -> ClassStatistics:
 def test_whole_and_undrawn_it_makes_a_discriminant_quadratic() -> None:
     known, features_ND = statistics(), drawn()[0]
     head = linear_discriminant(known)
-    found_NC = Head(head.weight_CD, head.bias_C, ALL.made(known, scale=1.0)).logits(features_ND)
+    found_NC = Head(head.weight_CD, head.bias_C, ALL.made(known, shared_covariance(known), scale=1.0)).logits(
+        features_ND
+    )
     expected_NC = np.zeros_like(found_NC)
     for c in range(3):
         off_ND = features_ND - known.mean_CD[c]
@@ -50,13 +52,19 @@ def test_whole_and_undrawn_it_makes_a_discriminant_quadratic() -> None:
 
 def test_part_and_scale_multiply_the_term() -> None:
     known, features_ND = statistics(), drawn()[0]
-    whole, some = ALL.made(known, scale=1.0), replace(ALL, part=0.25).made(known, scale=0.5)
+    whole, some = (
+        ALL.made(known, shared_covariance(known), scale=1.0),
+        replace(ALL, part=0.25).made(known, shared_covariance(known), scale=0.5),
+    )
     np.testing.assert_allclose(some.added(features_ND), whole.added(features_ND) / 8, rtol=1e-4, atol=1e-5)
 
 
 def test_the_directions_of_greatest_variance_are_kept() -> None:
     known = statistics()
-    whole, leading = ALL.made(known, scale=1.0), replace(ALL, directions=2).made(known, scale=1.0)
+    whole, leading = (
+        ALL.made(known, shared_covariance(known), scale=1.0),
+        replace(ALL, directions=2).made(known, shared_covariance(known), scale=1.0),
+    )
     assert leading.direction_CRD.shape == (3, 2, 6)
     np.testing.assert_allclose(
         np.abs((leading.direction_CRD @ shared_covariance(known) * whole.direction_CRD[:, :2]).sum(axis=2)),
@@ -89,9 +97,11 @@ def test_directions_in_which_no_image_differs_are_left_out() -> None:
 
 
 def test_many_classes_have_fewer_directions_each() -> None:
-    made = replace(ALL, directions=4, directions_in_all=7).made(statistics(), scale=1.0)
+    made = replace(ALL, directions=4, directions_in_all=7).made(
+        statistics(), shared_covariance(statistics()), scale=1.0
+    )
     assert made.direction_CRD.shape == (3, 2, 6)
-    least = replace(ALL, directions_in_all=1).made(statistics(), scale=1.0)
+    least = replace(ALL, directions_in_all=1).made(statistics(), shared_covariance(statistics()), scale=1.0)
     assert least.direction_CRD.shape == (3, 1, 6)
 
 
@@ -101,12 +111,15 @@ def test_few_images_say_little_of_their_spread_and_one_nothing() -> None:
     for count in (1, 5, 50):
         rows = np.concatenate([np.flatnonzero(columns_N == 0)[:count], np.flatnonzero(columns_N > 0)])
         known = ClassStatistics.from_features(features_ND[rows], columns_N[rows], 3)
-        spread = SpreadPlan(of_dimension=20).made(known, scale=1.0)
+        spread = SpreadPlan(of_dimension=20).made(known, shared_covariance(known), scale=1.0)
         gains.append(float(np.abs(spread.gain_CR[0]).max()))
         assert np.isfinite(spread.constant_C).all()
     assert gains[0] == 0 and gains[1] < gains[2]
     alone = ClassStatistics.from_features(features_ND[:1], columns_N[:1], 1)
-    assert SpreadPlan().made(alone, scale=1.0).added(features_ND[:2]).tolist() == [[0.0], [0.0]]
+    assert SpreadPlan().made(alone, shared_covariance(alone), scale=1.0).added(features_ND[:2]).tolist() == [
+        [0.0],
+        [0.0],
+    ]
 
 
 def test_many_features_go_through_in_parts() -> None:
@@ -125,7 +138,7 @@ def test_many_features_go_through_in_parts() -> None:
 
 def test_a_head_keeps_its_spread_in_rows_and_arrays() -> None:
     known, features_ND = statistics(), drawn()[0][:5]
-    spread, linear = SpreadPlan().made(known, scale=1.0), linear_discriminant(known)
+    spread, linear = SpreadPlan().made(known, shared_covariance(known), scale=1.0), linear_discriminant(known)
     head = Head(linear.weight_CD, linear.bias_C, spread)
     assert head.linear.spread is None and np.array_equal(head.linear.logits(features_ND), linear.logits(features_ND))
     again = Head.from_arrays(head.to_arrays())
@@ -165,7 +178,7 @@ def test_whoever_waits_may_stop_it() -> None:
             raise Stopped
 
     with pytest.raises(Stopped):
-        SpreadPlan().made(known, 1.0, check)
+        SpreadPlan().made(known, shared_covariance(known), 1.0, check)
 
 
 class Stopped(Exception):
@@ -175,7 +188,7 @@ class Stopped(Exception):
 def test_without_held_out_images_the_temperature_is_that_of_the_rows_alone() -> None:
     known = statistics()
     linear = linear_discriminant(known)
-    head = Head(linear.weight_CD, linear.bias_C, ALL.made(known, scale=1.0))
+    head = Head(linear.weight_CD, linear.bias_C, ALL.made(known, shared_covariance(known), scale=1.0))
     assert SampledFit.of(head, known, seed=1).temperature == SampledFit.of(linear, known, seed=1).temperature
 
 

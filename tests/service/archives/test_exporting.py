@@ -20,6 +20,7 @@ from model.heads.head import Head
 from model.heads.spread import SpreadPlan
 from model.runtime.graph import GRAPH_OUTPUT
 from model.statistics.class_statistics import ClassStatistics
+from model.statistics.shrinkage import shared_covariance
 from service.archives.exporting import with_head
 from service.archives.zipping import Entry, stream_zip
 from tests import digits
@@ -61,7 +62,7 @@ def test_the_onnx_head_gives_each_classs_spread_its_say() -> None:
     columns_N = np.repeat(np.arange(3), 30)
     known = ClassStatistics.from_features(features_ND * (1 + columns_N[:, None]), columns_N, 3)
     linear = linear_discriminant(known)
-    head = Head(linear.weight_CD, linear.bias_C, SpreadPlan().made(known, scale=1.0))
+    head = Head(linear.weight_CD, linear.bias_C, SpreadPlan().made(known, shared_covariance(known), scale=1.0))
     shape = ["B", 5]
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["pixels"], [GRAPH_OUTPUT])],
