@@ -48,6 +48,9 @@ WARM_ALIGNER = GaussianAligner(
     on_first_task=True,
     start="discriminant",
 )
+DEFAULT_ALIGNER = replace(WARM_ALIGNER, spread=SpreadPlan())
+"""Of vision transformers on a server."""
+
 PLUS_ALIGNER = GaussianAligner(AlignmentPlan(mean_decay=False, sample_scale=SampleScale()))
 PLUS_LEARNER = Method(
     HybridTuner(), objective=SymmetricCrossEntropy(), optimisation=Optimisation(schedule="cosine", floor_lr=None)
@@ -163,11 +166,11 @@ def _inner(tuner: Tuner) -> Tuner:
 
 
 DEFAULT = "slca+drift+warm+views"
-DEFAULT_OF_TRANSFORMERS = "slca+++slower+drift+warm+views"
+DEFAULT_OF_TRANSFORMERS = "slca+++slower+drift+warm+views+spread"
 
 
 def default_method(backbone: PixelBackbone) -> str:
-    """The name of the method that won where a server could use any on such a network (decision 0021)."""
+    """The name of the method that won where a server could use any on such a network (decisions 0021, 0026)."""
     return DEFAULT_OF_TRANSFORMERS if is_vision_transformer(backbone) else DEFAULT
 
 

@@ -27,7 +27,7 @@ from model.heads.alignment import AlignmentPlan, align, decayed_scale
 from model.heads.closed_form import nearest_mean
 from model.heads.head import Head
 from model.method import AlignmentTask
-from model.methods import WARM_ALIGNER
+from model.methods import DEFAULT_ALIGNER
 from model.statistics.class_statistics import ClassStatistics
 
 Floats = NDArray[np.float32]
@@ -40,7 +40,9 @@ FIRST_STEP = 0.7
 """lr·‖x‖²/(n̄²·τ) of the slow learner's heads, as measured on Split CIFAR-100."""
 
 NAMES = {"reference": "the reference's way", "ours": "ours", "default": "the server's default"}
-"""`ours` is SLCA's stage 2; the default begins from the discriminant, and classes borrow of the pooled covariance."""
+"""`ours` is SLCA's stage 2; the default begins from the discriminant, classes borrow of the pooled covariance, and the
+head has their spread beside its rows.
+"""
 
 AIMS = {100: "≥ 30", 200: "≥ 30", 1000: "≥ 20"}
 
@@ -147,7 +149,7 @@ def compare(world: World, plan: AlignmentPlan, rounds: int, device: str) -> dict
         "ours": lambda seed: align(
             world.head, world.statistics, world.blocks_C, current, plan, seed=seed, device=device
         ),
-        "default": lambda seed: WARM_ALIGNER.align(task_of(world, current, seed, device)).head,
+        "default": lambda seed: DEFAULT_ALIGNER.align(task_of(world, current, seed, device)).head,
     }
     measured: dict[str, list[Turn]] = {name: [] for name in ways}
     for name in ways if device != "cpu" else ("ours", "default"):

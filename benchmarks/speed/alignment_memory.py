@@ -22,7 +22,7 @@ import torch
 from benchmarks.speed.alignment import NAMES, World, full_covariances, make_world, reference_way, task_of
 from benchmarks.speed.figures import Figure
 from model.heads.alignment import AlignmentPlan, align
-from model.methods import WARM_ALIGNER
+from model.methods import DEFAULT_ALIGNER
 
 MIB = 2**20
 SAMPLE_S = 0.002
@@ -31,7 +31,7 @@ SAMPLE_S = 0.002
 def way_of(name: str, world: World) -> Callable[[], object]:
     """One epoch of a way, all that it needs beside the statistics included."""
     plan, current = AlignmentPlan(epochs=1), int(world.blocks_C.max())
-    default = replace(WARM_ALIGNER, plan=replace(WARM_ALIGNER.plan, epochs=1))
+    default = replace(DEFAULT_ALIGNER, plan=replace(DEFAULT_ALIGNER.plan, epochs=1))
     return {
         "reference": lambda: reference_way(world, full_covariances(world.statistics, plan), plan, 0),
         "ours": lambda: align(world.head, world.statistics, world.blocks_C, current, plan, seed=0),
