@@ -324,7 +324,8 @@ def check_declares_its_memory(which: Which) -> None:
 
 def declares_its_memory(method: Method) -> None:
     """Of four images a class nothing more is kept than of one but in the memory, after each of three tasks, and none of
-    them is found in anything else after the last one. Statistics grow by a row an image at most, less one.
+    them is found in anything else after the last one. Statistics, and the directions of a head's spread, grow by a row
+    an image at most, less one.
     """
     sizes: list[list[dict[str, torch.Size]]] = []
     for each in (1, 4):
@@ -334,6 +335,8 @@ def declares_its_memory(method: Method) -> None:
             versions.append(lineage.learn(classes, each))
             assert method.memory is not None or not any(key.startswith("memory/") for key in lineage.version.kept)
             assert all(len(factor_RD) <= each - 1 for factor_RD in lineage.version.statistics.factors)
+            spread = lineage.version.aligned.spread
+            assert spread is None or spread.direction_CRD.shape[1] <= each - 1
         sizes.append([sizes_beside(version) for version in versions])
     assert sizes[0] == sizes[1], "more is kept of more images"
     traces, before = Traces.of(shown, lineage.root.spec), parts_of(lineage.root)
@@ -358,8 +361,8 @@ def beside_the_memory(version: Snapshot) -> dict[str, torch.Tensor]:
 
 
 def sizes_beside(version: Snapshot) -> dict[str, torch.Size]:
-    """Of all but the memory and class statistics."""
-    beside = beside_the_memory(version).items()
+    """Of all but the memory, class statistics and the spread that a head has of these."""
+    beside = beside_the_memory(replace(version, aligned=version.aligned.linear)).items()
     return {key: tensor.shape for key, tensor in beside if not key.startswith("statistics/")}
 
 
