@@ -162,15 +162,14 @@ def test_wrong_requests_are_told_and_end_with_2(arguments: list[str], more: list
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
 def test_without_what_reports_are_made_with_the_extra_is_named_before_anything_is_learned(
-    arguments: list[str], tmp_path: Path, package: str
+    arguments: list[str], tmp_path: Path
 ) -> None:
     # As Python itself marks what cannot be imported.
-    start = f"import sys; sys.modules[{package!r}] = None; from everclass.main import main; main()"
+    start = "import sys; sys.modules['matplotlib'] = None; from everclass.main import main; main()"
     started = [sys.executable, "-W", "error", "-c", start, "bench"]
     done = subprocess.run([*started, *arguments], capture_output=True, text=True, timeout=LONGEST_S)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and package in done.stderr
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "matplotlib" in done.stderr
     assert "pip install 'everclass[bench]'" in done.stderr and not (tmp_path / "out").exists()
     listed = subprocess.run([*started, "--list"], capture_output=True, text=True, timeout=LONGEST_S)
     assert listed.returncode == 0 and "Methods: " in listed.stdout
