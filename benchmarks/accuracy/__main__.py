@@ -9,8 +9,8 @@ import click
 
 from benchmarks.accuracy.report import add
 from benchmarks.accuracy.run import HEADS, learned
-from everclass.bench.comparison import prepare
 from everclass.bench.kept_features import check_folder
+from everclass.bench.prepared import prepare
 from everclass.bench.request import BenchRequest
 from model import paper
 

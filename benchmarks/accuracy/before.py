@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from everclass.bench.comparison import Prepared
 from everclass.bench.course import Course
+from everclass.bench.prepared import Prepared
 from everclass.bench.scoring import Scores, TestFeatures
 from model.backbones.backbone import build
 from model.backbones.features import features_of

@@ -10,7 +10,7 @@ from model import paper as constants
 from model.aligners import ClosedFormAligner, GaussianAligner
 from model.heads.alignment import AlignmentPlan, NormBlocks
 from model.heads.sample_scale import SampleScale
-from model.heads.spread import SpreadPlan
+from model.heads.spread_plan import SpreadPlan
 from model.method import Aligner
 from model.statistics.class_statistics import ClassStatistics
 from model.statistics.drift import STRENGTHS, RidgeDrift

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy.run import Outcome
-from everclass.bench.comparison import Prepared
 from everclass.bench.course import Course
+from everclass.bench.prepared import Prepared
 from model.judging.evaluation import AccuracyMatrix
 
 REFERENCE = {

@@ -9,8 +9,8 @@ import click
 
 from benchmarks.accuracy.before import BeforeTuning
 from everclass.bench.chain import Chain, Extras, Listener
-from everclass.bench.comparison import Prepared
 from everclass.bench.course import Course
+from everclass.bench.prepared import Prepared
 from everclass.bench.progress import ProgressFolder
 from model.judging.evaluation import AccuracyMatrix
 from model.training.threads import limited_threads

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.datasets import load_digits
 
-from everclass.bench.comparison import prepare
+from everclass.bench.prepared import prepare
 from everclass.bench.request import BenchRequest
 from model.backbones.backbone import build
 from model.backbones.features import features_of

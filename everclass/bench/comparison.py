@@ -9,70 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from everclass.bench.cautions import Cautions
-from everclass.bench.chain import Chain, Extras, Listener, stem
+from everclass.bench.chain import Chain, Extras, Listener
 from everclass.bench.code import code
 from everclass.bench.course import Course
-from everclass.bench.inputs import as_plain, inputs_of, provenance, same_inputs
-from everclass.bench.kept_features import is_kept, origin
+from everclass.bench.inputs import as_plain, provenance, same_inputs
+from everclass.bench.kept_features import is_kept
 from everclass.bench.measures import MEASURES
+from everclass.bench.prepared import Prepared
 from everclass.bench.progress import ASKED_OTHERWISE, ProgressFolder, clear, left_in
-from everclass.bench.recipe import Training
 from everclass.bench.report import write_report
-from everclass.bench.request import BenchRequest
 from everclass.bench.results import COMPUTING, RULES, Result, append, newest, read, versions_of
-from model.backbones.backbone import NoLayerNorm, WeightsError, build
-from model.backbones.image_size import refusal_of_size
-from model.backbones.pretrained import load_pretrained
-from model.backbones.spec import BackboneSpec
 from model.method import Method
 from model.statistics.class_statistics import NotFinite
 from model.training.threads import limited_threads
-from stream.protocols import PROTOCOLS, Dataset, ProtocolError, read_dataset
+from stream.protocols import ProtocolError
 
 RESULTS = "results.jsonl"
 UNFINISHED = "unfinished"
 
 ListenerOf = Callable[[str, int, int], Listener]
 """From the names of a chain's methods, the seed and the number of tasks."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A request that can run: its images are found, its weights fit, its methods have a place in the network.
-
-    `inputs` say which weights and images these are (`inputs_of`); they are read once, not for each chain.
-    """
-
-    request: BenchRequest
-    training: Training
-    dataset: Dataset
-    weights: Mapping[str, Tensor]
-    courses: Sequence[Course]
-    chains: Sequence[Mapping[str, Method]]
-    inputs: Mapping[str, Any]
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """The part of the configuration that all methods share, as plain JSON values."""
-        return self.training.describe() | self.request.describe()
-
-    @property
-    def of_features(self) -> dict[str, Any]:
-        """What decides features beside the method and the seed, as plain JSON values."""
-        digests = {f"{name}_digest": value for name, value in self.inputs.items()}
-        return {"protocol": self.request.protocol, **digests, **self.described}
-
-    def origin(self, method: Method) -> str:
-        """What features say of themselves that this method or another one of its chain keeps."""
-        alike, _ = stem(self.training.adjusted(method))
-        return origin(self.of_features, as_plain(alike))
-
-    def cautions(self, extras: Extras) -> list[str]:
-        """What of it changes nothing or is most likely a slip."""
-        return Cautions(self.request, self.dataset, self.courses).of(extras)
 
 
 @dataclass(frozen=True)
@@ -84,43 +41,6 @@ class Outcome:
     page: Path | None
     failed: Mapping[str, str]
     stopped: str | None = None
-
-
-def prepare(request: BenchRequest) -> Prepared:
-    """What can be found out before anything is learned.
-
-    Raises ProtocolError, UnknownMethod, WeightsError, UnfitBackbone and ValueError for a request that cannot run,
-    OSError for what cannot be read.
-    """
-    if request.protocol not in PROTOCOLS:
-        raise ValueError(f"--protocol: there is no protocol {request.protocol}: it is one of {', '.join(PROTOCOLS)}")
-    chains = list(request.chains())
-    training = request.training()
-    _check_features_of(training.spec)
-    dataset = read_dataset(request.protocol, request.data, request.part)
-    courses = [request.course(dataset, seed) for seed in request.seeds]
-    for tuner in dict.fromkeys(training.adjusted(method).tuner for methods in chains for method in methods.values()):
-        tuner.begin(build(training.spec), task=1, seed=0)
-    weights = _weights(request, training)
-    inputs = inputs_of(dataset, training.spec, request.weights)
-    return Prepared(request, training, dataset, weights, courses, chains, inputs)
-
-
-def _check_features_of(spec: BackboneSpec) -> None:
-    """Raises WeightsError and ValueError for images or a last norm that the backbone cannot have."""
-    try:
-        refusal = refusal_of_size(spec)
-    except NoLayerNorm as error:
-        raise NoLayerNorm(f"{error}; --norm pretrained keeps its own, as --recipe small does") from error
-    if refusal:
-        raise ValueError(f"--image-size: {refusal}")
-
-
-def _weights(request: BenchRequest, training: Training) -> Mapping[str, Tensor]:
-    try:
-        return load_pretrained(training.spec, request.weights)
-    except WeightsError as error:
-        raise WeightsError(f"--weights: {error}") from error
 
 
 def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:
@@ -144,6 +64,18 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
     return Outcome(write_report(results, out, command) if results else None, failed, stopped)
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """What of a chain is still to be run: its methods, the configuration and the numbers of each, and what is wanted of
+    them beside accuracies.
+    """
+
+    methods: Mapping[str, Method]
+    described: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+    wanted: Extras
+
+
 def _run(
     prepared: Prepared,
     course: Course,
@@ -153,56 +85,77 @@ def _run(
     extras: Extras,
 ) -> dict[str, str]:
     """One chain: its lines are added together; why it came to no figures, by method and seed."""
-    request, training, inputs = prepared.request, prepared.training, prepared.inputs
+    waiting = _waiting(prepared, course, methods, out, extras)
+    if not waiting.methods:
+        return {}
+    tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
+    listener = listener_of(" ".join(waiting.methods), course.seed, tasks)
+    folder = _progress_of(waiting, prepared, course, out / UNFINISHED, listener)
+    chain = Chain(waiting.methods, course, prepared.training, prepared.weights, folder, listener, waiting.wanted)
+    try:
+        found = chain.run()
+    except (NotFinite, np.linalg.LinAlgError) as error:
+        return {f"{name}, seed {course.seed}": f"training diverged: {error}" for name in waiting.methods}
+    if found:
+        append(out / RESULTS, *_lines(found, waiting, prepared, course))
+        folder.remove()
+    return {f"{name}, seed {course.seed}": why for name, why in chain.failed.items()}
+
+
+def _waiting(prepared: Prepared, course: Course, methods: Mapping[str, Method], out: Path, extras: Extras) -> _Waiting:
+    """The methods that have no line yet, or none with all that is asked for."""
+    training = prepared.training
     described = {name: _plain(prepared.described | training.changes(method)) for name, method in methods.items()}
     numbers = {name: as_plain(training.adjusted(method)) for name, method in methods.items()}
     extras = replace(extras, origin=prepared.origin(next(iter(methods.values()))))
     before = newest(read(out / RESULTS))
-    asked = [one for one in before if _asked(one, course.protocol, course.seed, described, inputs)]
-    tasks = 1 if any(method.joint for method in methods.values()) else len(course.lessons)
+    asked = [one for one in before if _asked(one, course.protocol, course.seed, described, prepared.inputs)]
     done = _done([one for one in asked if _of_numbers(one, numbers)], list(described), extras)
     waiting = {name: method for name, method in methods.items() if name not in done}
-    if not waiting:
-        return {}
-    wanted = _with_measures_of([one for one in asked if one.method in waiting], extras)
+    return _Waiting(
+        waiting,
+        {name: described[name] for name in waiting},
+        {name: numbers[name] for name in waiting},
+        _with_measures_of([one for one in asked if one.method in waiting], extras),
+    )
+
+
+def _progress_of(
+    waiting: _Waiting, prepared: Prepared, course: Course, unfinished: Path, listener: Listener
+) -> ProgressFolder:
+    """Where the chain's progress is kept, begun; of what is left of others its listener is told."""
+    wanted = waiting.wanted
     identity = {
-        "protocol": request.protocol,
+        "protocol": prepared.request.protocol,
         "seed": course.seed,
-        "inputs": inputs,
+        "inputs": prepared.inputs,
         "asked": sorted(wanted.asked),
         "features": None if wanted.features is None else str(wanted.features.resolve()),
-        "methods": {name: described[name] for name in waiting},
+        "methods": waiting.described,
     }
     made_by = {
         "code": code()["code"],
         "packages": versions_of(COMPUTING),
-        "numbers": {name: numbers[name] for name in waiting},
-        "origin": extras.origin,
+        "numbers": waiting.numbers,
+        "origin": wanted.origin,
     }
-    listener = listener_of(" ".join(waiting), course.seed, tasks)
-    folder = ProgressFolder(out / UNFINISHED, identity, made_by, listener.on_notice)
+    folder = ProgressFolder(unfinished, identity, made_by, listener.on_notice)
     if not folder.begun:
-        for names in _asked_otherwise(out / UNFINISHED, identity, made_by):
+        for names in _asked_otherwise(unfinished, identity, made_by):
             listener.on_notice(ASKED_OTHERWISE.format(names))
     folder.begin()
-    chain = Chain(waiting, course, training, prepared.weights, folder, listener, wanted)
-    try:
-        found = chain.run()
-    except (NotFinite, np.linalg.LinAlgError) as error:
-        return {f"{name}, seed {course.seed}": f"training diverged: {error}" for name in waiting}
-    if found:
-        lead = None if wanted.features is None else next(iter(waiting))
-        known = provenance(course, prepared.dataset.note, training)
-        said = {**inputs, **known, "unknown": wanted.unknown, "features": lead, "rules": RULES}
-        append(
-            out / RESULTS,
-            *(
-                replace(one, configuration=described[name], inputs=said | {"method": numbers[name]})
-                for name, one in found.items()
-            ),
-        )
-        folder.remove()
-    return {f"{name}, seed {course.seed}": why for name, why in chain.failed.items()}
+    return folder
+
+
+def _lines(found: Mapping[str, Result], waiting: _Waiting, prepared: Prepared, course: Course) -> Iterator[Result]:
+    """The results with all that a line says of how they came about."""
+    wanted = waiting.wanted
+    lead = None if wanted.features is None else next(iter(waiting.methods))
+    known = provenance(course, prepared.dataset.note, prepared.training)
+    said = {**prepared.inputs, **known, "unknown": wanted.unknown, "features": lead, "rules": RULES}
+    for name, one in found.items():
+        inputs = said | {"method": waiting.numbers[name]}
+        yield replace(one, configuration=waiting.described[name], inputs=inputs)
 
 
 def _asked(one: Result, protocol: str, seed: int, described: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:

@@ -4,9 +4,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,22 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column
 
 from everclass.bench.hold import held
 from everclass.exits import Exit
 
 if TYPE_CHECKING:
-    from everclass.bench.chain import Extras, Listener
-    from everclass.bench.comparison import Outcome, Prepared
-    from model.training.tuning import TuningProgress
+    from everclass.bench.chain import Extras
+    from everclass.bench.comparison import Outcome
+    from everclass.bench.prepared import Prepared
 
 LARGEST_SEED = 2**32 - 1
 """Of numpy's RandomState, which orders classes."""
-
-BAR_WIDTH = 12
-"""Characters: a line of 80 has room for what the bar is about."""
 
 OF_DOMAINS = ", in each domain where a task is a domain"
 
@@ -206,8 +199,9 @@ def _list() -> None:
 
 def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[str, Any]) -> tuple["Prepared", "Extras"]:
     from everclass.bench.chain import Extras
-    from everclass.bench.comparison import RESULTS, prepare
+    from everclass.bench.comparison import RESULTS
     from everclass.bench.kept_features import check_folder
+    from everclass.bench.prepared import prepare
     from everclass.bench.request import BenchRequest, aligned
     from everclass.bench.results import read
     from model import paper
@@ -234,12 +228,13 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
 
 
 def _compared(prepared: "Prepared", out: Path, command: str, extras: "Extras") -> "Outcome":
+    from everclass.bench.bars import Bars
     from everclass.bench.comparison import compare
     from stream.errors import StreamError
 
     try:
-        with _bars(Console(stderr=True)) as progress:
-            return compare(prepared, out, command, partial(_listener, progress), extras)
+        with Bars(Console(stderr=True)) as bars:
+            return compare(prepared, out, command, bars.listener, extras)
     except (OSError, StreamError) as error:
         click.echo(f"everclass: {error}", err=True)
         sys.exit(Exit.FAILED)
@@ -285,42 +280,3 @@ def _wrong_requests() -> tuple[type[Exception], ...]:
     from stream.errors import StreamError
 
     return (StreamError, ValueError, OSError)
-
-
-def _bars(console: Console) -> Progress:
-    """Where it gets narrow the methods' name gives way, and nothing else."""
-    return Progress(
-        TextColumn("{task.fields[first]}", table_column=Column(overflow="ellipsis")),
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-        BarColumn(BAR_WIDTH, table_column=Column(no_wrap=True)),
-        TimeElapsedColumn(table_column=Column(no_wrap=True)),
-        console=console,
-        transient=True,
-    )
-
-
-def _listener(progress: Progress, names: str, seed: int, tasks: int) -> "Listener":
-    from everclass.bench.chain import Listener
-
-    first, *others = names.split()
-    run = f"and {len(others)} more, seed {seed}" if others else f"seed {seed}"
-    # Runs come one after the other; a terminal has no room for the bars of all that have ended.
-    for ended in progress.task_ids:
-        progress.remove_task(ended)
-    bar = progress.add_task(run, total=tasks, first=first)
-
-    def step(task: int, told: "TuningProgress") -> None:
-        progress.update(bar, completed=task + told.step / told.steps)
-
-    def phase(task: int, name: str) -> None:
-        progress.update(bar, description=f"{run}, task {task + 1} of {tasks}: {name}")
-
-    def finished(task: int, accuracy: Mapping[str, float]) -> None:
-        progress.update(bar, completed=task + 1)
-        figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in accuracy.items())
-        progress.console.print(f"seed {seed}, after task {task + 1}: {figures}", highlight=False)
-
-    def notice(text: str) -> None:
-        progress.console.print(f"{names}, seed {seed}: {text}", highlight=False)
-
-    return Listener(step, phase, finished, notice)

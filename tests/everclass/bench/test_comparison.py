@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from everclass.bench.chain import Extras, Listener
 from everclass.bench.code import code
-from everclass.bench.comparison import compare, prepare
+from everclass.bench.comparison import compare
 from everclass.bench.inputs import as_plain, data_digest, device_name
+from everclass.bench.prepared import prepare
 from everclass.bench.progress import ABOUT, ASKED_OTHERWISE, DAMAGED, DAMAGED_EPOCH, EPOCH, OTHER_CODE, TASK
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import RULES, Result, append, newest, read

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from everclass.commands.bench import _bars, _listener
+from everclass.bench.bars import Bars
 from model.training.tuning import TuningProgress
 
 SHARING = "sl slca sl+ca_plain slca+drift slca+warm slca+drift+warm sl+ncm sl+lda sl+lda+drift sl+ranpac+m2000"
@@ -18,8 +18,8 @@ def console(columns: int) -> Console:
 
 def shown(names: str, seed: int, columns: int) -> list[str]:
     """The lines of the bars when task 3 of 10 is half way through training."""
-    with _bars(console(columns)) as progress:
-        listener = _listener(progress, names, seed, 10)
+    with Bars(console(columns)) as progress:
+        listener = progress.listener(names, seed, 10)
         listener.on_phase(2, "training")
         listener.on_step(2, TuningProgress(epoch=0, epochs=1, step=5, steps=10, loss=0.0, accuracy=0.0, seconds=0.0))
         paper = console(columns)
@@ -43,16 +43,16 @@ def test_methods_that_share_stage_1_are_named_by_the_first_of_them_and_their_num
 
 
 def test_of_many_runs_the_one_that_goes_on_is_shown() -> None:
-    progress = _bars(console(80))
+    progress = Bars(console(80))
     for seed in range(50):
-        _listener(progress, "slca", seed, 10)
+        progress.listener("slca", seed, 10)
     (bar,) = progress.tasks
     assert bar.description == "seed 49"
 
 
 def test_what_a_task_came_to_stays_above_the_bar() -> None:
-    progress = _bars(console(80))
-    listener = _listener(progress, "sl slca", 1993, 10)
+    progress = Bars(console(80))
+    listener = progress.listener("sl slca", 1993, 10)
     listener.on_task(2, {"sl": 0.5, "slca": 0.625})
     listener.on_notice("what was unfinished is damaged")
     (bar,) = progress.tasks
