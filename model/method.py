@@ -176,7 +176,7 @@ class Aligner(Protocol):
     """Makes the head over all classes after stage 1."""
 
     @property
-    def is_linear(self) -> bool:
+    def is_in_head(self) -> bool:
         """Whether the head alone classifies, so that a server can serve it."""
 
     @property
@@ -262,7 +262,7 @@ class Method:
         """Why a server cannot offer this method; nothing where it can."""
         reasons = {
             "its backbone does not fold into the plain one": not self.tuner.folds,
-            "its classifier is not linear": self.aligner is not None and not self.aligner.is_linear,
+            "its classifier is more than its head": self.aligner is not None and not self.aligner.is_in_head,
             "it keeps images of earlier tasks": self.memory is not None and not allow_images,
             "it needs all tasks at once": self.joint,
             "it begins each task from the pre-trained weights": self.restarts,

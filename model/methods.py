@@ -15,7 +15,7 @@ from model.backbones.backbone import PixelBackbone
 from model.backbones.seen import OF_DRIFT, OF_STATISTICS
 from model.heads.alignment import AlignmentPlan
 from model.heads.sample_scale import SampleScale
-from model.heads.spread import SpreadPlan
+from model.heads.spread_plan import SpreadPlan
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method, Tuner
 from model.regularisers import Consolidation, Distillation

@@ -13,8 +13,8 @@ class BiasCorrectionAligner:
     """Applies α and β that the memory found; nothing is trained."""
 
     @property
-    def is_linear(self) -> bool:
-        """A corrected linear head is one."""
+    def is_in_head(self) -> bool:
+        """The corrected head is one."""
         return True
 
     @property

@@ -49,7 +49,7 @@ class ClassGaussianAligner:
     strength: float = 1.0
 
     @property
-    def is_linear(self) -> bool:
+    def is_in_head(self) -> bool:
         """It is quadratic in the features."""
         return False
 

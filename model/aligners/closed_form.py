@@ -15,7 +15,7 @@ class ClosedFormAligner:
     kind: ClosedForm = "lda"
 
     @property
-    def is_linear(self) -> bool:
+    def is_in_head(self) -> bool:
         """The head alone classifies."""
         return True
 

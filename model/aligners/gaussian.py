@@ -3,18 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model.heads.alignment import AlignmentPlan, align
 from model.heads.closed_form import RowScale, linear_discriminant
 from model.heads.head import Head
-from model.heads.spread import SpreadPlan
+from model.heads.spread_plan import SpreadPlan
 from model.method import Aligned, AlignmentTask, Classifier, Source
 from model.statistics.shrinkage import shared_covariance
 from model.training.stage import Tensors
-
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ class GaussianAligner:
     spread: SpreadPlan | None = None
 
     @property
-    def is_linear(self) -> bool:
+    def is_in_head(self) -> bool:
         """The head alone classifies, its rows or these with the classes' spread."""
         return True
 
@@ -43,10 +38,27 @@ class GaussianAligner:
 
     def align(self, task: AlignmentTask) -> Aligned:
         """The starting head, trained on features drawn from the class statistics."""
-        plan = self.spread
-        shared_DD = None if plan is None else shared_covariance(task.statistics, task.check)
-        head = align(
-            self.starting_head(task, shared_DD),
+        if self.spread is None:
+            return Aligned(self._trained(self.starting_head(task), task))
+        shared_DD = shared_covariance(task.statistics, task.check)
+        discriminant = linear_discriminant(task.statistics, task.check, shared_DD)
+        head = self._trained(self.starting_head(task, discriminant), task)
+        # The spread is that of log densities, which the discriminant's logits are.
+        scale = RowScale.of(head).mean_length / RowScale.of(discriminant).mean_length
+        spread = self.spread.made(task.statistics, shared_DD, scale, task.check)
+        return Aligned(Head(head.weight_CD, head.bias_C, spread) if spread.gain_CR.any() else head)
+
+    def starting_head(self, task: AlignmentTask, discriminant: Head | None = None) -> Head:
+        """What stage 2 begins from; a `discriminant` of the task's statistics is made here unless it is there."""
+        if self.start == "unaligned":
+            return task.unaligned
+        if discriminant is None:
+            discriminant = linear_discriminant(task.statistics, task.check)
+        return RowScale.of(task.unaligned).applied(discriminant)
+
+    def _trained(self, start: Head, task: AlignmentTask) -> Head:
+        return align(
+            start,
             task.statistics,
             task.blocks_C,
             task.block,
@@ -55,24 +67,7 @@ class GaussianAligner:
             device=task.device,
             check=task.check,
         )
-        if plan is None or shared_DD is None:
-            return Aligned(head)
-        return Aligned(_with_spread(head, plan, task, shared_DD))
-
-    def starting_head(self, task: AlignmentTask, shared_DD: Doubles | None = None) -> Head:
-        """What stage 2 begins from; `shared_DD` is the covariance that classes share, by default made here."""
-        if self.start == "unaligned":
-            return task.unaligned
-        return RowScale.of(task.unaligned).applied(linear_discriminant(task.statistics, task.check, shared_DD))
 
     def classifier(self, head: Head, kept: Tensors) -> Classifier:
         """The head."""
         return head
-
-
-def _with_spread(head: Head, plan: SpreadPlan, task: AlignmentTask, shared_DD: Doubles) -> Head:
-    """The head with the classes' spread on its own scale, which the discriminant's rows tell."""
-    discriminant = linear_discriminant(task.statistics, task.check, shared_DD)
-    scale = RowScale.of(head).mean_length / RowScale.of(discriminant).mean_length
-    spread = plan.made(task.statistics, shared_DD, scale, task.check)
-    return Head(head.weight_CD, head.bias_C, spread) if spread.gain_CR.any() else head

@@ -65,7 +65,7 @@ class RandomProjectionAligner:
     size: int = 10_000
 
     @property
-    def is_linear(self) -> bool:
+    def is_in_head(self) -> bool:
         """It is linear in the projected features only."""
         return False
 

@@ -49,7 +49,7 @@ class SubSpaceAligner:
     together: bool = False
 
     @property
-    def is_linear(self) -> bool:
+    def is_in_head(self) -> bool:
         """Every sub-space is normalised on its own."""
         return False
 

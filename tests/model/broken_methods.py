@@ -81,7 +81,7 @@ class Discriminant:
 
     too_much: Callable[[AlignmentTask], bool]
     value: float
-    is_linear: bool = True
+    is_in_head: bool = True
     on_first_task: bool = True
     reads: frozenset[Source] = frozenset({"statistics"})
 

@@ -19,7 +19,7 @@ from tests.model.check_method import CHECKS, Which, declares_its_memory, learns
 class FirstTaskOnly:
     """Rows of zeros, far below all others, for every class that a later task brings."""
 
-    is_linear: bool = True
+    is_in_head: bool = True
     on_first_task: bool = False
     reads: frozenset[Source] = frozenset({"head"})
 

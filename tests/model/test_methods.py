@@ -95,7 +95,7 @@ def test_a_server_is_told_why_it_cannot_offer_a_method() -> None:
         assert METHODS[name].refusals() == ["it keeps images of earlier tasks"]
         assert METHODS[name].refusals(allow_images=True) == []
     assert METHODS["gdumb"].refusals(allow_images=True) == ["it begins each task from the pre-trained weights"]
-    assert METHODS["ranpac"].refusals() == ["its classifier is not linear"]
+    assert METHODS["ranpac"].refusals() == ["its classifier is more than its head"]
     assert METHODS["ewc"].refusals() == METHODS["lwf"].refusals() == METHODS["fsa+lda"].refusals() == []
 
 

@@ -56,7 +56,7 @@ def test_closed_form_heads_need_no_un_aligned_head(task: AlignmentTask, kind: st
     aligner = ClosedFormAligner(kind)
     other = replace(task, unaligned=Head(np.zeros((4, D)), np.zeros(4)))
     np.testing.assert_array_equal(aligner.align(task).head.weight_CD, aligner.align(other).head.weight_CD)
-    assert aligner.is_linear and aligner.on_first_task
+    assert aligner.is_in_head and aligner.on_first_task
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_quadratic_scores_are_log_densities_but_for_a_constant() -> None:
     np.testing.assert_allclose(
         logits_NC[:, 1] - logits_NC[:, 0], density_NC[:, 1] - density_NC[:, 0], rtol=1e-3, atol=1e-3
     )
-    assert not aligner.is_linear
+    assert not aligner.is_in_head
 
 
 def test_spread_alone_tells_classes_apart() -> None:

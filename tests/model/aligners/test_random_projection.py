@@ -42,7 +42,7 @@ def test_sums_over_tasks_are_the_sums_over_all_images() -> None:
     classifier = aligner.classifier(twice.head, twice.kept)
     test_N = np.repeat(np.arange(5), 40)
     assert (classifier.logits(features(test_N, 9)).argmax(axis=1) == test_N).mean() > 0.8
-    assert not aligner.is_linear
+    assert not aligner.is_in_head
     assert sum(tensor.numel() for tensor in twice.kept.values()) == SIZE * SIZE + 2 * SIZE * 5 + 1
 
 

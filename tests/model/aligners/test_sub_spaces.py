@@ -134,7 +134,7 @@ def test_a_server_cannot_offer_it_and_no_other_head_takes_its_features() -> None
     for name in ("ease", "aper"):
         assert METHODS[name].refusals() == [
             "its backbone does not fold into the plain one",
-            "its classifier is not linear",
+            "its classifier is more than its head",
         ]
         with pytest.raises(UnknownMethod, match="prototypes alone"):
             method_named(f"{name}+ca")

@@ -8,7 +8,8 @@ import pytest
 from model.aligners import GaussianAligner
 from model.heads.closed_form import linear_discriminant
 from model.heads.head import Head
-from model.heads.spread import Spread, SpreadPlan, leading_directions
+from model.heads.spread import Spread
+from model.heads.spread_plan import SpreadPlan, leading_directions
 from model.method import AlignmentTask
 from model.methods import UnknownMethod, method_named
 from model.scores.confidence import SampledFit

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from model.heads.closed_form import linear_discriminant
 from model.heads.head import Head
-from model.heads.spread import SpreadPlan
+from model.heads.spread_plan import SpreadPlan
 from model.runtime.graph import GRAPH_OUTPUT
 from model.statistics.class_statistics import ClassStatistics
 from model.statistics.shrinkage import shared_covariance
@@ -102,7 +102,8 @@ def test_the_safetensors_archive_holds_every_part_and_the_manifest(client: TestC
     for path in folder.glob("*.safetensors"):
         assert load(path.read_bytes()), path.name
     head = load((folder / "head.safetensors").read_bytes())
-    assert head["weight_CD"].shape[0] == len(json.loads((folder / "labels.json").read_bytes())) == 4
+    labels = json.loads((folder / "labels.json").read_bytes())
+    assert len(head["direction_CRD"]) == len(head["weight_CD"]) == len(labels) == 4
 
 
 def test_the_same_version_gives_the_same_archive(client: TestClient) -> None:

@@ -68,6 +68,7 @@ def test_it_is_a_held_root_with_the_same_numbers_and_is_learned_on_from(world: W
         files = {name.rpartition("/")[2]: archive.read(name) for name in archive.namelist()}
     now = snapshot(world, made)
     assert np.array_equal(now.aligned.weight_CD, load(files["head.safetensors"])["weight_CD"])
+    assert now.aligned.spread is not None and now.to_parts()["head"] == files["head.safetensors"]
     assert now.to_parts()["statistics"] == files["statistics.safetensors"]
     assert world.ledger.serving() is None
     world.ledger.move_alias("serving", 1, by="test")
@@ -151,6 +152,14 @@ def ruled(files: Files, length: int) -> None:
     replaced(files, "novelty", change)
 
 
+def endless(arrays: dict[str, np.ndarray]) -> None:
+    arrays["gain_CR"][-1, 0] = np.inf
+
+
+def halved(arrays: dict[str, np.ndarray]) -> None:
+    arrays["direction_CRD"] = arrays["direction_CRD"][:, :, :64].copy()
+
+
 HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "no manifest": (lambda files: files.pop("manifest.json"), "format safetensors"),
     "no part": (lambda files: files.pop("head.safetensors"), "holds no head"),
@@ -164,6 +173,16 @@ HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "a manifest that is none": (lambda files: files.update({"manifest.json": b"[]"}), "not what Everclass writes"),
     "a head that is not finite": (lambda files: replaced(files, "head", to_nan), "not finite"),
+    "a spread that is not finite": (lambda files: replaced(files, "head", endless), "not finite"),
+    "a spread without its constants": (
+        lambda files: replaced(files, "head", lambda arrays: arrays.pop("constant_C")),
+        "constant_C",
+    ),
+    "a spread that lacks a class": (
+        lambda files: replaced(files, "head", lambda arrays: arrays.update(offset_CR=arrays["offset_CR"][:-1].copy())),
+        "cannot have offsets",
+    ),
+    "a spread along half of the features": (lambda files: replaced(files, "head", halved), "cannot have a spread"),
     "weights that are not finite": (lambda files: replaced(files, "backbone", to_nan), "not finite"),
     "weights of another network": (lambda files: spec(files, name="test_efficientnet"), "not those of"),
     "a name of a network that no memory holds": (
