@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -17,3 +18,14 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the shared images and weights beside the project")
     return SHARED
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end, so that no collection of garbage need look through it."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """What native packages count as leaked is thawed again."""
+    gc.unfreeze()

@@ -1,4 +1,4 @@
-"""A whole comparison: every seed's chains, their results written as soon as they are there, the report at the end."""
+"""A whole comparison: every seed's chains, their results written as soon as they are there."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,6 @@ from everclass.bench.kept_features import is_kept
 from everclass.bench.measures import MEASURES
 from everclass.bench.prepared import Prepared
 from everclass.bench.progress import ASKED_OTHERWISE, ProgressFolder, clear, left_in
-from everclass.bench.report import write_report
 from everclass.bench.results import COMPUTING, RULES, Result, append, newest, read, versions_of
 from model.method import Method
 from model.statistics.class_statistics import NotFinite
@@ -34,18 +33,17 @@ ListenerOf = Callable[[str, int, int], Listener]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The report's page, None where there is nothing to report; why runs came to no figures, by method and seed; and
+    """All lines that are there now, of earlier comparisons too; why runs came to no figures, by method and seed; and
     what stopped all that was still to run, None where nothing did.
     """
 
-    page: Path | None
+    results: Sequence[Result]
     failed: Mapping[str, str]
     stopped: str | None = None
 
 
-def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf, extras: Extras) -> Outcome:
-    """Runs what of the request is not in `OUT/results.jsonl` yet, and writes the report; for one process at a time
-    (`held`).
+def compare(prepared: Prepared, out: Path, listener_of: ListenerOf, extras: Extras) -> Outcome:
+    """Runs what of the request is not in `OUT/results.jsonl` yet; for one process at a time (`held`).
 
     A run that was stopped goes on at its last finished epoch if the code and the packages are the same. A method whose
     training diverges, or whose head fails, has no figures, and the others go on; at an image that cannot be read all of
@@ -61,7 +59,7 @@ def compare(prepared: Prepared, out: Path, command: str, listener_of: ListenerOf
             stopped = str(error)
     results = read(out / RESULTS)
     clear(out / UNFINISHED, partial(_has_lines, newest(results)))
-    return Outcome(write_report(results, out, command) if results else None, failed, stopped)
+    return Outcome(results, failed, stopped)
 
 
 @dataclass(frozen=True)

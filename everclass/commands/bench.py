@@ -164,9 +164,10 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
         except _wrong_requests() as error:
             click.echo(f"everclass: {error}", err=True)
             sys.exit(Exit.USAGE)
-        outcome = _compared(prepared, out, command, extras)
-        if outcome.page is not None:
-            click.echo(f"{(out / 'table.md').read_text()}\nReport: {outcome.page}")
+        outcome = _compared(prepared, out, extras)
+        if outcome.results:
+            page = _reported(outcome, out, command)
+            click.echo(f"{(out / 'table.md').read_text()}\nReport: {page}")
     for run, reason in outcome.failed.items():
         click.echo(f"everclass: {run}: {reason}", err=True)
     if outcome.stopped is not None:
@@ -227,15 +228,26 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
     return prepared, extras
 
 
-def _compared(prepared: "Prepared", out: Path, command: str, extras: "Extras") -> "Outcome":
+def _compared(prepared: "Prepared", out: Path, extras: "Extras") -> "Outcome":
     from everclass.bench.bars import Bars
     from everclass.bench.comparison import compare
     from stream.errors import StreamError
 
     try:
         with Bars(Console(stderr=True)) as bars:
-            return compare(prepared, out, command, bars.listener, extras)
+            return compare(prepared, out, bars.listener, extras)
     except (OSError, StreamError) as error:
+        click.echo(f"everclass: {error}", err=True)
+        sys.exit(Exit.FAILED)
+
+
+def _reported(outcome: "Outcome", out: Path, command: str) -> Path:
+    """The page of the report that is written."""
+    from everclass.bench.report import write_report
+
+    try:
+        return write_report(outcome.results, out, command)
+    except OSError as error:
         click.echo(f"everclass: {error}", err=True)
         sys.exit(Exit.FAILED)
 

@@ -1,6 +1,7 @@
 """Which sides of an image a network takes, found out without its weights and without memory for them."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
 import torch
@@ -16,6 +17,7 @@ USUAL_STEP: Final = 32
 """By how much most networks without patches shrink an image: their own sizes are multiples of it."""
 
 
+@cache
 def refusal_of_size(spec: BackboneSpec) -> str | None:
     """Why the network cannot take images of the spec's size, and which size would do; None where it can.
 

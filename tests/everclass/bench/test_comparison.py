@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import unescape
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,8 @@ from everclass.bench.comparison import compare
 from everclass.bench.inputs import as_plain, data_digest, device_name
 from everclass.bench.prepared import prepare
 from everclass.bench.progress import ABOUT, ASKED_OTHERWISE, DAMAGED, DAMAGED_EPOCH, EPOCH, OTHER_CODE, TASK
+from everclass.bench.report import rows, write_report
+from everclass.bench.report.tables import as_markdown
 from everclass.bench.request import BenchRequest
 from everclass.bench.results import RULES, Result, append, newest, read
 from model.aligners import GaussianAligner
@@ -34,8 +36,13 @@ NOTHING = Extras()
 
 @pytest.fixture
 def wanted(tmp_path: Path) -> BenchRequest:
-    data = made.tree(tmp_path / "data", {f"class {number}": 5 for number in range(4)})
-    weights = tiny_weights.make("test_vit", tmp_path / "weights")
+    return asked(tmp_path)
+
+
+def asked(folder: Path) -> BenchRequest:
+    """The nearest mean on pictures and weights that are made there."""
+    data = made.tree(folder / "data", {f"class {number}": 5 for number in range(4)})
+    weights = tiny_weights.make("test_vit", folder / "weights")
     return BenchRequest(
         "folder", data, ("ncm",), (1993,), "test_vit", weights, tasks=2, image_size=32, recipe="small", threads=1
     )
@@ -43,7 +50,7 @@ def wanted(tmp_path: Path) -> BenchRequest:
 
 def lines(request: BenchRequest, out: Path, extras: Extras = NOTHING) -> list[Result]:
     """All lines after one more comparison."""
-    compare(prepare(request), out, "everclass bench", lambda names, seed, tasks: Listener(), extras)
+    compare(prepare(request), out, lambda names, seed, tasks: Listener(), extras)
     return read(out / "results.jsonl")
 
 
@@ -74,8 +81,8 @@ def test_another_protocol_is_another_run(wanted: BenchRequest, tmp_path: Path) -
 def test_other_images_are_another_run_and_a_row_of_their_own(wanted: BenchRequest, tmp_path: Path) -> None:
     lines(wanted, tmp_path / "out")
     other = made.tree(tmp_path / "other", {f"class {number}": 6 for number in range(4)})
-    assert len(lines(replace(wanted, data=other), tmp_path / "out")) == 2
-    assert (tmp_path / "out" / "table.md").read_text().count("| ncm | data_digest ") == 2
+    found = lines(replace(wanted, data=other), tmp_path / "out")
+    assert len(found) == 2 and as_markdown(rows(found), "").count("| ncm | data_digest ") == 2
 
 
 def test_other_weights_of_the_same_name_are_another_run_and_a_row_of_their_own(
@@ -84,7 +91,7 @@ def test_other_weights_of_the_same_name_are_another_run_and_a_row_of_their_own(
     (first,) = lines(wanted, tmp_path / "out")
     again = lines(replace(wanted, weights=other_weights(wanted, tmp_path)), tmp_path / "out")
     assert len(again) == 2 and again[1].configuration == first.configuration
-    assert (tmp_path / "out" / "table.md").read_text().count("| ncm | weights_digest ") == 2
+    assert as_markdown(rows(again), "").count("| ncm | weights_digest ") == 2
 
 
 def test_a_data_set_may_move_but_not_change(wanted: BenchRequest, tmp_path: Path) -> None:
@@ -149,14 +156,14 @@ def test_only_the_newest_line_of_a_run_counts_as_done(wanted: BenchRequest, tmp_
 def test_training_that_diverges_costs_no_other_method_its_figures(wanted: BenchRequest, tmp_path: Path) -> None:
     request = replace(wanted, methods=("sl", "slca", "ncm"), epochs=1, batch=8, backbone_lr=1e20)
     for _ in range(2):
-        outcome = compare(prepare(request), tmp_path / "out", "", lambda names, seed, tasks: Listener(), NOTHING)
+        outcome = compare(prepare(request), tmp_path / "out", lambda names, seed, tasks: Listener(), NOTHING)
         assert set(outcome.failed) == {"sl, seed 1993", "slca, seed 1993"}
         assert outcome.failed["sl, seed 1993"] == "training diverged: a feature is not a finite number"
-        assert outcome.page is not None and "ncm" in outcome.page.read_text()
-        assert [one.method for one in read(tmp_path / "out" / "results.jsonl")] == ["ncm"]
+        assert [one.method for one in outcome.results] == ["ncm"]
+        assert outcome.results == read(tmp_path / "out" / "results.jsonl")
     alone = replace(request, methods=("sl",))
-    nothing = compare(prepare(alone), tmp_path / "alone", "", lambda names, seed, tasks: Listener(), NOTHING)
-    assert nothing.page is None and set(nothing.failed) == {"sl, seed 1993"}
+    nothing = compare(prepare(alone), tmp_path / "alone", lambda names, seed, tasks: Listener(), NOTHING)
+    assert not nothing.results and set(nothing.failed) == {"sl, seed 1993"}
 
 
 def test_features_are_done_only_where_their_files_are(wanted: BenchRequest, tmp_path: Path) -> None:
@@ -187,7 +194,7 @@ def stopped(request: BenchRequest, out: Path) -> None:
             raise Stopped
 
     with pytest.raises(Stopped):
-        compare(prepare(request), out, "", lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
+        compare(prepare(request), out, lambda names, seed, tasks: Listener(on_task=stop), NOTHING)
 
 
 @pytest.mark.parametrize("name", ["unknown", "features"])
@@ -227,7 +234,7 @@ def test_of_a_stopped_run_that_is_not_gone_on_with_its_user_is_told(
     notices: list[str] = []
     listener = Listener(on_notice=notices.append)
     extras = Extras(unknown=change == "unknown images")
-    compare(prepare(asked), tmp_path / "out", "", lambda names, seed, tasks: listener, extras)
+    compare(prepare(asked), tmp_path / "out", lambda names, seed, tasks: listener, extras)
     assert notices == told
 
 
@@ -237,7 +244,7 @@ def test_a_line_says_what_it_was_made_from(wanted: BenchRequest, tmp_path: Path)
     said, method = line.inputs, line.inputs["method"]
     assert (said["classes"], said["train_images"], said["test_images"], said["micro_batch"]) == (4, 16, 4, 32)
     assert "No published split" in said["note"] and said["device"] == device_name("cpu")
-    page = unescape((tmp_path / "out" / "report.html").read_text())
+    page = unescape(write_report([line], tmp_path / "out", "").read_text())
     assert f"4 classes, 16 training and 4 test images. {said['note']}" in page
     assert method["objective"] == {"is": "SymmetricCrossEntropy", "a": 1.0, "b": 0.1}
     assert method["aligner"]["plan"]["weight_decay"] == 5e-4
@@ -263,9 +270,7 @@ def test_joint_training_is_said_to_have_one_task(wanted: BenchRequest, tmp_path:
         told[names] = tasks
         return Listener()
 
-    compare(
-        prepare(replace(wanted, methods=("ncm", "joint"), epochs=1, batch=8)), tmp_path / "out", "", listener, NOTHING
-    )
+    compare(prepare(replace(wanted, methods=("ncm", "joint"), epochs=1, batch=8)), tmp_path / "out", listener, NOTHING)
     assert told == {"ncm": 2, "joint": 1}
 
 
@@ -273,7 +278,7 @@ def test_every_phase_keeps_to_the_threads_that_were_asked_for(wanted: BenchReque
     before, seen = torch.get_num_threads(), set[int]()
     listener = Listener(on_phase=lambda task, phase: seen.add(torch.get_num_threads()))
     compare(
-        prepare(replace(wanted, threads=before + 1)), tmp_path / "out", "", lambda names, seed, tasks: listener, NOTHING
+        prepare(replace(wanted, threads=before + 1)), tmp_path / "out", lambda names, seed, tasks: listener, NOTHING
     )
     assert seen == {before + 1}
     assert torch.get_num_threads() == before
@@ -292,7 +297,7 @@ def test_a_stopped_run_goes_on_only_with_the_same_protocol_images_and_weights(
     }[what]
     tasks: list[int] = []
     seen = Listener(on_task=lambda task, accuracy: tasks.append(task))
-    compare(prepare(changed), tmp_path / "out", "", lambda names, seed, total: seen, NOTHING)
+    compare(prepare(changed), tmp_path / "out", lambda names, seed, total: seen, NOTHING)
     assert tasks == ([1] if what == "nothing" else [0, 1])
 
 
@@ -337,7 +342,7 @@ def test_a_stopped_run_goes_on_only_with_the_same_code_packages_and_numbers_else
     tasks: list[int] = []
     told: list[str] = []
     listener = Listener(on_task=lambda task, accuracy: tasks.append(task), on_notice=told.append)
-    compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: listener, NOTHING)
+    compare(prepare(request), tmp_path / "out", lambda names, seed, total: listener, NOTHING)
     assert (tasks, told) == (([1], []) if change == "nothing" else ([0, 1], [OTHER_CODE]))
     assert not list((tmp_path / "out" / "unfinished").iterdir())
 
@@ -355,33 +360,50 @@ def changed(path: Path) -> None:
     path.write_bytes(content)
 
 
-def stopped_in_training(request: BenchRequest, out: Path) -> Path:
-    """A comparison that is stopped in its last task's second epoch; its unfinished folder."""
+@dataclass(frozen=True)
+class StoppedInTraining:
+    """A comparison that was stopped in its last task's second epoch, its folder, and the line of one that was not."""
+
+    request: BenchRequest
+    out: Path
+    whole: Result
+
+    def copied(self, out: Path) -> Path:
+        """The whole folder again, there; its unfinished run."""
+        (folder,) = (shutil.copytree(self.out, out) / "unfinished").iterdir()
+        return folder
+
+
+@pytest.fixture(scope="module")
+def in_training(tmp_path_factory: pytest.TempPathFactory) -> StoppedInTraining:
+    folder = tmp_path_factory.mktemp("stopped")
+    request = replace(asked(folder), methods=("slca",), epochs=2, batch=8)
+    (whole,) = lines(request, folder / "whole")
 
     def stop(task: int, told: TuningProgress) -> None:
         if task == 1 and told.epoch == 1:
             raise Stopped
 
+    out = folder / "out"
     with pytest.raises(Stopped):
-        compare(prepare(request), out, "", lambda names, seed, tasks: Listener(on_step=stop), NOTHING)
-    (folder,) = (out / "unfinished").iterdir()
-    assert {TASK, EPOCH, ABOUT} < {path.name for path in folder.iterdir()}
-    return folder
+        compare(prepare(request), out, lambda names, seed, tasks: Listener(on_step=stop), NOTHING)
+    (unfinished,) = (out / "unfinished").iterdir()
+    assert {TASK, EPOCH, ABOUT} < {path.name for path in unfinished.iterdir()}
+    return StoppedInTraining(request, out, whole)
 
 
 @pytest.mark.parametrize("spoil", [damaged, changed, Path.unlink])
 @pytest.mark.parametrize("name", [ABOUT, TASK, EPOCH, "a part"])
 def test_what_is_damaged_of_a_stopped_run_costs_time_alone(
-    wanted: BenchRequest, tmp_path: Path, name: str, spoil: Callable[[Path], None]
+    in_training: StoppedInTraining, tmp_path: Path, name: str, spoil: Callable[[Path], None]
 ) -> None:
-    request = replace(wanted, methods=("slca",), epochs=2, batch=8)
-    folder = stopped_in_training(request, tmp_path / "out")
+    folder = in_training.copied(tmp_path / "out")
     parts = sorted(path for path in folder.iterdir() if path.name not in (ABOUT, TASK, EPOCH))
     spoil(parts[0] if name == "a part" else folder / name)
     steps: list[tuple[int, int]] = []
     told: list[str] = []
     listener = Listener(on_step=lambda task, now: steps.append((task, now.epoch)), on_notice=told.append)
-    compare(prepare(request), tmp_path / "out", "", lambda names, seed, total: listener, NOTHING)
+    compare(prepare(in_training.request), tmp_path / "out", lambda names, seed, total: listener, NOTHING)
     gone = spoil is Path.unlink
     again, notices = {
         ABOUT: ((0, 0), [OTHER_CODE if gone else DAMAGED]),
@@ -391,8 +413,7 @@ def test_what_is_damaged_of_a_stopped_run_costs_time_alone(
     }[name]
     assert (steps[0], told) == (again, notices)
     (line,) = read(tmp_path / "out" / "results.jsonl")
-    (whole,) = lines(request, tmp_path / "whole")
-    assert line.matrix == whole.matrix and not list((tmp_path / "out" / "unfinished").iterdir())
+    assert line.matrix == in_training.whole.matrix and not list((tmp_path / "out" / "unfinished").iterdir())
 
 
 def test_a_damaged_run_of_another_request_keeps_nothing_from_its_report(wanted: BenchRequest, tmp_path: Path) -> None:
