@@ -11,7 +11,7 @@ from model import paper
 from model.aligners import GaussianAligner
 from model.backbones.seen import OF_DRIFT
 from model.method import Method, Tuner
-from model.methods import method_named, taken_apart
+from model.methods import UnknownMethod, method_named, taken_apart
 from model.tuners import FirstTaskTuner, FullTuner, SubSpaceTuner
 from stream.protocols import PROTOCOLS, Dataset
 
@@ -91,8 +91,16 @@ def idle(name: str, courses: Sequence[Course]) -> list[str]:
     base, modifiers = taken_apart(name)
     whole = _heard(method_named(name), courses)
     without = ["+".join([base, *modifiers[:place], *modifiers[place + 1 :]]) for place in range(len(modifiers))]
-    same = [_heard(method_named(rest), courses) == whole for rest in without]
+    same = [_is(rest, whole, courses) for rest in without]
     return list(dict.fromkeys(one for one, changes_nothing in zip(modifiers, same, strict=True) if changes_nothing))
+
+
+def _is(name: str, whole: Method, courses: Sequence[Course]) -> bool:
+    """Whether it is this method in these courses; it is none where a modifier stands on one that is left out."""
+    try:
+        return _heard(method_named(name), courses) == whole
+    except UnknownMethod:
+        return False
 
 
 def _heard(method: Method, courses: Sequence[Course]) -> Method:

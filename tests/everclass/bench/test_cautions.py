@@ -69,6 +69,8 @@ def test_what_changes_nothing_is_found(name: str, found: list[str]) -> None:
         "gdumb+drift",
         "ranpac+m2000",
         "slca+averaging",
+        "joint+ca+spread",
+        "lora+warm+views+spread",
     ],
 )
 def test_what_changes_something_is_not_found(name: str) -> None:
