@@ -137,6 +137,9 @@ and half (`averaging`) or by how much each task's loss depends on them (`cofima`
 whole backbone moves, each class's own spread beside an aligned head (`spread`), and 2,000 random projections instead of
 10,000."""
 
+ALIGNMENTS = frozenset({"ca", "ca_plain", "ca_shrink", "warm"})
+"""The modifiers that put an aligner in the place of a method's own."""
+
 LATER_PACE = 0.5
 """Of `+slower` (chosen on validation images)."""
 
@@ -186,7 +189,7 @@ def _projected(method: Method, size: int) -> Method:
 
 def _with_spread(method: Method) -> Method:
     if not isinstance(method.aligner, GaussianAligner):
-        raise UnknownMethod("+spread stands beside heads that sampled features align: name +ca or +warm before it")
+        raise UnknownMethod("+spread stands beside heads that sampled features align: name +ca or +warm with it")
     return replace(method, aligner=replace(method.aligner, spread=SpreadPlan()))
 
 
@@ -209,10 +212,13 @@ def _check_averaging(name: str, method: Method) -> None:
 
 
 def method_named(name: str) -> Method:
-    """The method of a name as `slca`, `slca+drift` or `l2p+ca`; raises UnknownMethod."""
+    """The method of a name as `slca`, `slca+drift` or `l2p+ca`; raises UnknownMethod.
+
+    Aligners come first, whatever their place in the name, so that what others change of them is not lost.
+    """
     base, modifiers = taken_apart(name)
     found = METHODS[base]
-    for modifier in modifiers:
+    for modifier in sorted(modifiers, key=lambda one: one not in ALIGNMENTS):
         found = MODIFIERS[modifier](found)
     _check_spaces(name, found)
     _check_averaging(name, found)

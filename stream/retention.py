@@ -34,7 +34,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Swept:
-    """What one sweep removed: versions by number, images, all blobs, and their bytes."""
+    """What one sweep removed: versions by number, images, all blobs, and the bytes of those that nothing named."""
 
     versions: tuple[int, ...]
     images: int

@@ -9,12 +9,17 @@ import torch
 from model.aligners import GaussianAligner, RandomProjectionAligner
 from model.backbones.backbone import build
 from model.backbones.spec import BackboneSpec
+from model.heads.alignment import AlignmentPlan
+from model.heads.spread_plan import SpreadPlan
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method
-from model.methods import METHODS, UnknownMethod, method_named
+from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, METHODS, UnknownMethod, method_named
 from model.regularisers import Consolidation, Distillation
+from model.scores.confidence import SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER
 from model.statistics.drift import IDENTITY, RidgeDrift, RidgeMap
+from model.statistics.shrinkage import DRIFT_CAUTION, FewImages
 from model.training.averaging import EvenAveraging
+from model.training.stage import SymmetricCrossEntropy
 from model.training.tuning import TuningPlan
 from model.tuners import FirstTaskTuner, FrozenTuner, FullTuner, HybridTuner, LoraTuner
 
@@ -43,6 +48,28 @@ def test_methods_that_slca_is_compared_with_have_the_settings_of_their_sources()
     assert isinstance(lora, LoraTuner) and (lora.rank, lora.scale) == (4, 0.8)
     assert METHODS["slca++"].tuner == HybridTuner(replace(lora, init="svd"))
     assert METHODS["ranpac"].aligner == RandomProjectionAligner(size=10_000)
+
+
+def test_a_servers_defaults_have_the_numbers_that_were_chosen() -> None:
+    """docs/protocols.md, decisions 0007, 0013, 0018, 0021 and 0026."""
+    plan = AlignmentPlan(samples_in_all=102_400, few_images=FewImages(fewer_than=None, of_dimension=0.25))
+    slower, spread = 0.5, SpreadPlan(part=0.4, of_dimension=0.5, directions=16)
+    plain = Method(
+        FullTuner(),
+        GaussianAligner(plan, on_first_task=True, start="discriminant"),
+        RidgeDrift(),
+        views=frozenset({"middle"}),
+    )
+    assert method_named(DEFAULT) == plain
+    assert method_named(DEFAULT_OF_TRANSFORMERS) == replace(
+        METHODS["sl++"],
+        aligner=replace(plain.aligner, spread=spread),
+        drift=RidgeDrift(),
+        views=frozenset({"middle"}),
+        later_pace=slower,
+    )
+    assert METHODS["sl++"].objective == SymmetricCrossEntropy(1.0, 0.1)
+    assert (SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER, DRIFT_CAUTION) == (0.97, 2.0, 3.0)
 
 
 def test_tuners_decide_what_moves() -> None:
@@ -79,6 +106,12 @@ def test_modifiers_add_to_any_method() -> None:
     for name in ("", "slca+", "best", "drift", "slca+best"):
         with pytest.raises(UnknownMethod, match="slca"):
             method_named(name)
+
+
+def test_an_aligner_that_is_named_late_takes_nothing_from_what_others_change_of_it() -> None:
+    assert method_named("sl+spread+warm") == method_named("sl+warm+spread") != method_named("sl+warm")
+    with pytest.raises(UnknownMethod, match="random projections"):
+        method_named("ranpac+m2000+ca")
 
 
 def test_views_and_pace_are_part_of_a_name() -> None:

@@ -46,6 +46,18 @@ def test_sums_over_tasks_are_the_sums_over_all_images() -> None:
     assert sum(tensor.numel() for tensor in twice.kept.values()) == SIZE * SIZE + 2 * SIZE * 5 + 1
 
 
+def test_the_strength_is_found_on_images_of_all_classes_though_they_come_class_by_class() -> None:
+    columns_N = np.repeat(np.arange(5), 12)
+    asked = task(columns_N, 1, {}, 5)
+    found = RandomProjectionAligner(SIZE).align(asked).kept
+    hidden, target = Projection.drawn(D, SIZE, asked.seed)(asked.features_ND), np.eye(5, dtype=np.float32)[columns_N]
+    order_N = np.random.default_rng([asked.seed, asked.block]).permutation(len(hidden))
+    mixed, sorted_ = best_strength(hidden[order_N], target[order_N]), best_strength(hidden, target)
+    assert mixed != sorted_
+    expected = solved(hidden.T @ hidden, hidden.T @ target, mixed)
+    np.testing.assert_allclose(found["weight_MC"].numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("rows", [25, 200], ids=["fewer images than projections", "more"])
 def test_the_strength_is_the_best_of_all_on_the_last_fifth(rows: int) -> None:
     rng = np.random.default_rng(rows)

@@ -97,6 +97,18 @@ def test_steps_are_those_of_sgd_on_the_normalised_cross_entropy(
     np.testing.assert_allclose(trainer.head().bias_C, expected.bias_C, atol=2e-5)
 
 
+def test_a_row_of_logits_that_are_all_nought_has_a_step_too() -> None:
+    """As with the un-aligned head of a first task that trained nothing."""
+    batch = torch.randn(16, D, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 6
+    nothing = Head(np.zeros((6, D)), np.zeros(6))
+    trainer = _HeadTrainer(nothing, BLOCKS_C, PLAN, "cpu")
+    trainer.lr = 1e-9
+    trainer.step(*batch)
+    expected = naive_steps(nothing, [batch], BLOCKS_C, 1e-9)
+    assert np.abs(expected.weight_CD).max() > 0
+    np.testing.assert_allclose(trainer.head().weight_CD, expected.weight_CD, rtol=1e-4)
+
+
 @pytest.mark.parametrize("norm_blocks", NORMS)
 def test_the_norm_of_blocks_of_different_sizes_is_as_the_plan_says(norm_blocks: NormBlocks) -> None:
     logits_BC = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from model.aligners import GaussianAligner
-from model.heads.closed_form import linear_discriminant
+from model.heads.alignment import AlignmentPlan
+from model.heads.closed_form import RowScale, linear_discriminant
 from model.heads.head import Head
 from model.heads.spread import Spread
 from model.heads.spread_plan import SpreadPlan, leading_directions
@@ -58,6 +59,21 @@ def test_part_and_scale_multiply_the_term() -> None:
         replace(ALL, part=0.25).made(known, shared_covariance(known), scale=0.5),
     )
     np.testing.assert_allclose(some.added(features_ND), whole.added(features_ND) / 8, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1.0, 10.0])
+def test_beside_aligned_rows_it_counts_as_much_as_these_do_beside_the_discriminants(length: float) -> None:
+    known, (features_ND, columns_N) = statistics(), drawn()
+    rows = Head(length * np.random.default_rng(1).standard_normal((3, 6)), np.zeros(3))
+    task = AlignmentTask(rows, known, np.array([1, 1, 2]), 2, features_ND, columns_N, {}, 0)
+    plain = GaussianAligner(AlignmentPlan(epochs=1))
+    head = replace(plain, spread=ALL).align(task).head
+    np.testing.assert_array_equal(head.weight_CD, plain.align(task).head.weight_CD)
+    scale = RowScale.of(head).mean_length / RowScale.of(linear_discriminant(known)).mean_length
+    assert head.spread is not None
+    expected = ALL.made(known, shared_covariance(known), scale)
+    np.testing.assert_allclose(head.spread.gain_CR, expected.gain_CR, rtol=1e-5)
+    np.testing.assert_allclose(head.spread.constant_C, expected.constant_C, rtol=1e-5)
 
 
 def test_the_directions_of_greatest_variance_are_kept() -> None:

@@ -128,11 +128,12 @@ def test_digits_survive_a_mean_far_from_zero() -> None:
 
 
 def test_the_pooled_covariance_weighs_classes_by_their_degrees_of_freedom() -> None:
-    parts = [features(4, 1), features(30, 2), features(1, 3)]
-    statistics = ClassStatistics.from_features(np.concatenate(parts), np.repeat([0, 1, 2], [4, 30, 1]), 3)
-    expected_DD = (3 * np.cov(parts[0], rowvar=False) + 29 * np.cov(parts[1], rowvar=False)) / 32
-    np.testing.assert_allclose(statistics.pooled_covariance(), expected_DD, rtol=1e-3, atol=1e-3)
-    assert statistics.freedom == 32
+    sizes = [4, 30, 1, 2]
+    parts = [features(size, seed) for seed, size in enumerate(sizes, start=1)]
+    statistics = ClassStatistics.from_features(np.concatenate(parts), np.repeat(np.arange(4), sizes), 4)
+    sums_DD = [(size - 1) * np.cov(part, rowvar=False) for size, part in zip(sizes, parts, strict=True) if size > 1]
+    np.testing.assert_allclose(statistics.pooled_covariance(), sum(sums_DD) / 33, rtol=1e-3, atol=1e-3)
+    assert statistics.freedom == 33
 
 
 def test_samples_have_the_mean_and_the_ridged_covariance() -> None:

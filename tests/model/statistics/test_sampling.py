@@ -1,5 +1,7 @@
 """Sampled features have exactly the Gaussian that the statistics describe."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -36,6 +38,14 @@ def test_the_covariance_is_the_classs_with_the_ridge_on_its_diagonal() -> None:
     statistics = statistics_of(4, 40)
     for column in (0, 1):
         assert_covariance(drawn(sampler(statistics), column), statistics.covariance(column) + 0.01 * np.eye(D))
+
+
+def test_what_carrying_left_wrong_widens_a_class_in_every_direction() -> None:
+    statistics = replace(statistics_of(4, 40), drift_error_C=np.array([2.0, 0.0]))
+    for column, wider in ((0, statistics.drift_variance_C[0]), (1, 0.0)):
+        expected_DD = statistics.covariance(column) + (0.01 + wider) * np.eye(D)
+        assert_covariance(drawn(sampler(statistics), column), expected_DD)
+    assert statistics.drift_variance_C[0] > 1
 
 
 def test_pairs_mirror_each_other_so_that_the_mean_is_exact() -> None:

@@ -14,7 +14,7 @@ from model.backbones.backbone import PixelBackbone, build
 from model.backbones.spec import BackboneSpec
 from model.heads.head import Head
 from model.pixels.augmentation import training_view
-from model.training.stage import Optimisation, Stage
+from model.training.stage import Optimisation, Stage, Step, SymmetricCrossEntropy
 from model.training.tuning import TuningPlan, TuningProgress, _Run, tune
 from model.training.tuning_state import EpochRecord, TuningState
 from model.tuners import FrozenTuner, FullTuner
@@ -139,6 +139,65 @@ def test_a_method_steps_in_its_own_way(images: Pictures, optimiser: Literal["sgd
     for name, value in restated.state().items():
         if "bias" not in name:  # those of keys have gradients of rounding alone, which Adam makes whole steps of
             torch.testing.assert_close(state.backbone[name], value, atol=5e-5, rtol=1e-3)
+
+
+def test_symmetric_cross_entropy_is_that_of_slca_plus_plus() -> None:
+    """method.md 3: one-hot targets clamped at 1e-4, answers at 1e-7; the sum over the images."""
+    logits = [[0.5, -1.0, 2.0], [0.0, 0.0, 0.0], [40.0, -40.0, 0.0], [-3.0, 1.0, 0.2], [1.0, 2.0, 3.0]]
+    columns = [2, 0, 1, 1, 0]
+    expected = 0.0
+    for row, column in zip(logits, columns, strict=True):
+        weights = [math.exp(one - max(row)) for one in row]
+        answers = [one / sum(weights) for one in weights]
+        targets = [1.0 if place == column else 1e-4 for place in range(3)]
+        reverse = -sum(max(p, 1e-7) * math.log(target) for p, target in zip(answers, targets, strict=True))
+        plain = max(row) + math.log(sum(weights)) - row[column]
+        expected += 0.7 * plain + 0.3 * reverse
+    found = SymmetricCrossEntropy(0.7, 0.3)(torch.tensor(logits), torch.tensor(columns))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+class Weighed:
+    """`added` times the features' mean square, beside `loss_weight` of the loss."""
+
+    def __init__(self, loss_weight: float, added: float = 0.0) -> None:
+        self.loss_weight, self.added = loss_weight, added
+
+    def __call__(self, step: Step) -> torch.Tensor:
+        return self.added * step.features_BD.square().mean()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def take(self, state: object) -> None:
+        pass
+
+
+def tuned_under(images: Pictures, penalty: Weighed, **changes: object) -> TuningState:
+    one = fresh()
+    FullTuner().begin(one, 1, 0)
+    stage = Stage(FullTuner().groups(one, 1), penalties=[penalty])
+    plan = replace(PLAN, epochs=1, backbone_lr=1e-2, weight_decay=0.0, augmentation="none", **changes)
+    return tune(one, images, some_head(one), plan, stage=stage)
+
+
+def test_a_penalty_that_leaves_nothing_of_the_loss_moves_nothing_by_it(images: Pictures) -> None:
+    still, moved = (tuned_under(images, Weighed(weight)) for weight in (0.0, 0.5))
+    head = some_head(fresh())
+    np.testing.assert_array_equal(still.head.weight_CD, head.weight_CD)
+    assert np.abs(moved.head.weight_CD - head.weight_CD).max() > 1e-4
+
+
+@pytest.mark.parametrize("micro_batch", [3, 5])
+def test_a_penalty_weighs_the_same_however_small_the_parts_are_that_a_batch_is_learned_in(
+    images: Pictures, micro_batch: int
+) -> None:
+    """A mean over the images of each part, as those of distillation and consolidation are."""
+    whole, parts = (tuned_under(images, Weighed(1.0, 0.5), micro_batch=size) for size in (8, micro_batch))
+    without = tuned_under(images, Weighed(1.0), micro_batch=8)
+    for name, value in whole.backbone.items():
+        torch.testing.assert_close(parts.backbone[name], value, atol=1e-6, rtol=1e-4)
+    assert max(float((value - without.backbone[name]).abs().max()) for name, value in whole.backbone.items()) > 1e-4
 
 
 def test_the_block_becomes_known_and_the_epochs_are_told(backbone: PixelBackbone, images: Pictures) -> None:
