@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from benchmarks.accuracy.report import add
+from benchmarks.accuracy.report import add, check_recipe
 from benchmarks.accuracy.run import HEADS, learned
 from everclass.bench.kept_features import check_folder
 from everclass.bench.prepared import prepare
@@ -43,8 +43,12 @@ def main(seeds: int, seed: tuple[int, ...], epochs: int, features: Path | None, 
         **options,
     )
     prepared = prepare(request)
-    if features is not None:
-        check_folder(features, prepared.of_features)
+    try:
+        check_recipe(prepared.courses[0], prepared, out)
+        if features is not None:
+            check_folder(features, prepared.of_features)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *sys.argv[1:]])
     for course in prepared.courses:
         add(learned(prepared, course, features), course, prepared, command, out)

@@ -25,14 +25,25 @@ REFERENCE = {
 Results = dict[str, Any]
 
 
+def check_recipe(course: Course, prepared: Prepared, out: Path) -> None:
+    """Raises ValueError where `OUT.json` holds seeds of another recipe, naming what differs."""
+    before, recipe = _read(out.with_suffix(".json")), _recipe(course, prepared)
+    if before is None or before["recipe"] == recipe:
+        return
+    others = [name for name, value in recipe.items() if before["recipe"].get(name) != value]
+    raise ValueError(f"--out: {out}.json is of another recipe ({', '.join(others)}): name another file")
+
+
 def add(outcome: Outcome, course: Course, prepared: Prepared, command: str, out: Path) -> Results:
-    """Writes `OUT.json` and `OUT.md` with this seed's figures beside those of other seeds of the same recipe."""
-    results = _blank(course, prepared)
+    """Writes `OUT.json` and `OUT.md` with this seed's figures beside those of other seeds of the same recipe
+    (`check_recipe`).
+    """
     before = _read(out.with_suffix(".json"))
-    if before is not None and before["recipe"] == results["recipe"]:
-        results["seeds"] = before["seeds"]
+    results: Results = {"recipe": _recipe(course, prepared), "seeds": before["seeds"] if before else {}}
     results["seeds"][str(course.seed)] = {
         "command": command,
+        "machine": {"processor": platform.machine(), "python": platform.python_version()},
+        "packages": {name: version(name) for name in ("torch", "timm", "numpy", "scipy")},
         "seconds": {phase: round(value, 1) for phase, value in outcome.seconds.items()},
         "heads": {name: _matrix(matrix) for name, matrix in outcome.matrices.items()},
     }
@@ -75,19 +86,14 @@ def as_markdown(results: Results) -> str:
     return "\n".join(lines)
 
 
-def _blank(course: Course, prepared: Prepared) -> Results:
+def _recipe(course: Course, prepared: Prepared) -> Results:
     training, dataset = prepared.training, prepared.dataset
     return {
-        "recipe": {
-            "spec": json.loads(json.dumps(training.spec.to_json())),
-            "plan": json.loads(json.dumps(asdict(training.plan(0, 0)))),
-            "tasks": len(course.lessons),
-            "train_images": len(dataset.train),
-            "test_images": len(dataset.test),
-        },
-        "machine": {"processor": platform.machine(), "python": platform.python_version()},
-        "packages": {name: version(name) for name in ("torch", "timm", "numpy", "scipy")},
-        "seeds": {},
+        "spec": json.loads(json.dumps(training.spec.to_json())),
+        "plan": json.loads(json.dumps(asdict(training.plan(0, 0)))),
+        "tasks": len(course.lessons),
+        "train_images": len(dataset.train),
+        "test_images": len(dataset.test),
     }
 
 

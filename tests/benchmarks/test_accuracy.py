@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from benchmarks.accuracy import heads
@@ -86,6 +87,15 @@ def test_kept_features_make_the_heads_that_the_run_itself_had(
 ) -> None:
     found, run = ran
     assert found[head]["overall"] == pytest.approx(judged(run, setting).accuracies, abs=1e-4)
+
+
+def test_figures_of_another_recipe_are_not_written_over(folder: Path, options: list[str]) -> None:
+    before = (folder / "out.json").read_bytes()
+    said = json.loads(before)["seeds"][str(paper.SEEDS[0])]
+    assert said["packages"]["torch"] == torch.__version__.partition("+")[0]
+    done = CliRunner().invoke(main, [*options, "--epochs", "3", "--out", str(folder / "out")])
+    assert done.exit_code == 2 and "out.json is of another recipe (plan): name another file" in done.stderr
+    assert (folder / "out.json").read_bytes() == before
 
 
 def test_experiments_that_the_features_have_no_views_for_are_left_out_unless_they_are_named(
