@@ -73,15 +73,6 @@ def wilson_upper(correct: int, images: int, z: float = Z_95_ONE_SIDED) -> float:
 
     Raises ValueError without images.
     """
-    return _wilson(correct, images, z)
-
-
-def wilson_lower(correct: int, images: int, z: float = Z_95_ONE_SIDED) -> float:
-    """Lower end of Wilson's interval; raises ValueError without images."""
-    return _wilson(correct, images, -z)
-
-
-def _wilson(correct: int, images: int, z: float) -> float:
     if images < 1:
         raise ValueError("a rate of no images has no interval")
     rate, squared = correct / images, z * z / images

@@ -7,9 +7,7 @@ exception, and never in a warning on the server's console.
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -48,31 +46,12 @@ class BrokenImage(ImageError):
     """The right type, but the content is damaged or cut short."""
 
 
-@dataclass(frozen=True)
-class ImageHeader:
-    """What an image says of itself: width and height in pixels as stored, before any turn by EXIF."""
-
-    format: ImageFormat
-    width: int
-    height: int
-
-
-def inspect(data: bytes | Path, *, max_pixels: int) -> ImageHeader:
-    """The header of an image in memory or in a file, without decoding it.
-
-    Raises `UnsupportedImage`, `ImageTooLarge` or `BrokenImage`.
-    """
-    header, image = _open(data, max_pixels)
-    image.close()
-    return header
-
-
 def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
     """The picture as upright RGB, HWC uint8: transparent parts over white, 16 bits scaled to 8, grey and CMYK as RGB.
 
     Raises `UnsupportedImage`, `ImageTooLarge` or `BrokenImage`.
     """
-    _, image = _open(data, max_pixels)
+    image = _open(data, max_pixels)
     try:
         image.load()
         return np.array(_as_rgb(_upright(image)), dtype=np.uint8)
@@ -87,21 +66,21 @@ def pixel_digest(pixels_HWC: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _open(data: bytes | Path, max_pixels: int) -> tuple[ImageHeader, Image.Image]:
+def _open(data: bytes, max_pixels: int) -> Image.Image:
     kind = _format_of(data)
     _hush_pillow()
     try:
-        image: Image.Image = Image.open(BytesIO(data) if isinstance(data, bytes) else data, formats=(kind,))
+        image: Image.Image = Image.open(BytesIO(data), formats=(kind,))
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"the image has more than the {max_pixels} pixels allowed") from error
     except Exception as error:
         raise BrokenImage(f"the header of the {kind} image cannot be read") from error
     _check_header(image, kind, max_pixels)
-    return ImageHeader(kind, image.width, image.height), image
+    return image
 
 
-def _format_of(data: bytes | Path) -> ImageFormat:
-    start = data[:12] if isinstance(data, bytes) else _first_bytes(data)
+def _format_of(data: bytes) -> ImageFormat:
+    start = data[:12]
     if start.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -109,11 +88,6 @@ def _format_of(data: bytes | Path) -> ImageFormat:
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WEBP"
     raise UnsupportedImage("not an image of a type that is taken (JPEG, PNG, WebP)")
-
-
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(12)
 
 
 def _check_header(image: Image.Image, kind: ImageFormat, max_pixels: int) -> None:

@@ -4,7 +4,6 @@ import struct
 import warnings
 import zlib
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,9 @@ from PIL import Image, ImageFile
 from model.pixels.images import (
     BrokenImage,
     ImageError,
-    ImageHeader,
     ImageTooLarge,
     UnsupportedImage,
     decode,
-    inspect,
     pixel_digest,
 )
 
@@ -41,14 +38,6 @@ def lossless(kind: str) -> dict[str, Any]:
     return {"lossless": True} if kind == "WEBP" else {}
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_the_header_tells_format_and_size(kind: str, tmp_path: Path) -> None:
-    data = encoded(scene(), kind)
-    path = tmp_path / "named.wrongly"
-    path.write_bytes(data)
-    assert inspect(data, max_pixels=LIMIT) == inspect(path, max_pixels=LIMIT) == ImageHeader(kind, 12, 8)
-
-
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_lossless_images_give_their_pixels(kind: str) -> None:
     pixels = decode(encoded(scene(), kind, **lossless(kind)), max_pixels=LIMIT)
@@ -65,7 +54,7 @@ def test_a_jpeg_gives_nearly_its_pixels() -> None:
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM"])
 def test_other_types_are_refused_whatever_they_are_called(kind: str) -> None:
     with pytest.raises(UnsupportedImage):
-        inspect(encoded(scene(), kind), max_pixels=LIMIT)
+        decode(encoded(scene(), kind), max_pixels=LIMIT)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"hello, this is text", b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
@@ -79,23 +68,22 @@ def test_animations_are_refused(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     with pytest.raises(UnsupportedImage, match="animated"):
-        inspect(data, max_pixels=LIMIT)
+        decode(data, max_pixels=LIMIT)
 
 
 def test_a_phone_s_jpeg_with_a_second_picture_shows_its_first() -> None:
     pair = [Image.new("RGB", (16, 8), colour) for colour in ((250, 0, 0), (0, 0, 250))]
     data = encoded(pair[0], "MPO", save_all=True, append_images=pair[1:])
-    assert inspect(data, max_pixels=LIMIT) == ImageHeader("JPEG", 16, 8)
-    assert decode(data, max_pixels=LIMIT)[0, 0, 0] > 200
+    shown = decode(data, max_pixels=LIMIT)
+    assert shown.shape == (8, 16, 3) and shown[0, 0, 0] > 200
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_too_many_pixels_are_refused_by_the_header_alone(kind: str) -> None:
     data = encoded(Image.new("RGB", (101, 100)), kind)
-    for take in (inspect, decode):
-        with pytest.raises(ImageTooLarge, match="10100 pixels"):
-            take(data, max_pixels=LIMIT)
-    assert inspect(data, max_pixels=10_100).width == 101
+    with pytest.raises(ImageTooLarge, match="10100 pixels"):
+        decode(data, max_pixels=LIMIT)
+    assert decode(data, max_pixels=10_100).shape == (100, 101, 3)
 
 
 @pytest.mark.parametrize("side", [12_000, 30_000])
@@ -108,7 +96,7 @@ def test_a_bomb_is_refused_without_a_warning_or_the_memory(side: int) -> None:
         + _chunk(b"IEND", b"")
     )
     with pytest.raises(ImageTooLarge):
-        inspect(bomb, max_pixels=LIMIT)
+        decode(bomb, max_pixels=LIMIT)
 
 
 def test_a_jpeg_without_rows_is_broken() -> None:
@@ -116,7 +104,7 @@ def test_a_jpeg_without_rows_is_broken() -> None:
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 7] = b"\x00\x00"
     with pytest.raises(BrokenImage):
-        inspect(bytes(data), max_pixels=LIMIT)
+        decode(bytes(data), max_pixels=LIMIT)
 
 
 def test_an_image_without_pixels_is_broken() -> None:
@@ -137,7 +125,7 @@ def test_a_truncated_image_is_broken(kind: str, kept: float) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_only_a_magic_number_is_broken(kind: str) -> None:
     with pytest.raises(BrokenImage):
-        inspect(encoded(scene(), kind)[:14], max_pixels=LIMIT)
+        decode(encoded(scene(), kind)[:14], max_pixels=LIMIT)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
