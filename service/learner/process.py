@@ -8,6 +8,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from model.cores import cores
@@ -47,7 +49,7 @@ def run(settings: Settings) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     die_with_parent(settings.supervisor)
-    os.nice(NICENESS)
+    let_serving_go_first()
     ledger = Ledger.open(settings.database)
     try:
         LearnerProcess(settings, ledger, stop).run()
@@ -57,6 +59,18 @@ def run(settings: Settings) -> int:
     finally:
         ledger.close()
     return 0
+
+
+def let_serving_go_first(share: Path = Path("/proc/self/autogroup")) -> None:
+    """The learner steps back by `NICENESS`, also where the kernel hands out cores by session.
+
+    There (autogroups, sched(7)) the niceness of a process counts only beside others of its session, and a learner that
+    a supervisor started has one of its own. That of whoever started it by hand is left alone.
+    """
+    os.nice(NICENESS)
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            share.write_text(str(NICENESS))
 
 
 class LearnerProcess:

@@ -13,9 +13,10 @@ import httpx
 import psutil
 import pytest
 
+from service.learner.process import NICENESS
 from service.settings import load_settings
 from tests import digits
-from tests.http.server import WORKER, RunningServer, free_port
+from tests.http.server import LEARNER, WORKER, RunningServer, free_port
 from tests.service.pictures import files
 
 DIGIT = digits.pngs(0)[0]
@@ -50,6 +51,18 @@ def test_a_stop_answers_what_is_under_way_and_turns_away_what_is_new(folder: Pat
             thread.join()
         assert not worker.is_running()
         assert set(refused) <= {503}
+
+
+def test_the_learner_steps_back_beside_the_service_whatever_the_kernel_hands_cores_out_by(folder: Path) -> None:
+    with RunningServer(folder, learner=True) as server:
+        server.wait_until_ready()
+        worker, learner = server.pid_of(WORKER), server.pid_of(LEARNER)
+        server.wait_for(lambda: psutil.Process(learner).nice() == NICENESS, 20, "the learner does not step back")
+        assert psutil.Process(worker).nice() == 0
+        groups = [Path(f"/proc/{pid}/autogroup") for pid in (worker, learner)]
+        if groups[0].exists():
+            names, niceness = zip(*(group.read_text().rsplit(" nice ") for group in groups), strict=True)
+            assert names[0] != names[1] and [int(one) for one in niceness] == [0, NICENESS]
 
 
 def test_readiness_says_that_the_server_is_stopping_while_a_request_is_under_way(folder: Path) -> None:
