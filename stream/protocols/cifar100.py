@@ -22,6 +22,8 @@ def read_cifar100(root: Path) -> Dataset:
         for folder in (root, root / name):
             if (folder / ("meta" if reader is _read_pickles else "train.bin")).is_file():
                 return reader(folder)
+    if root.is_dir() and not any(root.glob("*.parquet")):
+        raise ProtocolError(root, "there are neither Python pickles (meta), nor train.bin, nor Parquet tables")
     return read_tables("cifar100", root)
 
 

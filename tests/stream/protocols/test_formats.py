@@ -22,6 +22,11 @@ def counts(dataset: Dataset) -> tuple[list[int], list[int]]:
     )
 
 
+def test_of_a_folder_without_cifar_100_all_forms_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ProtocolError, match=r"neither Python pickles \(meta\), nor train\.bin, nor Parquet"):
+        read_dataset("cifar100", made.tree(tmp_path / "digits", {"8": 1}))
+
+
 @pytest.mark.parametrize("make", [made.cifar_pickles, made.cifar_pickles_of_python_2, made.cifar_binary])
 @pytest.mark.parametrize("inside", [True, False])
 def test_cifar_100_is_read_plane_by_plane(make: Callable[[Path], Path], inside: bool, tmp_path: Path) -> None:
