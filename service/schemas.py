@@ -219,7 +219,10 @@ class LearnerBody(Answer):
 
 
 class ReadyBody(Answer):
-    """Whether predictions are answered, and with what. `behind`: what is in force could not be loaded here."""
+    """Whether predictions are answered, and with what. `behind`: what is in force could not be loaded here.
+
+    `reason` says why it is not ready, and why it is behind; it is null where it is neither.
+    """
 
     ready: bool
     version: int | None
