@@ -146,7 +146,7 @@ class VersionBody(Answer):
 
 
 class PromotionBody(Answer):
-    """One move of an alias, with the labels that it took away and brought."""
+    """One move of an alias, with the labels that it took away and brought. `version` is null where it was removed."""
 
     seq: int
     alias: str

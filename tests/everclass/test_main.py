@@ -190,6 +190,20 @@ def test_a_move_says_from_where_to_where_and_what_was_lost(arguments: list[str],
     assert json.loads(document.stdout)["seq"] == 4
 
 
+def test_aliases_are_listed_and_removed() -> None:
+    removed = Reply(200, {**PROMOTION, "alias": "canary", "version": None, "previous": 2})
+    listed = Reply(200, {"canary": 2, "serving": 3})
+    with scripted(listed, listed, removed, removed) as server:
+        table, document = everclass(server, "aliases"), everclass(server, "aliases", "--json")
+        done = everclass(server, "aliases", "remove", "canary", "--reason", "a typo", "--expected", "2")
+        told = everclass(server, "aliases", "remove", "canary", "--json")
+    assert "canary" in table.stdout and json.loads(document.stdout) == {"canary": 2, "serving": 3}
+    assert (server.asked[2].method, server.asked[2].path) == ("DELETE", "/aliases/canary?reason=a+typo&expected=2")
+    assert "Idempotency-Key" in server.asked[2].headers
+    assert done.exit_code == 0 and "canary: version 2 → –" in done.stdout
+    assert json.loads(told.stdout)["version"] is None
+
+
 def test_a_rollback_goes_to_one_place() -> None:
     with scripted(Reply(200, PROMOTION)) as server:
         assert everclass(server, "rollback", "2", "--task", "t1").exit_code == 2
