@@ -134,6 +134,7 @@ def test_one_bad_image_in_a_hundred_is_named_and_nothing_of_the_task_is_stored(c
         ([ZERO, ONE], {"labels": ["a", " .. "]}, 422, "labels[1]"),
         ([ZERO, ONE], {"labels": ["a", "b"], "splits": ["train"]}, 422, "splits"),
         ([ZERO], {"labels": ["a"], "splits": ["test"]}, 422, "splits[0]"),
+        ([ZERO, ONE], {"labels": ["a", "b"], "splits": ["held_out"] * 2}, 422, "splits"),
         ([ZERO, ZERO], {"labels": ["a", "b"]}, 422, "images[1]"),
         ([ZERO], {"labels": ["a"], "name": "x" * 201}, 422, "name"),
         ([ZERO], {"labels": ["a"], "note": ["x", "y"]}, 422, "note"),
