@@ -211,6 +211,11 @@ class Client:
         wish = {"version": version, "reason": reason, "expected": _belief(expected, expected_seq)}
         return result(Promotion, self._transport.call("PUT", f"/aliases/{_segment(alias)}", json=_said(wish)))
 
+    def remove_alias(self, alias: str, *, reason: str | None = None, expected: int | None = None) -> Promotion:
+        """Let the alias point at nothing; a Conflict for `serving`, or where it does not point at `expected`."""
+        query: Query = {"reason": reason, "expected": expected}
+        return result(Promotion, self._transport.call("DELETE", f"/aliases/{_segment(alias)}", query=query))
+
     def export(self, version: int, to: Path, *, format: str = "onnx") -> Path:
         """Write a version as one archive that runs without Everclass. The file `to` appears only once it is whole."""
         part = to.with_name(to.name + ".part")

@@ -2,6 +2,7 @@
 
 import click
 
+from everclass.commands.aliases import aliases
 from everclass.commands.audit import audit
 from everclass.commands.backup import backup, restore
 from everclass.commands.bench import bench
@@ -36,6 +37,7 @@ for command in (
     forget,
     rollback,
     promote,
+    aliases,
     promotions,
     export,
     import_archive,

@@ -162,12 +162,14 @@ class LearnerState(Result):
 class Readiness(Result):
     """Whether a version is loaded and warm; `behind` where a worker has not yet taken the one in force.
 
-    `differs` names settings that the version in force was made with otherwise: the version's win.
+    `reason` says why it is not ready. `differs` names settings that the version in force was made with otherwise: the
+    version's win.
     """
 
     ready: bool
     version: int | None = None
     behind: bool = False
+    reason: str | None = None
     differs: tuple[str, ...] = ()
     learner: LearnerState | None = None
 

@@ -146,7 +146,7 @@ class VersionBody(Answer):
 
 
 class PromotionBody(Answer):
-    """One move of an alias, with the labels that it took away and brought."""
+    """One move of an alias, with the labels that it took away and brought. `version` is null where it was removed."""
 
     seq: int
     alias: str
@@ -219,7 +219,10 @@ class LearnerBody(Answer):
 
 
 class ReadyBody(Answer):
-    """Whether predictions are answered, and with what. `behind`: what is in force could not be loaded here."""
+    """Whether predictions are answered, and with what. `behind`: what is in force could not be loaded here.
+
+    `reason` says why it is not ready, and why it is behind; it is null where it is neither.
+    """
 
     ready: bool
     version: int | None

@@ -19,7 +19,7 @@ from stream.blobs import Blobs
 from stream.errors import FieldError, InvalidContent, StreamError, TooLarge, Unavailable, UnsupportedType
 from stream.failpoints import reach
 from stream.keys import Sender
-from stream.labels import MAX_CHARACTERS, clean_label
+from stream.labels import MAX_CHARACTERS, new_label
 from stream.ledger import Ledger, Ticket
 from stream.tasks import ItemDraft, NewTask, Split, Task, image_key, new_task_id
 from stream.turns import Turns
@@ -217,7 +217,7 @@ class Staging:
 
     def _cleaned(self, label: str, field: str) -> str:
         try:
-            return clean_label(label, field, max_characters=self.intake.limits.label_characters)
+            return new_label(label, field, max_characters=self.intake.limits.label_characters)
         except InvalidContent as error:
             self._label_errors += error.errors
             return label

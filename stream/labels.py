@@ -34,6 +34,21 @@ BLANKS = frozenset(
 )
 """Letters, marks and symbols that show nothing (Default_Ignorable_Code_Point, and the empty Braille pattern)."""
 
+STEPS = frozenset({".", ".."})
+"""Steps in a path, which clients and proxies take out of a URL: `/classes/..` would never arrive as such."""
+
+
+def new_label(raw: str, field: str = "label", *, max_characters: int = MAX_CHARACTERS) -> str:
+    """The label of images that come in, as `clean_label` has it.
+
+    Raises:
+        InvalidContent: naming `field`; as `clean_label`, or the label is `.` or `..`, which no URL can name.
+    """
+    label = clean_label(raw, field, max_characters=max_characters)
+    if label in STEPS:
+        raise InvalidContent.of(field, f"the label {label} is a step in a path: no URL could name the class")
+    return label
+
 
 def clean_label(raw: str, field: str = "label", *, max_characters: int = MAX_CHARACTERS) -> str:
     """The label in NFC and trimmed, case kept.

@@ -3,7 +3,7 @@
 import click
 
 from everclass.commands.server import Server, with_server
-from everclass.commands.tasks import show_task, wait
+from everclass.commands.tasks import show_outcome, show_task, wait
 from everclass.showing import show_json, show_table
 
 
@@ -36,4 +36,7 @@ def forget(server: Server, label: str, purge: bool, yes: bool, detach: bool) -> 
             f"Delete every version and image that knows {label!r}? This cannot be undone.", abort=True, err=True
         )
     task = server.client.forget(label, purge=purge)
-    show_task(server, task if detach else wait(server, task.id))
+    if detach:
+        show_task(server, task)
+    else:
+        show_outcome(server, wait(server, task.id))

@@ -6,7 +6,7 @@ from typing import Literal
 import click
 
 from everclass.commands.server import Server, with_server
-from everclass.commands.tasks import show_task, wait
+from everclass.commands.tasks import show_outcome, show_task, wait
 from everclass.lessons import Wishes
 from everclass.results import Task
 from everclass.showing import upload_bar
@@ -46,7 +46,8 @@ def learn(
 ) -> None:
     """Learn from SOURCE: a folder with one folder a class, a zip or tar archive of one, or a Parquet file.
 
-    Waits until the task is done, unless --detach or --no-commit is given.
+    Waits until the task is done, unless --detach or --no-commit is given, and says what became of its versions: one
+    that is held does not serve until someone promotes it.
     """
     wishes: Wishes = {
         "name": name,
@@ -60,7 +61,7 @@ def learn(
     if detach or no_commit:
         show_task(server, accepted)
     else:
-        show_task(server, wait(server, accepted.id))
+        show_outcome(server, wait(server, accepted.id))
 
 
 def _send(server: Server, source: Path, wishes: Wishes) -> Task:

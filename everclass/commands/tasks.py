@@ -4,7 +4,7 @@ import click
 
 from everclass.commands.listing import ListByDefault
 from everclass.commands.server import Server, with_server
-from everclass.results import Task, TaskState
+from everclass.results import Task, TaskState, Version
 from everclass.showing import percent, show_json, show_table, task_bar, task_words
 
 STATES = ("open", "queued", "learning", "done", "failed", "cancelled")
@@ -42,7 +42,7 @@ def show(server: Server, task_id: str) -> None:
 @with_server
 def watch(server: Server, task_id: str, wait_s: float | None) -> None:
     """Follow a task until it has ended; fails where it failed or was cancelled."""
-    show_task(server, wait(server, task_id, wait_s))
+    show_outcome(server, wait(server, task_id, wait_s))
 
 
 @tasks.command()
@@ -95,6 +95,24 @@ def show_task(server: Server, task: Task) -> None:
     for name, value in lines.items():
         if value not in (None, ""):
             click.echo(f"{name:<9}{value}" if name else str(value))
+
+
+def show_outcome(server: Server, task: Task) -> None:
+    """A task that is done, and what became of each version that it made: one that is held waits for a person."""
+    show_task(server, task)
+    if server.as_json:
+        return
+    versions = [server.client.version(number) for number in task.versions]
+    for version in versions:
+        click.echo(f"version {version.version}: {version.kind}, {version.state}{_why(version)}")
+    servable = [version for version in versions if version.state in ("ready", "held")]
+    if servable and servable[-1].state == "held":
+        number = servable[-1].version
+        click.echo(f"Version {number} does not serve until someone promotes it: everclass promote {number}")
+
+
+def _why(version: Version) -> str:
+    return f" ({version.reason})" if version.reason and version.state != "ready" else ""
 
 
 def _row(task: Task) -> tuple[object, ...]:

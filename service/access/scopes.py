@@ -32,6 +32,7 @@ NEEDS: Mapping[str, Needed] = {
     "POST /tasks/{task_id}/retry": Scope.LEARN,
     "POST /rollback": Scope.ADMIN,
     "PUT /aliases/{name}": Scope.ADMIN,
+    "DELETE /aliases/{name}": Scope.ADMIN,
     "GET /promotions": Scope.ADMIN,
     "GET /versions/{number}/export": Scope.ADMIN,
     "DELETE /versions/{number}": Scope.ADMIN,

@@ -35,7 +35,7 @@ from service.settings import Settings
 from stream.alone import alone_with_store
 from stream.blobs import Blobs
 from stream.errors import InvalidContent, NotFound, Unavailable
-from stream.labels import clean_label
+from stream.labels import new_label
 from stream.ledger import Lease, Ledger
 from stream.manifest import Manifest, Part, part_key, store_version
 from stream.sources.archive import BROKEN, is_damage
@@ -209,7 +209,7 @@ def _checked(snapshot: Snapshot, settings: Settings) -> Snapshot:
 
 def _label(label: str) -> str:
     try:
-        clean = clean_label(label)
+        clean = new_label(label)
     except InvalidContent as error:
         raise WrongArchive(f"a label cannot be taken: {error}") from error
     if clean != label:

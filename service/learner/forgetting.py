@@ -10,6 +10,7 @@ import numpy as np
 
 from model.forgetting import CannotForget, without_class
 from service.learner.bases import load_base
+from service.learner.failures import Refusal
 from service.learner.looking import Features, Looking
 from service.learner.plan import LearnPlan, make_plan
 from service.learner.publishing import Publisher
@@ -24,7 +25,7 @@ from stream.versions import Version, VersionState
 ALONE_WAIT_S = 0.5
 
 
-class NotPurged(Exception):
+class NotPurged(Refusal):
     """The version without the class does not serve, so that nothing was purged."""
 
 

@@ -16,6 +16,7 @@ from model.cores import cores
 from model.training.threads import limited_threads
 from service.learner.bases import new_root
 from service.learner.device import DeviceLost, loses_device
+from service.learner.failures import ASKED_FOR, reason_of
 from service.learner.forgetting import ForgetRun
 from service.learner.graphs import graph_of
 from service.learner.heartbeat import LEASE_TTL_S, Heartbeat
@@ -145,7 +146,10 @@ class LearnerProcess:
         except Exception as error:
             if loses_device(error):
                 raise DeviceLost(f"task {task.id}: {error}") from error
-            log.exception("task %s failed", task.id)
+            if isinstance(error, ASKED_FOR):
+                log.warning("task %s failed: %s", task.id, error)
+            else:
+                log.exception("task %s failed", task.id)
             self._fail(heartbeat, task, error)
         finally:
             if not heartbeat.lost.is_set():
@@ -158,9 +162,8 @@ class LearnerProcess:
             log.info("task %s was stopped before it could be handed back", task.id)
 
     def _fail(self, heartbeat: Heartbeat, task: Task, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
         try:
-            self._insist(heartbeat, lambda: self._ledger.fail(heartbeat.lease, task.id, reason))
+            self._insist(heartbeat, lambda: self._ledger.fail(heartbeat.lease, task.id, reason_of(error)))
         except TaskStopped:
             log.info("task %s was stopped before it could fail", task.id)
 

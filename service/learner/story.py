@@ -24,6 +24,7 @@ from model.training.tuning import tune
 from model.training.tuning_state import TuningState
 from service.learner.bases import Base, load_base
 from service.learner.checkpoints import Checkpoints
+from service.learner.failures import Refusal
 from service.learner.heldout import HeldOutImage, held_out
 from service.learner.holdout import HeldBefore, split
 from service.learner.judging import BackboneComparison, compare_backbones
@@ -41,11 +42,11 @@ from stream.versions import VersionKind
 Weights = Mapping[str, Tensor]
 
 
-class NothingToLearn(Exception):
+class NothingToLearn(Refusal):
     """Every image of the task is held out."""
 
 
-class NotOffered(Exception):
+class NotOffered(Refusal):
     """The base was made by a method that this server may not learn with by its present settings."""
 
 
@@ -97,7 +98,7 @@ class TaskRun:
         plan, items = (begun, items) if begun else self._frozen(base, items)
         trained = tuple(item for item in items if item.split != "held_out")
         if not trained:
-            raise NothingToLearn("every image of the task is held out; nothing is left to learn from")
+            raise NothingToLearn(_why_nothing(items, held_out(self._ledger, base.version)))
         block = lay_out(base.snapshot, [item.label for item in trained], [item.label for item in items])
         return Lesson(base, plan, trained, block)
 
@@ -271,6 +272,19 @@ class TaskRun:
             features_of=lambda images: self._features(snapshot.backbone, images),
             pictures_of=self._looking.pictures,
         )
+
+
+def _why_nothing(items: Sequence[Item], earlier: Sequence[HeldOutImage]) -> str:
+    """Why no image of the task is left to learn from: what an earlier task holds out goes on judging, whatever its
+    label now.
+    """
+    told = "every image of the task is held out, so that none is left to learn from"
+    held = {image.item.pixel_digest: image for image in earlier}
+    again = [held[item.pixel_digest] for item in items if item.pixel_digest in held]
+    if not again:
+        return told
+    first = f"task {again[0].task}, as {again[0].item.label!r}"
+    return f"{told}: {len(again)} of {len(items)} are held out by earlier tasks already, the first by {first}"
 
 
 def _check_offered(base: Base, settings: Settings) -> None:

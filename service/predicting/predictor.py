@@ -11,6 +11,7 @@ from model.pixels.images import ImageError, ImageTooLarge, UnsupportedImage
 from model.served import Prediction
 from service.intake.room import Room
 from service.metrics import Metrics
+from service.predicting.absence import why_none
 from service.predicting.batching import Batcher, Pixels
 from service.predicting.following import Follower, check_servable
 from service.predicting.loading import LoadedVersion
@@ -187,14 +188,8 @@ class Predictor:
         self._follower.follow()
         target = self._take(wanted)
         if target is None:
-            raise unavailable(self._why_none(), NO_VERSION_YET_S)
+            raise unavailable(why_none(self._follower, self._ledger), NO_VERSION_YET_S)
         return target
-
-    def _why_none(self) -> str:
-        broken, failure = self._follower.broken, self._follower.failure
-        if broken is not None:
-            return broken
-        return f"the version in force cannot be loaded: {failure.reason}" if failure else "there is no version yet"
 
     def _version(self, wanted: Wanted) -> Version:
         number = wanted.version

@@ -4,26 +4,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.assembly import Assembly
+from service.predicting.absence import why_none
 from service.predicting.presence import LEARNER_LEASE
 from service.schemas import LearnerBody, ReadyBody
 from service.settings import Settings
 from stream.errors import StreamError
 from stream.versions import Serving
 
+SILENT = "the database does not answer"
+
 
 def readiness(parts: Assembly) -> ReadyBody:
-    """The body of `/readyz`; waits for the database."""
+    """The body of `/readyz`; waits for the database. `reason` is never null where it is not ready."""
     current, draining = parts.follower.current, parts.traffic.draining
     serving, trouble = _in_force(parts)
     behind = serving is not None and (current is None or current.serving.seq != serving.seq)
-    failure, broken = parts.follower.failure, parts.follower.broken
+    ready = current is not None and parts.follower.broken is None and not draining
     return ReadyBody(
-        ready=current is not None and broken is None and not draining,
+        ready=ready,
         version=None if current is None else current.serving.version,
         behind=behind,
         draining=draining,
         runtime=None if current is None else current.loaded.runtime,
-        reason=trouble or broken or (failure.reason if behind and failure else None),
+        reason=trouble or _reason(parts, ready=ready, behind=behind),
         learner=_learner(parts),
         differs=overruled(parts),
     )
@@ -50,11 +53,23 @@ def differences(settings: Settings, description: dict[str, Any]) -> Iterator[str
             yield f"{name} is set to {wanted}, the version in force has {has}"
 
 
+def _reason(parts: Assembly, *, ready: bool, behind: bool) -> str | None:
+    failure = parts.follower.failure
+    if ready:
+        return failure.reason if behind and failure else None
+    if parts.traffic.draining:
+        return "the server is stopping"
+    try:
+        return why_none(parts.follower, parts.ledger)
+    except StreamError:
+        return SILENT
+
+
 def _in_force(parts: Assembly) -> tuple[Serving | None, str | None]:
     try:
         return parts.ledger.serving(), None
     except StreamError:
-        return None, "the database does not answer"
+        return None, SILENT
 
 
 def _learner(parts: Assembly) -> LearnerBody:

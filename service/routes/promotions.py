@@ -4,14 +4,14 @@ import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 from service.access.caller import OBJECT
-from service.asking import Asking, NoQuery, Paging, Parts, described, json_body
+from service.asking import Asking, NoQuery, Nothing, Paging, Parts, described, json_body
 from service.assembly import Assembly
 from service.intake.idempotency import Attempt, once
 from service.problems import wrong
-from service.schemas import AliasRequest, Listing, Move, PromotionBody, RollbackRequest
+from service.schemas import LINES, MAX_VERSION, AliasRequest, Listing, Move, PromotionBody, RollbackRequest
 from stream.failpoints import reach
 from stream.ledger.promotions import ALIAS
 from stream.versions import SERVING, Expected, Promotion
@@ -28,6 +28,13 @@ def written_out(value: object) -> object:
     if isinstance(value, str) and not RFC3339.fullmatch(value):
         raise ValueError("a time such as 2026-01-31T12:00:00Z is expected")
     return value
+
+
+class RemovalQuery(Nothing):
+    """Why an alias goes, and the version that the caller believes it points at."""
+
+    reason: Annotated[str, Field(max_length=2000, json_schema_extra=LINES)] | None = None
+    expected: Annotated[int, Field(ge=1, le=MAX_VERSION)] | None = None
 
 
 class LogQuery(Paging):
@@ -79,6 +86,22 @@ def point_alias(
             return replayed(parts, attempt, content)
         expected = wish.expectation()
         return PromotionBody.of(move(parts, name, wish.version, wish, attempt, content, expected, asking.name))
+
+
+@router.delete("/aliases/{name}")
+def remove_alias(
+    name: AliasName, request: Request, parts: Parts, asking: Asking, query: Annotated[RemovalQuery, Query()]
+) -> PromotionBody:
+    """Remove an alias, so that nothing keeps its version; `serving` can only be moved."""
+    content = {"alias": name, **query.model_dump()}
+    with once(request, parts.ledger, parts.lease.name) as attempt:
+        if attempt.replay is not None:
+            return replayed(parts, attempt, content)
+        return PromotionBody.of(
+            parts.ledger.remove_alias(
+                name, by=asking.name, reason=query.reason, expected=query.expected, ticket=attempt.stamped(content)
+            )
+        )
 
 
 @router.get("/promotions")

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from stream.errors import Conflict
 from stream.ledger.database import Database
-from stream.ledger.intake import RETRY_AFTER_S, Quota, check_queue
+from stream.ledger.intake import RETRY_AFTER_S, Quota, check_learnable, check_queue
 from stream.ledger.promotions import current_version, expected_base, last_seq, record_move
 from stream.ledger.reading import ancestry
 from stream.ledger.requests import Ticket, complete
@@ -62,13 +62,14 @@ class Cancelling:
 
         Raises:
             NotFound, QuotaFull: no such task, no place in the queue.
-            Conflict: it did not fail, its images or its base are gone, or something was built on what it made, so
-                that a lineage would hold the task twice.
+            Conflict: it did not fail, it has no images to learn from, its images or its base are gone, or something was
+                built on what it made, so that a lineage would hold the task twice.
         """
         with self._database.write() as connection:
             row = task_row(connection, task_id)
             if row.state not in (TaskState.FAILED, TaskState.CANCELLED):
                 raise Conflict(f"task {task_id} is {row.state}: only a failed or cancelled one can be tried again")
+            check_learnable(connection, row)
             _check_images(connection, row)
             _check_base(connection, row)
             _check_nothing_built_on(connection, task_id)
@@ -84,12 +85,14 @@ class Cancelling:
         Returns the keys of their blobs, which the caller deletes next (what it does not get to is swept).
 
         Raises:
-            NotFound, Conflict: no such task, or its images are still needed, also to judge a task that is not done.
+            NotFound, Conflict: no such task, it never had images, or they are still needed, also to judge a task that
+                is not done.
         """
         with self._database.write() as connection:
             row = task_row(connection, task_id)
             if not _given_up(connection, row):
-                raise Conflict(f"task {task_id} is {row.state}: its images are still needed")
+                had_none = "it has no images" if row.kind == "forget" else "its images are still needed"
+                raise Conflict(f"task {task_id} is {row.state}: {had_none}")
             if (judged := _judged_by(connection, task_id)) is not None:
                 raise Conflict(
                     f"task {judged} is still judged by images of task {task_id}", retry_after_s=RETRY_AFTER_S

@@ -88,7 +88,8 @@ class Intake:
         A picture that the task has already under the same label counts once.
 
         Raises:
-            InvalidContent: no images, a picture under two labels, or more labels than one task may have.
+            InvalidContent: no images, a picture under two labels, more labels than one task may have, or, with
+                `commit`, every image of the task named as held out.
             NotFound, Conflict: no such task, or it is not open.
             QuotaFull, TooLarge: no room in the queue, too many images for one task or for the sender's quota.
         """
@@ -107,6 +108,8 @@ class Intake:
                 check_images(connection, sender, len(fresh), self._database.now())
             self._append(connection, row, fresh, labels, sender)
             if commit:
+                if all_named_held_out(connection, task_id):
+                    raise InvalidContent.of("splits", "every image of the task is held_out: none is left to learn from")
                 self._commit(connection, task_id)
             complete(connection, ticket, "task", task_id)
             return task_value(connection, task_id)
@@ -115,7 +118,7 @@ class Intake:
         """Put the open task in the queue.
 
         Raises:
-            NotFound, Conflict: no such task, it is not open, or it has no images.
+            NotFound, Conflict: no such task, it is not open, or it has no images to learn from.
             QuotaFull: no room in the queue.
         """
         with self._database.write() as connection:
@@ -173,8 +176,7 @@ class Intake:
         row = task_row(connection, task_id)
         if row.state != TaskState.OPEN:
             raise Conflict(f"task {task_id} is {row.state}: only an open task can be committed")
-        if row.images == 0:
-            raise Conflict(f"task {task_id} has no images")
+        check_learnable(connection, row)
         self._check_queue(connection)
         change_state(connection, row, TaskState.QUEUED, seq=next_seq(connection))
 
@@ -205,6 +207,22 @@ def insert_task(connection: Connection, new: NewTask, now: datetime, labels: Map
             created_at=now,
         )
     )
+
+
+def check_learnable(connection: Connection, row: Row[Any]) -> None:
+    """Raises Conflict where the task is to be learned and none of its images can be learned from."""
+    if row.kind != "learn":
+        return
+    if row.images == 0:
+        raise Conflict(f"task {row.id} has no images")
+    if all_named_held_out(connection, row.id):
+        raise Conflict(f"every image of task {row.id} was sent as held_out: none is left to learn from")
+
+
+def all_named_held_out(connection: Connection, task_id: str) -> bool:
+    """Whether the client keeps every image of the task from being learned from."""
+    query = select(items.c.position).where(items.c.task == task_id, items.c.named_split.is_distinct_from("held_out"))
+    return connection.execute(query.limit(1)).first() is None
 
 
 def check_queue(connection: Connection, quota: Quota) -> None:

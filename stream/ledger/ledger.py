@@ -126,6 +126,7 @@ class Ledger:
         self.promotion = moves.one
         self.promotion_at = moves.at
         self.move_alias = moves.move
+        self.remove_alias = moves.remove
         self.rollback_target = moves.rollback_target
 
         removing = Removing(database)

@@ -102,10 +102,7 @@ class Promotions:
             NotFound: no such version.
             Conflict: the version is damaged or deleted, or something else than `expected` is in force.
         """
-        if not ALIAS.fullmatch(name):
-            raise InvalidContent.of(
-                "alias", "an alias has up to 64 of a–z, 0–9, '.', '_', '-' and starts with a letter"
-            )
+        _check_name(name)
         shown(reason, "reason", lines=True)
         with self._database.write() as connection:
             target = version_row(connection, version)
@@ -117,6 +114,37 @@ class Promotions:
                     update(versions).where(versions.c.version == version).values(state=VersionState.READY)
                 )
             promotion = record_move(connection, name, version, by=by, reason=reason, at=self._database.now())
+            complete(connection, ticket, "promotion", promotion.seq)
+        return promotion
+
+    def remove(
+        self,
+        name: str,
+        *,
+        by: str,
+        reason: str | None = None,
+        expected: Expected | int | None = None,
+        ticket: Ticket | None = None,
+    ) -> Promotion:
+        """Let the alias point at nothing, so that the version may go; its moves stay in the log, this one among them.
+
+        Raises:
+            InvalidContent: `name` cannot be an alias, or `reason` cannot be stored.
+            NotFound: no such alias.
+            Conflict: it is `serving`, which is only ever moved, or it points at something else than `expected`.
+        """
+        _check_name(name)
+        shown(reason, "reason", lines=True)
+        if name == SERVING:
+            raise Conflict(
+                f"{SERVING} is what /predict answers with: it can be moved to another version, not removed",
+                field="name",
+            )
+        with self._database.write() as connection:
+            if current_version(connection, name) is None:
+                raise NotFound("alias", name)
+            _check_expected(connection, name, expected)
+            promotion = record_move(connection, name, None, by=by, reason=reason, at=self._database.now())
             complete(connection, ticket, "promotion", promotion.seq)
         return promotion
 
@@ -200,6 +228,11 @@ def promotion_value(row: Row[Any]) -> Promotion:
 
 def _promotion_values(promotion: Promotion) -> Mapping[str, Any]:
     return {**vars(promotion), "lost": list(promotion.lost), "won": list(promotion.won)}
+
+
+def _check_name(name: str) -> None:
+    if not ALIAS.fullmatch(name):
+        raise InvalidContent.of("name", "an alias has up to 64 of a–z, 0–9, '.', '_', '-' and starts with a letter")
 
 
 def _check_moment(moment: datetime) -> None:

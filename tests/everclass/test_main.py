@@ -45,13 +45,49 @@ def everclass(server: ScriptedServer, *arguments: str) -> Result:
 def test_learning_waits_for_the_task_and_says_what_came_of_it(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").write_bytes(b"x")
-    with scripted(Reply(202, {**TASK, "state": "queued"}), Reply(200, TASK)) as server:
+    task, provisional = Reply(200, TASK), Reply(200, {**VERSION, "version": 1, "kind": "provisional"})
+    with scripted(Reply(202, {**TASK, "state": "queued"}), task, task, provisional, Reply(200, VERSION)) as server:
         done = everclass(server, "learn", str(tmp_path), "--name", "pets", "--base", "none")
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.output
     assert server.asked[0].path == "/learn?commit=true&base=none"
     assert "task t1: done" in done.stdout
     assert "cat (2), dog (1)" in done.stdout
     assert "1: loss 0.500, 75.0 %" in done.stdout
+    assert "version 1: provisional, ready\nversion 2: final, ready\n" in done.stdout
+    assert "promote" not in done.stdout
+
+
+@pytest.mark.parametrize("command", [["learn"], ["tasks", "watch", "t1"], ["forget", "cat"]])
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        (("held", "held"), "everclass promote 2"),
+        (("ready", "held"), "everclass promote 2"),
+        (("held", "damaged"), "everclass promote 1"),
+        (("held", "ready"), None),
+        (("damaged", "damaged"), None),
+    ],
+)
+def test_who_waited_is_told_of_versions_that_do_not_serve_and_what_to_do(
+    tmp_path: Path, command: list[str], states: tuple[str, str], told: str | None
+) -> None:
+    if command == ["learn"]:
+        (tmp_path / "a.zip").write_bytes(b"x")
+        command = ["learn", str(tmp_path / "a.zip")]
+    reasons = {"held": "to be promoted by a person", "damaged": "no runtime loads it", "ready": "too few to judge"}
+    made = [
+        Reply(200, {**VERSION, "version": number, "state": state, "reason": reasons[state]})
+        for number, state in enumerate(states, start=1)
+    ]
+    task = Reply(200, TASK)
+    first = [] if command[0] == "tasks" else [Reply(202, {**TASK, "state": "queued"})]
+    with scripted(*first, task, task, *made) as server:
+        done = everclass(server, *command)
+    assert done.exit_code == 0, done.output
+    for number, state in enumerate(states, start=1):
+        why = "" if state == "ready" else f" ({reasons[state]})"
+        assert f"version {number}: final, {state}{why}\n" in done.stdout
+    assert (told in done.stdout) if told else ("everclass promote" not in done.stdout)
 
 
 def test_learning_may_return_at_once(tmp_path: Path) -> None:
@@ -81,7 +117,6 @@ def test_predictions_name_file_label_and_version(tmp_path: Path) -> None:
     ("arguments", "method", "path"),
     [
         (["tasks", "show", "t1"], "GET", "/tasks/t1"),
-        (["tasks", "watch", "t1"], "GET", "/tasks/t1"),
         (["tasks", "cancel", "t1"], "DELETE", "/tasks/t1"),
         (["tasks", "retry", "t1"], "POST", "/tasks/t1/retry"),
         (["tasks", "commit", "t1"], "POST", "/tasks/t1/commit"),
@@ -153,6 +188,20 @@ def test_a_move_says_from_where_to_where_and_what_was_lost(arguments: list[str],
     assert json.loads(server.asked[0].body) == body
     assert "serving: version 3 → 2" in done.stdout and "lost  cat" in done.stdout
     assert json.loads(document.stdout)["seq"] == 4
+
+
+def test_aliases_are_listed_and_removed() -> None:
+    removed = Reply(200, {**PROMOTION, "alias": "canary", "version": None, "previous": 2})
+    listed = Reply(200, {"canary": 2, "serving": 3})
+    with scripted(listed, listed, removed, removed) as server:
+        table, document = everclass(server, "aliases"), everclass(server, "aliases", "--json")
+        done = everclass(server, "aliases", "remove", "canary", "--reason", "a typo", "--expected", "2")
+        told = everclass(server, "aliases", "remove", "canary", "--json")
+    assert "canary" in table.stdout and json.loads(document.stdout) == {"canary": 2, "serving": 3}
+    assert (server.asked[2].method, server.asked[2].path) == ("DELETE", "/aliases/canary?reason=a+typo&expected=2")
+    assert "Idempotency-Key" in server.asked[2].headers
+    assert done.exit_code == 0 and "canary: version 2 → –" in done.stdout
+    assert json.loads(told.stdout)["version"] is None
 
 
 def test_a_rollback_goes_to_one_place() -> None:

@@ -95,6 +95,20 @@ def test_a_parquet_table_becomes_a_task(client: TestClient) -> None:
     assert (reply.status_code, reply.json()["labels"]) == (202, {"nought": 1, "one": 1})
 
 
+def test_a_class_that_no_url_can_name_comes_in_by_no_way(client: TestClient) -> None:
+    table = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"image": [ZERO, ONE], "label": ["a", "."]}), table)
+    task = client.post("/tasks").json()["id"]
+    refusals = [
+        client.post("/learn", files={"parquet": ("set.parquet", table.getvalue())}),
+        client.post(f"/learn?task={task}", files=images(ZERO), data={"labels": ["."]}),
+    ]
+    for reply, field in zip(refusals, ("row 1", "labels[0]"), strict=True):
+        assert (reply.status_code, [error["field"] for error in reply.json()["errors"]]) == (422, [field])
+        assert "step in a path" in reply.json()["detail"]
+    assert [one["images"] for one in client.get("/tasks").json()["items"]] == [0]
+
+
 def test_one_bad_image_in_a_hundred_is_named_and_nothing_of_the_task_is_stored(client: TestClient) -> None:
     contents = list(digits.pngs(0)[:50] + digits.pngs(1)[:50])
     contents[42] = JPEG_CUT
@@ -117,8 +131,10 @@ def test_one_bad_image_in_a_hundred_is_named_and_nothing_of_the_task_is_stored(c
         ([ZERO], {"labels": [" "]}, 422, "labels[0]"),
         ([ZERO], {"labels": ["x" * 201]}, 422, "labels[0]"),
         ([ZERO], {"labels": ["a\u202eb"]}, 422, "labels[0]"),
+        ([ZERO, ONE], {"labels": ["a", " .. "]}, 422, "labels[1]"),
         ([ZERO, ONE], {"labels": ["a", "b"], "splits": ["train"]}, 422, "splits"),
         ([ZERO], {"labels": ["a"], "splits": ["test"]}, 422, "splits[0]"),
+        ([ZERO, ONE], {"labels": ["a", "b"], "splits": ["held_out"] * 2}, 422, "splits"),
         ([ZERO, ZERO], {"labels": ["a", "b"]}, 422, "images[1]"),
         ([ZERO], {"labels": ["a"], "name": "x" * 201}, 422, "name"),
         ([ZERO], {"labels": ["a"], "note": ["x", "y"]}, 422, "note"),

@@ -165,8 +165,39 @@ def test_a_refused_move_uses_up_no_key(client: TestClient) -> None:
 def test_aliases_are_listed_and_have_to_be_names(client: TestClient) -> None:
     client.put("/aliases/stable", json={"version": 4})
     assert client.get("/aliases").json() == {"serving": 6, "stable": 4}
-    assert client.put("/aliases/Not%20a%20name", json={"version": 4}).status_code == 422
+    refused = client.put("/aliases/Not%20a%20name", json={"version": 4})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "name")
     assert client.put("/aliases/stable", json={}).json()["errors"][0]["field"] == "version"
+
+
+def test_an_alias_is_removed_once_and_its_version_may_go(client: TestClient) -> None:
+    client.put("/aliases/stabel", json={"version": 2})
+    assert client.delete("/versions/2").status_code == 409
+    assert client.delete("/aliases/stabel?expected=4").json()["errors"][0]["field"] == "expected"
+    headers = {"Idempotency-Key": "k"}
+    removed = client.delete("/aliases/stabel?reason=a+typo&expected=2", headers=headers)
+    told = removed.json()
+    assert (removed.status_code, told["alias"], told["version"], told["previous"]) == (200, "stabel", None, 2)
+    assert (told["reason"], told["by"], told["won"]) == ("a typo", "local", [])
+    assert client.delete("/aliases/stabel?reason=a+typo&expected=2", headers=headers).json() == told
+    assert client.delete("/aliases/stabel", headers=headers).status_code == 422
+    assert client.get("/promotions").json()["items"][0] == told
+    assert client.get("/aliases").json() == {"serving": 6}
+    assert client.post("/predict?alias=stabel", files=files(DIGIT)).status_code == 404
+    assert client.delete("/aliases/stabel").status_code == 404
+    assert client.delete("/versions/2").status_code == 200
+    entry = client.get("/audit").json()["items"][1]
+    assert (entry["method"], entry["route"], entry["object"]) == ("DELETE", "/aliases/{name}", "/aliases/stabel")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "field"),
+    [("serving", 409, "name"), ("No%20name", 422, "name"), ("x?expected=0", 422, "expected"), ("x?why=1", 422, "why")],
+)
+def test_what_is_no_alias_to_remove_is_refused(client: TestClient, path: str, status: int, field: str) -> None:
+    reply = client.delete(f"/aliases/{path}")
+    assert (reply.status_code, [error["field"] for error in reply.json()["errors"]]) == (status, [field])
+    assert answers(client) == 6
 
 
 def test_the_log_says_what_served_when(client: TestClient) -> None:

@@ -91,11 +91,11 @@ def test_an_upload_that_lies_on_disk_is_moved(intake: Intake, tmp_path: Path) ->
     upload = tmp_path / "upload"
     upload.write_bytes(picture(1, "JPEG"))
     with intake.staging() as staging:
-        staging.add("images[0]", "cat", "held_out", upload)
+        staging.add("images[0]", "cat", "train", upload)
         task = accept(staging)
     assert not upload.exists()
     (item,) = intake.ledger.items(task.id)
-    assert (item.split, item.sha256) == ("held_out", hashlib.sha256(picture(1, "JPEG")).hexdigest())
+    assert (item.split, item.sha256) == ("train", hashlib.sha256(picture(1, "JPEG")).hexdigest())
 
 
 def test_an_open_task_takes_several_batches(intake: Intake) -> None:

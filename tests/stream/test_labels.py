@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.errors import InvalidContent
-from stream.labels import clean_label
+from stream.labels import clean_label, new_label
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,16 @@ def test_whatever_is_taken_is_clean_and_stays_as_it_is(raw: str) -> None:
     assert unicodedata.is_normalized("NFC", label)
     assert not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label)
     label.encode()
+
+
+@pytest.mark.parametrize("raw", [".", "..", " . ", "\t.."])
+def test_a_step_in_a_path_names_no_new_class(raw: str) -> None:
+    with pytest.raises(InvalidContent, match="step in a path") as refused:
+        new_label(raw, "labels[3]")
+    assert [error.field for error in refused.value.errors] == ["labels[3]"]
+    assert clean_label(raw) == raw.strip()
+
+
+@pytest.mark.parametrize("raw", ["...", ".cat", "cat.", "../cat", "a/..", "./."])
+def test_other_labels_with_dots_can_be_named_in_a_url(raw: str) -> None:
+    assert new_label(raw) == raw

@@ -194,6 +194,7 @@ HOSTILE: dict[str, tuple[Callable[[Files], object], str]] = {
     "a method that there is not": (lambda files: changed(files, method="magic"), "no method"),
     "a method that keeps images": (lambda files: changed(files, method="der++"), "cannot offer"),
     "a label that does not show": (lambda files: classes(files, label="\u202e1"), "label"),
+    "a label that no URL can name": (lambda files: classes(files, label=".."), "step in a path"),
     "a label twice": (lambda files: classes(files, label="5"), "same label"),
     "a label that is no text": (lambda files: classes(files, label=5), "label"),
     "a temperature that is none": (lambda files: changed(files, temperature="hot"), "temperature"),

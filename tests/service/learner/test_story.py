@@ -382,6 +382,22 @@ def test_a_task_of_which_all_was_held_out_is_tried_again_by_the_rule_of_now(tmp_
     told_otherwise.close()
 
 
+def test_a_task_of_pictures_that_an_earlier_one_holds_out_is_told_which_and_nobody_else_is(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = labelled(0, 1, count=20)
+    first, _ = world.learn(sent)
+    held = next(item for item in world.ledger.items(first.id) if item.split == "held_out")
+    task, versions = world.learn([(sent[held.id][0], "solo")])
+    assert (task.state, versions) == ("failed", [])
+    assert task.reason is not None and task.reason.startswith("every image of the task is held out")
+    assert task.reason.endswith(
+        f"1 of 1 are held out by earlier tasks already, the first by task {first.id}, as {held.label!r}"
+    )
+    told = [record for record in caplog.records if record.name == "service.learner.process"]
+    assert [(record.levelname, record.exc_info) for record in told] == [("WARNING", None)]
+
+
 def test_the_same_weights_at_another_size_are_judged_by_features_of_their_own(tmp_path: Path) -> None:
     weights = tiny_weights.make("test_efficientnet", tmp_path)
     network = {"backbone": "test_efficientnet", "weights": weights}
@@ -397,7 +413,7 @@ def test_a_backbone_that_cannot_be_exported_fails_its_tasks_and_no_learner(tmp_p
     for digits in ((0, 1), (2, 3)):
         task, versions = world.learn(labelled(*digits, count=10))
         assert (task.state, task.attempts, versions) == ("failed", 1, [])
-        cannot = f"NotExportable: {hesitant.NAME} cannot be written as an ONNX graph: "
+        cannot = f"{hesitant.NAME} cannot be written as an ONNX graph: "
         assert task.reason.startswith(cannot) and task.reason != cannot and "\n" not in task.reason
     world.close()
 

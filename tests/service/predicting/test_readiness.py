@@ -1,13 +1,19 @@
-"""What the settings say otherwise than the version in force."""
+"""Why nothing answers, and what the settings say otherwise than the version in force."""
 
 import logging
+import socket
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from service.predicting.readiness import differences
 from service.settings import load_settings
+from stream.versions import VersionState
+from tests import digits
 from tests.service.conftest import Serve
+from tests.service.pictures import files
+from tests.stream.stories import claimed, learner, publish
 
 OLD = {"spec": {"name": "test_vit", "image_size": 32, "norm": "pretrained"}, "method": "slca"}
 """Of a version made before features could be pooled in more than one way."""
@@ -43,3 +49,42 @@ def test_what_is_overruled_stands_in_the_log_and_the_answer(
     told = client.get("/readyz").json()["differs"]
     assert [sentence.partition(",")[0] for sentence in told] == ["method is set to slca++"]
     assert [record.getMessage() for record in caplog.records if record.name == "service.app"] == told
+
+
+@pytest.mark.parametrize(
+    ("versions", "reason"),
+    [
+        ((), "there is no version yet"),
+        (("provisional",), "no version is in force; 1 is held: promote it"),
+        (("provisional", "final"), "no version is in force; 2 are held: promote one"),
+    ],
+)
+def test_where_nothing_is_in_force_the_answers_say_whether_there_is_something_to_promote(
+    serve: Serve, versions: tuple[str, ...], reason: str
+) -> None:
+    client = serve()
+    ledger = client.app_state.assembly.ledger
+    if versions:
+        lease = learner(ledger, host=socket.gethostname())
+        task = claimed(ledger, lease, promote="manual")
+        for kind in versions:
+            publish(ledger, lease, task, kind)
+    ready, said = client.get("/readyz"), client.post("/predict", files=files(digits.pngs(0)[0]))
+    assert (ready.status_code, ready.json()["ready"], ready.json()["reason"]) == (503, False, reason)
+    assert (said.status_code, said.json()["detail"]) == (503, reason)
+
+
+def test_damaged_versions_are_no_lack_of_versions(serve: Serve) -> None:
+    client = serve()
+    ledger = client.app_state.assembly.ledger
+    lease = learner(ledger, host=socket.gethostname())
+    version, _ = publish(ledger, lease, claimed(ledger, lease), "final", wanted="damaged")
+    assert version.state == VersionState.DAMAGED
+    assert client.get("/readyz").json()["reason"] == "no version is in force; 1 cannot serve: damaged"
+
+
+def test_a_server_that_stops_says_so(client: TestClient) -> None:
+    assert client.get("/readyz").json()["reason"] is None
+    client.app_state.assembly.traffic.draining = True
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["reason"]) == (503, "the server is stopping")

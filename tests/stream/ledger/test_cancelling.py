@@ -245,6 +245,31 @@ def test_a_task_whose_base_is_gone_is_not_tried_again(ledger: Ledger) -> None:
         ledger.retry(task.id)
 
 
+def test_a_task_without_images_to_learn_from_is_not_tried_again(ledger: Ledger) -> None:
+    empty = ledger.create_task(by="ann")
+    judging = [replace(one, split="held_out") for one in drafts("cat", "dog")]
+    held = ledger.add_batch(None, judging, commit=False, new_task=NewTask(new_task_id(), "ann"))
+    for task, why in ((empty, "has no images"), (held, "sent as held_out")):
+        ledger.cancel(task.id, by="bob")
+        with pytest.raises(Conflict, match=why):
+            ledger.retry(task.id)
+        assert ledger.task(task.id).state == TaskState.CANCELLED
+
+
+def test_a_task_that_forgets_has_no_images_to_purge_and_is_tried_again_without_any(ledger: Ledger) -> None:
+    lease = learner(ledger)
+    learned(ledger, lease, "cat", "dog")
+    task = ledger.forget("dog", by="ann")
+    ledger.cancel(task.id, by="bob")
+    ledger.retry(task.id)
+    taken = ledger.claim(lease)
+    assert taken is not None
+    publish(ledger, lease, taken, "final", ["cat"])
+    ledger.finish(lease, task.id)
+    with pytest.raises(Conflict, match="is done: it has no images"):
+        ledger.purge_images(task.id)
+
+
 def test_a_task_is_not_tried_again_while_the_queue_is_full(open_ledger: Callable[..., Ledger]) -> None:
     ledger = open_ledger(Quota(queued_tasks=1))
     task = queued(ledger)

@@ -1,6 +1,7 @@
 """Tasks come in: opened, filled, committed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,20 @@ def test_a_task_without_images_is_not_queued(ledger: Ledger) -> None:
     with pytest.raises(InvalidContent, match="no images"):
         ledger.add_batch(task.id, [], commit=True)
     assert ledger.task(task.id).state == TaskState.OPEN
+
+
+def test_a_task_whose_images_are_all_sent_as_held_out_is_not_queued(ledger: Ledger) -> None:
+    judging = [replace(one, split="held_out") for one in drafts("cat", "dog")]
+    with pytest.raises(InvalidContent, match="none is left to learn from") as refused:
+        ledger.add_batch(None, judging, commit=True, new_task=NewTask("new", "ann"))
+    assert [error.field for error in refused.value.errors] == ["splits"]
+    with pytest.raises(NotFound):
+        ledger.task("new")
+    task = ledger.add_batch(None, judging, commit=False, new_task=NewTask("open", "ann"))
+    with pytest.raises(Conflict, match="sent as held_out"):
+        ledger.commit_task(task.id)
+    assert ledger.task(task.id).state == TaskState.OPEN
+    assert ledger.add_batch(task.id, drafts("cow", tag="more"), commit=True).state == TaskState.QUEUED
 
 
 def test_a_task_that_does_not_exist_takes_nothing(ledger: Ledger) -> None:

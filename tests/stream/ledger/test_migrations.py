@@ -43,12 +43,12 @@ def test_a_split_of_an_earlier_schema_counts_as_the_clients_word(database_url: s
         migrate(connection, "0004")
         for statement in OLD_ROWS:
             connection.execute(text(statement.replace(":", r"\:")))
-        connection.execute(text("UPDATE items SET split = 'held_out'"))
+        connection.execute(text("UPDATE items SET split = 'train'"))
     database.close()
     ledger = Ledger.open(database_url)
     try:
         ledger.cancel("old", by="ann")
         ledger.retry("old")
-        assert [item.split for item in ledger.items("old")] == ["held_out"]
+        assert [item.split for item in ledger.items("old")] == ["train"]
     finally:
         ledger.close()

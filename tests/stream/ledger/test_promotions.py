@@ -64,8 +64,35 @@ def test_what_cannot_serve_is_not_promoted(ledger: Ledger) -> None:
 @pytest.mark.parametrize("name", ["", "Serving", "a" * 65, "1st", "a/b", "a b", "ä"])
 def test_an_alias_has_a_plain_name(ledger: Ledger, name: str) -> None:
     learned(ledger, learner(ledger))
-    with pytest.raises(InvalidContent, match="alias"):
-        ledger.move_alias(name, 1, by="ann")
+    for deed in (lambda: ledger.move_alias(name, 1, by="ann"), lambda: ledger.remove_alias(name, by="ann")):
+        with pytest.raises(InvalidContent, match="an alias has") as refused:
+            deed()
+        assert [error.field for error in refused.value.errors] == ["name"]
+
+
+def test_an_alias_that_is_removed_keeps_no_version_and_stands_in_the_log(ledger: Ledger, clock: Clock) -> None:
+    lease = learner(ledger)
+    learned(ledger, lease, "cat")
+    learned(ledger, lease, "dog")
+    ledger.move_alias("canary", 1, by="ann")
+    with pytest.raises(Conflict, match="canary"):
+        ledger.delete_version(1)
+    with pytest.raises(Conflict, match="points at version 1"):
+        ledger.remove_alias("canary", by="ann", expected=2)
+    removed = ledger.remove_alias("canary", by="bob", reason="a typo", expected=1)
+    assert removed == Promotion(6, "canary", None, 1, clock.time, "bob", "a typo", ("cat",), ())
+    assert (ledger.promotions().items[0], ledger.aliases()) == (removed, {"serving": 4})
+    assert ledger.delete_version(1).state == VersionState.DELETED
+    with pytest.raises(NotFound, match="canary"):
+        ledger.remove_alias("canary", by="bob")
+    assert ledger.move_alias("canary", 2, by="ann").previous is None
+
+
+def test_what_serves_is_moved_and_never_removed(ledger: Ledger) -> None:
+    learned(ledger, learner(ledger))
+    with pytest.raises(Conflict, match="not removed") as refused:
+        ledger.remove_alias("serving", by="ann")
+    assert (refused.value.field, in_force(ledger)) == ("name", 2)
 
 
 def test_a_move_that_expects_something_else_in_force_is_refused(ledger: Ledger) -> None:
