@@ -77,6 +77,24 @@ def test_predictions_name_file_label_and_version(tmp_path: Path) -> None:
     assert server.asked[2].path == "/predict?top_k=5&alias=canary"
 
 
+def test_predictions_go_in_parts_that_the_server_takes(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(40)]
+    for file in files:
+        file.write_bytes(b"x")
+    too_many = Reply(413, {"detail": "32 images are more than the 20 allowed in a request"})
+    answers = [Reply(200, {"version": 2, "predictions": [SAID] * many}) for many in (16, 16, 8)]
+    with scripted(too_many, *answers) as server:
+        document = everclass(server, "predict", *map(str, files), "--json")
+    assert [item["file"] for item in json.loads(document.stdout)["items"]] == [str(file) for file in files]
+    with scripted(too_many) as server:
+        failed = everclass(server, "predict", *map(str, files))
+    assert failed.exit_code == 6 and len(server.asked) == 6
+    pixels = {"detail": "images[3]: too many pixels", "errors": [{"field": "images[3]", "message": "too many pixels"}]}
+    with scripted(Reply(413, pixels)) as server:
+        failed = everclass(server, "predict", *map(str, files))
+    assert len(server.asked) == 1 and f"{files[3]}: too many pixels" in failed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "method", "path"),
     [
@@ -206,8 +224,9 @@ def test_wrong_use_is_told_before_anything_is_sent(arguments: list[str]) -> None
 
 def test_a_base_is_a_version_or_none(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
-    failed = CliRunner().invoke(cli, ["learn", str(tmp_path / "a.zip"), "--base", "latest"])
-    assert failed.exit_code == 2 and "a version's number or none" in failed.stderr
+    for base in ("latest", "²", "-1", "9" * 5000):
+        failed = CliRunner().invoke(cli, ["learn", str(tmp_path / "a.zip"), "--base", base])
+        assert failed.exit_code == 2 and "a version's number or none" in failed.stderr
 
 
 def test_the_help_lists_every_exit_code() -> None:
