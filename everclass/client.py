@@ -107,9 +107,14 @@ class Client:
         """One task."""
         return self._get(Task, f"/tasks/{_segment(task_id)}")
 
-    def cancel(self, task_id: str) -> Task:
-        """Cancel a task, while it learns too; of an ended one that still has images, these are deleted."""
-        return result(Task, self._transport.call("DELETE", f"/tasks/{_segment(task_id)}"))
+    def cancel(self, task_id: str, *, purge: bool = False) -> Task:
+        """Cancel a task, while it learns too; its images are kept for a retry. A Conflict where it has ended already.
+
+        With `purge` nothing is cancelled: the images that are kept of an ended task are deleted, for good. A Conflict
+        where they are still needed.
+        """
+        path = f"/tasks/{_segment(task_id)}"
+        return result(Task, self._transport.call("DELETE", path, query={"purge": purge}))
 
     def commit(self, task_id: str) -> Task:
         """Close an open task and put it in the queue."""

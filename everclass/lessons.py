@@ -139,6 +139,6 @@ def _cancel_quietly(transport: Transport, task_id: str) -> None:
     """
     try:
         if result(Task, transport.call("GET", f"/tasks/{task_id}")).state == "open":
-            transport.call("DELETE", f"/tasks/{task_id}")
+            transport.call("DELETE", f"/tasks/{task_id}", query={"purge": False})
     except EverclassError:
         return

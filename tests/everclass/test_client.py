@@ -50,7 +50,7 @@ def test_a_large_lesson_with_a_bad_batch_leaves_no_open_task(monkeypatch: pytest
     given = scripted(*replies, still_open, Reply(404))
     with given as server, client(server) as everclass, pytest.raises(WrongContent):
         everclass.learn_images(lesson)
-    assert (server.asked[-1].method, server.asked[-1].path) == ("DELETE", "/tasks/t1")
+    assert (server.asked[-1].method, server.asked[-1].path) == ("DELETE", "/tasks/t1?purge=false")
 
 
 def test_a_refusal_names_the_file_whatever_batch_it_was_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

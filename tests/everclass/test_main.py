@@ -1,6 +1,10 @@
 """The command against answers that are told it; the real server is asked in tests/http."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +104,8 @@ def test_predictions_go_in_parts_that_the_server_takes(tmp_path: Path) -> None:
     [
         (["tasks", "show", "t1"], "GET", "/tasks/t1"),
         (["tasks", "watch", "t1"], "GET", "/tasks/t1"),
-        (["tasks", "cancel", "t1"], "DELETE", "/tasks/t1"),
+        (["tasks", "cancel", "t1"], "DELETE", "/tasks/t1?purge=false"),
+        (["tasks", "purge", "t1", "--yes"], "DELETE", "/tasks/t1?purge=true"),
         (["tasks", "retry", "t1"], "POST", "/tasks/t1/retry"),
         (["tasks", "commit", "t1"], "POST", "/tasks/t1/commit"),
     ],
@@ -110,6 +115,29 @@ def test_a_task_is_shown_after_what_was_done_to_it(arguments: list[str], method:
         done = everclass(server, *arguments)
     assert (server.asked[0].method, server.asked[0].path) == (method, path)
     assert done.exit_code == 0 and "pets" in done.stdout
+
+
+def test_a_task_is_cancelled_twice_without_harm_and_purged_only_after_a_question() -> None:
+    already = {"title": "Conflict", "detail": "task t1 is cancelled already; what is kept of its images stays"}
+    with scripted(Reply(409, already)) as server:
+        again = everclass(server, "tasks", "cancel", "t1")
+        asked = CliRunner().invoke(cli, ["tasks", "purge", "t1", "--url", server.url], input="n\n")
+    assert again.exit_code == 5 and "cancelled already" in again.stderr
+    assert asked.exit_code == 1 and "cannot be undone" in asked.output
+    assert len(server.asked) == 1
+
+
+def test_who_stops_waiting_is_told_that_the_server_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"x")
+    with scripted(Reply(202, {**TASK, "state": "learning"})) as server:
+        command = [sys.executable, "-m", "everclass.main", "learn", str(tmp_path / "a.zip"), "--url", server.url]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while len(server.asked) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "the server goes on with task t1" in said
 
 
 @pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "list"], ["tasks", "list", "--state", "done"]])
