@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
-from everclass.errors import NotTheContract, TaskCancelled, TaskFailed, WaitedTooLong
+from everclass.errors import NotTheContract, Problem, TaskCancelled, TaskFailed, WaitedTooLong
 from everclass.images import LabelledImage, folder_images
 from everclass.lessons import Wishes, file_field, send_file, send_images
 from everclass.multipart import File, Multipart, Sent
@@ -56,11 +56,14 @@ class Client:
     def learn(self, source: Path | str, *, on_sent: Sent | None = None, **wishes: Unpack[Wishes]) -> Task:
         """Learn from a folder (one folder a class), a zip or tar archive of such a one, or a Parquet file.
 
-        Returns the task once every image is safe on the server; `on_sent(bytes sent, bytes in all)` is called for each
-        request as it goes up. Raises FileNotFoundError, ValueError for a file that is none of these, WrongContent with
-        the images and labels that are refused, of which then none is kept.
+        The folder that an image lies in names its class, whatever lies above it. Returns the task once every image is
+        safe on the server; `on_sent(bytes sent, bytes in all)` is called for each request as it goes up. Raises
+        FileNotFoundError, ValueError for a file that is none of these or a folder whose classes are not clear,
+        WrongContent with the images and labels that are refused, of which then none is kept.
         """
         path = Path(source)
+        if not path.exists():
+            raise FileNotFoundError(f"there is no {path}")
         if path.is_dir():
             return send_images(self._transport, folder_images(path), on_sent, **wishes)
         field = file_field(path)
@@ -79,12 +82,16 @@ class Client:
     ) -> Answer:
         """What one or several encoded images show, by the version in force or the one that is named.
 
-        An image is its bytes or the path of its file. Scores are calibrated and 0–1; `top` holds `top_k` candidates.
+        An image is its bytes or the path of its file. Scores are calibrated and 0–1; `top` holds `top_k` candidates. A
+        refusal names the file that it is about.
         """
         several = [images] if isinstance(images, bytes | Path | str) else images
         form = Multipart([_image_file(image) for image in several])
         query = {"top_k": top_k, "version": version, "alias": alias}
-        response = self._transport.call("POST", "/predict", query=query, body=form)
+        try:
+            response = self._transport.call("POST", "/predict", query=query, body=form)
+        except Problem as error:
+            raise error.of_images([None if isinstance(image, bytes) else str(image) for image in several]) from error
         seq = response.headers.get("X-Promotion-Seq", "")
         return result(Answer, json_object(response) | {"promotion_seq": int(seq) if seq.isdigit() else None})
 
@@ -100,9 +107,14 @@ class Client:
         """One task."""
         return self._get(Task, f"/tasks/{_segment(task_id)}")
 
-    def cancel(self, task_id: str) -> Task:
-        """Cancel a task, while it learns too; of an ended one that still has images, these are deleted."""
-        return result(Task, self._transport.call("DELETE", f"/tasks/{_segment(task_id)}"))
+    def cancel(self, task_id: str, *, purge: bool = False) -> Task:
+        """Cancel a task, while it learns too; its images are kept for a retry. A Conflict where it has ended already.
+
+        With `purge` nothing is cancelled: the images that are kept of an ended task are deleted, for good. A Conflict
+        where they are still needed.
+        """
+        path = f"/tasks/{_segment(task_id)}"
+        return result(Task, self._transport.call("DELETE", path, query={"purge": purge}))
 
     def commit(self, task_id: str) -> Task:
         """Close an open task and put it in the queue."""

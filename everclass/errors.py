@@ -21,7 +21,8 @@ EverclassError
     └── ServerFault          500, 502, 504 and whatever else a server does wrong
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,19 +71,28 @@ class TaskCancelled(TaskEnded):
     """Someone cancelled the task."""
 
 
+PART = re.compile(r"\b(images|labels|splits)\[([0-9]{1,9})\]")
+"""How a server calls one of the images of a request, or what was said of it: by its place, from 0."""
+
+
 @dataclass(frozen=True)
 class FieldProblem:
-    """One thing that is wrong with one field of a request, such as `images[17]`."""
+    """One thing that is wrong with one field of a request, such as `images[17]`.
+
+    `image` is what the caller calls the image that the field belongs to: its `name` or its file.
+    """
 
     field: str
     message: str
+    image: str | None = None
 
 
 class Problem(EverclassError):
     """A refusal as the server worded it.
 
     `status` is the HTTP status, `type`, `title` and `detail` are those of RFC 9457, `errors` names the fields, and
-    `retry_after_s` is the server's own wish where it gave one.
+    `retry_after_s` is the server's own wish where it gave one. Of images that went up in several requests the fields
+    count through all of them, and where an image has a name or is a file, `detail` and `str()` call it that.
     """
 
     def __init__(self, status: int, body: Mapping[str, Any], retry_after_s: float | None = None) -> None:
@@ -94,9 +104,31 @@ class Problem(EverclassError):
         self.retry_after_s = retry_after_s
         super().__init__(self._sentence())
 
+    def of_images(self, names: Sequence[str | None], before: int = 0) -> "Problem":
+        """The same refusal in the caller's words: of a request with images of these names, after `before` others."""
+
+        def field(found: re.Match[str]) -> str:
+            return f"{found[1]}[{int(found[2]) + before}]"
+
+        def named(found: re.Match[str]) -> str:
+            return _at(names, int(found[2])) or field(found)
+
+        errors = [
+            {
+                "field": PART.sub(field, error.field),
+                "message": error.message,
+                "image": _at(names, int(place[2])) if (place := PART.fullmatch(error.field)) else error.image,
+            }
+            for error in self.errors
+        ]
+        body = {"type": self.type, "title": self.title, "detail": PART.sub(named, self.detail), "errors": errors}
+        return type(self)(self.status, body, self.retry_after_s)
+
     def _sentence(self) -> str:
         head = f"{self.title} ({self.status})"
-        named = "; ".join(f"{error.field}: {error.message}" for error in self.errors[:5])
+        if self.errors and self.errors[0].message in self.detail:
+            return f"{head}: {self.detail}"
+        named = "; ".join(f"{error.image or error.field}: {error.message}" for error in self.errors[:5])
         more = f"; and {len(self.errors) - 5} more" if len(self.errors) > 5 else ""
         return ": ".join(part for part in (head, self.detail, named + more) if part)
 
@@ -170,4 +202,12 @@ def problem(status: int, body: Mapping[str, Any], retry_after_s: float | None = 
 def _field_problems(value: object) -> list[FieldProblem]:
     if not isinstance(value, list):
         return []
-    return [FieldProblem(str(e.get("field", "")), str(e.get("message", ""))) for e in value if isinstance(e, dict)]
+    return [
+        FieldProblem(str(e.get("field", "")), str(e.get("message", "")), e.get("image") and str(e["image"]))
+        for e in value
+        if isinstance(e, dict)
+    ]
+
+
+def _at(names: Sequence[str | None], place: int) -> str | None:
+    return names[place] if place < len(names) else None

@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
-from everclass.errors import EverclassError
+from everclass.errors import EverclassError, Problem
 from everclass.images import LabelledImage, batches
 from everclass.multipart import File, Multipart, Sent, Text
 from everclass.results import Task
@@ -38,7 +38,7 @@ def send_images(
     """The task that was made of the images, or the open one that they were added to.
 
     What does not fit one batch goes up in several of one open task, committed with the last; if one is refused, a task
-    that was opened here is cancelled again, so that nothing of it is learned.
+    that was opened here is cancelled again, so that nothing of it is learned. A refusal calls images by their names.
     """
     groups = batches(images)
     first = next(groups, None)
@@ -46,7 +46,7 @@ def send_images(
         raise ValueError("there are no images to learn from")
     second = next(groups, None)
     if second is None:
-        return _send(transport, _image_parts(first), on_sent, wishes)
+        return _send_images(transport, first, 0, on_sent, wishes)
     return _send_several(transport, chain([first, second], groups), on_sent, wishes)
 
 
@@ -74,18 +74,30 @@ def _send_several(
 ) -> Task:
     key, commit = wishes.get("idempotency_key"), wishes.get("commit", True)
     task: Task | None = None
+    sent = 0
     try:
         for number, (group, last) in enumerate(_with_last(groups)):
             batch_key = f"{key}-{number}" if key else None
             changes: Wishes = {"commit": commit and last, "idempotency_key": batch_key}
             where: Wishes = {"task": task.id} if task else wishes
-            task = _send(transport, _image_parts(group), on_sent, {**where, **changes})
+            task = _send_images(transport, group, sent, on_sent, {**where, **changes})
+            sent += len(group)
     except BaseException:
         if task is not None and not wishes.get("task"):
             _cancel_quietly(transport, task.id)
         raise
     assert task is not None
     return task
+
+
+def _send_images(
+    transport: Transport, images: Sequence[LabelledImage], before: int, on_sent: Sent | None, wishes: Wishes
+) -> Task:
+    """One batch, after `before` images of the same lesson."""
+    try:
+        return _send(transport, _image_parts(images), on_sent, wishes)
+    except Problem as error:
+        raise error.of_images([image.called for image in images], before) from error
 
 
 def _send(transport: Transport, parts: Sequence[Text | File], on_sent: Sent | None, wishes: Wishes) -> Task:
@@ -127,6 +139,6 @@ def _cancel_quietly(transport: Transport, task_id: str) -> None:
     """
     try:
         if result(Task, transport.call("GET", f"/tasks/{task_id}")).state == "open":
-            transport.call("DELETE", f"/tasks/{task_id}")
+            transport.call("DELETE", f"/tasks/{task_id}", query={"purge": False})
     except EverclassError:
         return

@@ -75,6 +75,12 @@ class LearnQuery(Nothing):
     promote: Literal["auto", "manual"] | None = None
 
 
+class CancelQuery(Nothing):
+    """Only cancel (`purge=false`), only delete the images that are kept (`true`), or whichever its state allows."""
+
+    purge: bool | None = None
+
+
 class ForgetQuery(Nothing):
     """Whether everything else that knows the class goes too."""
 

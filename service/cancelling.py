@@ -3,20 +3,27 @@
 from contextlib import ExitStack
 
 from service.assembly import Assembly
+from stream.errors import Conflict
 from stream.ledger import Ticket
 from stream.tasks import Task
 from stream.versions import Version, VersionState
 
 
-def cancel(parts: Assembly, task_id: str, *, by: str, ticket: Ticket | None) -> Task:
+def cancel(parts: Assembly, task_id: str, *, by: str, ticket: Ticket | None, purge: bool | None = None) -> Task:
     """Cancel a task that is not finished; of one that was given up already, delete the images.
+
+    With `purge` False only the former is done, so that cancelling again deletes nothing; with True only the latter.
 
     Raises:
         NotFound: no such task.
-        Conflict: it is done, or the version that would serve again cannot be loaded here; nothing has moved.
+        Conflict: it is done, is not in the state for what alone may be done, or the version that would serve again
+            cannot be loaded here; nothing has moved.
     """
-    if parts.ledger.task(task_id).state.finished:
+    state = parts.ledger.task(task_id).state
+    if purge or (state.finished and purge is None):
         return _purge(parts, task_id, ticket)
+    if state.finished:
+        raise Conflict(f"task {task_id} is {state} already; what is kept of its images stays")
     with ExitStack() as held:
         returning = _returning(parts, task_id)
         if returning is not None:

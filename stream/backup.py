@@ -11,17 +11,19 @@ between is named by a newer copy of the database no more.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.exc import DatabaseError
 
 from stream import files
-from stream.blobs import Blobs, FolderBlobs
-from stream.errors import Conflict, DamagedBlob, NotFound
+from stream.blobs import BlobInfo, Blobs, FolderBlobs
+from stream.errors import Conflict, DamagedBlob, NoLedger, NotFound
 from stream.ledger import Ledger
 from stream.manifest import manifest_key, part_key
 
@@ -64,15 +66,17 @@ class Copied:
 def back_up(ledger: Ledger, blobs: Blobs, folder: Path, *, on_blob: OnBlob = lambda done, all: None) -> Copied:
     """Make `folder` a backup of the server, which may run meanwhile; every byte is checked against its digest.
 
-    A folder that holds a backup already gets what is new and loses what is needed no more. `on_blob` is told how many
-    blobs of how many are done.
+    A folder that holds an earlier backup of it gets what is new and loses what is needed no more. `on_blob` is told
+    how many blobs of how many are done.
 
     Raises:
-        NoBackup: the folder holds something else.
+        NoBackup: the folder holds something else, or a backup of which nobody can tell whose it is; it stays so.
+        Conflict: it holds the backup of another server, or of more than this server knows; it stays so.
         StorageFull, Unavailable: the folder is no backup until the next one is finished.
     """
     _check_place(folder)
     files.make_folder(folder)
+    _check_whose(ledger, folder)
     (folder / CONTENTS).unlink(missing_ok=True)
     files.flush_folder(folder)
     store = _Store(blobs, FolderBlobs(folder / BLOBS))
@@ -146,10 +150,9 @@ class _Store:
     def drop_all_but(self, wanted: list[str]) -> None:
         """Delete what an earlier backup left and this one does not name."""
         needed = set(wanted)
-        for prefix in PREFIXES:
-            for blob in list(self._target.list(prefix)):
-                if blob.key not in needed:
-                    self._target.delete(blob.key)
+        for blob in list(_all_blobs(self._target)):
+            if blob.key not in needed:
+                self._target.delete(blob.key)
 
     def _take_one(self, key: str) -> bool:
         try:
@@ -177,6 +180,26 @@ def _check_place(folder: Path) -> None:
         raise NoBackup(f"{folder} holds something else than a backup: {strange[0]}")
 
 
+def _check_whose(ledger: Ledger, folder: Path) -> None:
+    """Raises where what the folder's backup knows would be lost: this server has to know all of it."""
+    if not (folder / LEDGER).is_file():
+        if (folder / BLOBS).is_dir() and any(True for _ in _all_blobs(FolderBlobs(folder / BLOBS))):
+            raise NoBackup(f"{folder} holds blobs, but no {LEDGER} that would say whose they are")
+        return
+    contents = _read_contents(folder) if (folder / CONTENTS).is_file() else None
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{LEDGER}.") as place:
+        earlier = _opened_copy(folder / LEDGER, Path(place), contents)
+        try:
+            lost = sorted(earlier.history() - ledger.history())
+        finally:
+            earlier.close()
+    if lost:
+        raise Conflict(
+            f"{folder} is a backup of another server, or of a later state of this one: it knows {lost[0]}, this server "
+            "does not; each server needs a folder of its own"
+        )
+
+
 def _copy_ledger(ledger: Ledger, path: Path) -> list[str]:
     """The keys of all blobs that the copy names."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{LEDGER}.") as place:
@@ -191,6 +214,10 @@ def _copy_ledger(ledger: Ledger, path: Path) -> list[str]:
         fresh.replace(path)
     files.flush_folder(path.parent)
     return wanted
+
+
+def _all_blobs(blobs: Blobs) -> Iterator[BlobInfo]:
+    return chain.from_iterable(blobs.list(prefix) for prefix in PREFIXES)
 
 
 def _named(ledger: Ledger) -> list[str]:
@@ -208,13 +235,19 @@ def _read_contents(folder: Path) -> Contents:
         raise NoBackup(f"{folder / CONTENTS} is damaged: {error.error_count()} errors") from error
 
 
-def _opened_copy(path: Path, place: Path, contents: Contents) -> Ledger:
-    """The backup's database; a copy of it, since opening it may bring it up to date."""
-    if not path.is_file() or _digest(path) != contents.database_sha256:
+def _opened_copy(path: Path, place: Path, contents: Contents | None) -> Ledger:
+    """The backup's database; a copy of it, since opening it may bring it up to date.
+
+    Without `contents` the backup was never finished, and its database is whole if it opens.
+    """
+    if not path.is_file() or (contents is not None and _digest(path) != contents.database_sha256):
         raise NoBackup(f"{path} is missing or damaged")
     copy = place / LEDGER
     copy.write_bytes(path.read_bytes())
-    return Ledger.open(f"sqlite:///{copy}")
+    try:
+        return Ledger.open(f"sqlite:///{copy}", make=False)
+    except (DatabaseError, NoLedger) as error:
+        raise NoBackup(f"{path} is missing or damaged") from error
 
 
 def _put(store: FolderBlobs, target: Blobs, key: str) -> int:

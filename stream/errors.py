@@ -2,6 +2,7 @@
 
 StreamError
 ├── NotFound          no such task, version, alias or blob
+├── NoLedger          no server has kept anything in the database yet
 ├── Conflict          the request does not fit the state as it is
 ├── InvalidContent    images, labels or words that cannot be taken, each named by its field
 ├── UnsupportedType   files of a type that is not taken, each named by its field
@@ -37,6 +38,14 @@ class NotFound(StreamError):
         self.kind = kind
         self.id = id
         super().__init__(f"there is no {kind} {id}")
+
+
+class NoLedger(StreamError):
+    """There is no ledger at `place`, where one was looked for that is there already; nothing was made."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        super().__init__(f"no server has kept anything in {place} yet")
 
 
 class Conflict(StreamError):

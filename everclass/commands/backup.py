@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from everclass.commands.running import with_settings
+from everclass.commands.running import open_ledger, with_settings
 from everclass.exits import Exit
 from everclass.showing import count_bar, show_json
 
@@ -27,20 +27,16 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 def backup(loaded: "Loaded", folder: Path, as_json: bool) -> None:
     """Copy all that the server knows into FOLDER, every byte checked; the server may run meanwhile.
 
-    A folder that holds a backup gets what is new. It ends with 1 where a file that is needed is missing or damaged.
-    The copy holds clients' images and the hashes of API keys.
+    A folder that holds an earlier backup of this server gets what is new; one of another server is left as it is. It
+    ends with 1 where a file that is needed is missing or damaged. The copy holds clients' images and the hashes of API
+    keys.
     """
     from stream.backup import back_up
     from stream.blobs import open_blobs
-    from stream.ledger import Ledger
 
     settings = loaded.settings
-    with _said(), count_bar("copying") as on_blob:
-        ledger = Ledger.open(settings.database)
-        try:
-            copied = back_up(ledger, open_blobs(settings.blobs, settings.cache / "blobs"), folder, on_blob=on_blob)
-        finally:
-            ledger.close()
+    with _said(), open_ledger(loaded) as ledger, count_bar("copying") as on_blob:
+        copied = back_up(ledger, open_blobs(settings.blobs, settings.cache / "blobs"), folder, on_blob=on_blob)
     _show(copied, as_json, f"in {folder}")
 
 

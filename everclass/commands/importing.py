@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from everclass.commands.running import with_settings
+from everclass.commands.running import open_ledger, with_settings
 from everclass.exits import Exit
 from everclass.showing import show_json
 
@@ -22,22 +22,19 @@ if TYPE_CHECKING:
 def import_archive(loaded: "Loaded", archive: Path, note: str | None, as_json: bool) -> None:
     """Make a held version of ARCHIVE, which `export --format safetensors` wrote; the server may run meanwhile.
 
-    It serves once it is promoted, and is learned on from then on.
+    It serves once it is promoted, and is learned on from then on. Where no server has started yet, the database is
+    made.
     """
     from service.archives.importing import WrongArchive, import_version
     from service.schemas import VersionBody
     from stream.blobs import open_blobs
     from stream.errors import StreamError
-    from stream.ledger import Ledger
 
     settings = loaded.settings
     try:
-        ledger = Ledger.open(settings.database)
-        try:
+        with open_ledger(loaded, make=True) as ledger:
             blobs = open_blobs(settings.blobs, settings.cache / "blobs")
             version = import_version(ledger, blobs, settings, archive, note=note)
-        finally:
-            ledger.close()
     except (WrongArchive, StreamError) as error:
         click.echo(f"everclass: {archive}: {error}", err=True)
         sys.exit(Exit.REFUSED if isinstance(error, WrongArchive) else Exit.FAILED)

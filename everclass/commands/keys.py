@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 import click
 
 from everclass.commands.listing import ListByDefault
-from everclass.commands.running import with_settings
+from everclass.commands.running import open_ledger, with_settings
 from everclass.exits import Exit
 from everclass.showing import show_json, show_table
 
@@ -34,26 +34,23 @@ Rest = ParamSpec("Rest")
 def keys() -> None:
     """Make, list and revoke API keys, in the database of --data-dir or database_url.
 
-    A server that runs takes a change within two seconds.
+    A server that runs takes a change within two seconds; the first key may be made before a server's first start.
     """
 
 
-def with_ledger(command: Callable[Concatenate["Ledger", Rest], None]) -> Callable[..., None]:
-    """Give a command the ledger that the settings name, and turn its errors into exit codes."""
+def with_ledger(*, make: bool = False) -> Callable[[Callable[Concatenate["Ledger", Rest], None]], Callable[..., None]]:
+    """Give a command the ledger that the settings name, made with `make`, and turn its errors into exit codes."""
 
-    @with_settings
-    @wraps(command)
-    def run(loaded: "Loaded", /, *args: Rest.args, **kwargs: Rest.kwargs) -> None:
-        from stream.ledger import Ledger
-
-        with _errors():
-            ledger = Ledger.open(loaded.settings.database)
-            try:
+    def given(command: Callable[Concatenate["Ledger", Rest], None]) -> Callable[..., None]:
+        @with_settings
+        @wraps(command)
+        def run(loaded: "Loaded", /, *args: Rest.args, **kwargs: Rest.kwargs) -> None:
+            with _errors(), open_ledger(loaded, make=make) as ledger:
                 command(ledger, *args, **kwargs)
-            finally:
-                ledger.close()
 
-    return run
+        return run
+
+    return given
 
 
 @contextmanager
@@ -76,7 +73,7 @@ def _errors() -> Iterator[None]:
 @click.option("--images-per-day", type=int, help="Images to learn from in any 24 hours, at most.")
 @click.option("--to", "file", type=click.Path(), help="Write it into this new file, which its owner alone may read.")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
-@with_ledger
+@with_ledger(make=True)
 def create(
     ledger: "Ledger",
     scope: str,
@@ -135,7 +132,7 @@ def _new_file(path: str | None) -> Iterator[Callable[[str], None]]:
 
 @keys.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
-@with_ledger
+@with_ledger()
 def list_keys(ledger: "Ledger", as_json: bool) -> None:
     """List all keys, those that are of no use any more too. The keys themselves are nowhere to be seen."""
     found = ledger.all_keys()
@@ -149,7 +146,7 @@ def list_keys(ledger: "Ledger", as_json: bool) -> None:
 @keys.command()
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
-@with_ledger
+@with_ledger()
 def revoke(ledger: "Ledger", key: str, as_json: bool) -> None:
     """Revoke the key with this id or name, for good."""
     revoked = ledger.revoke_key(key)

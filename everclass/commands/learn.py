@@ -1,5 +1,6 @@
 """`everclass learn`."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from everclass.lessons import Wishes
 from everclass.results import Task
 from everclass.showing import upload_bar
 
+VERSION = re.compile(r"[0-9]{1,18}")
+
 
 def base_number(_context: click.Context, _option: click.Parameter, value: str | None) -> int | Literal["none"] | None:
     """A version's number, `none`, or nothing."""
@@ -18,7 +21,7 @@ def base_number(_context: click.Context, _option: click.Parameter, value: str | 
         return None
     if value == "none":
         return "none"
-    if not value.isdigit():
+    if not VERSION.fullmatch(value):
         raise click.BadParameter("a version's number or none")
     return int(value)
 
@@ -45,6 +48,10 @@ def learn(
     detach: bool,
 ) -> None:
     """Learn from SOURCE: a folder with one folder a class, a zip or tar archive of one, or a Parquet file.
+
+    The folder that an image lies in names its class, whatever lies above it; where two have one name (train/cat and
+    val/cat), nothing is learned. A Parquet file's columns are image and label, or label_name; others, such as split,
+    mean nothing.
 
     Waits until the task is done, unless --detach or --no-commit is given, and says what became of its versions: one
     that is held does not serve until someone promotes it.

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from everclass.commands.server import Server, with_server
+from everclass.errors import TooLarge
 from everclass.images import portions
 from everclass.results import Prediction
 from everclass.showing import percent, show_json, show_table
@@ -25,11 +26,7 @@ BATCH_BYTES = 32 * 1024 * 1024
 @with_server
 def predict(server: Server, files: tuple[Path, ...], top_k: int, version: int | None, alias: str | None) -> None:
     """Say what the images in FILES show, by the version in force or the one that is named."""
-    rows = [
-        (path, number, prediction)
-        for batch in _batches(files)
-        for path, number, prediction in _answers(server, batch, top_k, version, alias)
-    ]
+    rows = list(_answers(server, files, top_k, version, alias))
     if server.as_json:
         items = [{"file": str(path), "version": number, **said.model_dump(mode="json")} for path, number, said in rows]
         show_json({"items": items})
@@ -41,15 +38,26 @@ def predict(server: Server, files: tuple[Path, ...], top_k: int, version: int | 
 
 
 def _answers(
-    server: Server, batch: Sequence[Path], top_k: int, version: int | None, alias: str | None
+    server: Server, files: Sequence[Path], top_k: int, version: int | None, alias: str | None
 ) -> Iterator[tuple[Path, int, Prediction]]:
-    answer = server.client.predict(batch, top_k=top_k, version=version, alias=alias)
-    for path, prediction in zip(batch, answer.predictions, strict=True):
-        yield path, answer.version, prediction
+    """Every file with the version that answered.
 
-
-def _batches(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    return portions(files, lambda path: path.stat().st_size, most=BATCH_IMAGES, most_bytes=BATCH_BYTES)
+    What a server takes in one request is its own setting, which it tells by refusing: from then on half as many go.
+    """
+    most = BATCH_IMAGES
+    left = list(files)
+    while left:
+        batch = next(portions(left, lambda path: path.stat().st_size, most=most, most_bytes=BATCH_BYTES))
+        try:
+            answer = server.client.predict(batch, top_k=top_k, version=version, alias=alias)
+        except TooLarge as error:
+            if error.errors or len(batch) == 1:
+                raise
+            most = len(batch) // 2
+            continue
+        for path, prediction in zip(batch, answer.predictions, strict=True):
+            yield path, answer.version, prediction
+        left = left[len(batch) :]
 
 
 def _known(said: Prediction) -> str | None:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -17,6 +18,7 @@ from everclass.transport import Patience
 
 if TYPE_CHECKING:
     from service.settings import Loaded
+    from stream.ledger import Ledger
 
 PROBE_S = 2.0
 SERVE_FLAGS = {"host": "host", "port": "port", "ssl_certfile": "tls.certfile", "ssl_keyfile": "tls.keyfile"}
@@ -67,6 +69,30 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
             raise SystemExit(int(Exit.USAGE)) from None
 
     return run
+
+
+@contextmanager
+def open_ledger(loaded: "Loaded", *, make: bool = False) -> Iterator["Ledger"]:
+    """The ledger that the settings name, closed at the end.
+
+    Where there is none yet, whoever came to look at one has most likely named the wrong folder: that is a usage error
+    and nothing is made. With `make` one is made, and that is said.
+    """
+    from stream.errors import NoLedger
+    from stream.ledger import Ledger
+
+    try:
+        ledger = Ledger.open(loaded.settings.database, make=False)
+    except NoLedger as error:
+        if not make:
+            click.echo(f"everclass: {error}: mind --data-dir, or the setting database_url", err=True)
+            raise SystemExit(int(Exit.USAGE)) from None
+        click.echo(f"everclass: {error}; a new database is made there", err=True)
+        ledger = Ledger.open(loaded.settings.database)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 @click.command()

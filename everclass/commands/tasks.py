@@ -12,7 +12,7 @@ STATES = ("open", "queued", "learning", "done", "failed", "cancelled")
 
 @click.group(cls=ListByDefault)
 def tasks() -> None:
-    """List, show, follow, cancel and retry tasks."""
+    """List, show, follow, cancel, retry and purge tasks."""
 
 
 @tasks.command("list")
@@ -49,8 +49,19 @@ def watch(server: Server, task_id: str, wait_s: float | None) -> None:
 @click.argument("task_id")
 @with_server
 def cancel(server: Server, task_id: str) -> None:
-    """Cancel a task, while it learns too; of one that failed or was cancelled, delete the images that are kept."""
+    """Cancel a task, while it learns too. Its images are kept for a retry; `everclass tasks purge` deletes them."""
     show_task(server, server.client.cancel(task_id))
+
+
+@tasks.command()
+@click.argument("task_id")
+@click.option("--yes", is_flag=True, help="Purge without asking.")
+@with_server
+def purge(server: Server, task_id: str, yes: bool) -> None:
+    """Delete the images that are kept of a task that failed, was cancelled or is held."""
+    if not yes:
+        click.confirm(f"Delete the images of task {task_id}? This cannot be undone.", abort=True, err=True)
+    show_task(server, server.client.cancel(task_id, purge=True))
 
 
 @tasks.command()
@@ -70,9 +81,17 @@ def commit(server: Server, task_id: str) -> None:
 
 
 def wait(server: Server, task_id: str, timeout_s: float | None = None) -> Task:
-    """The task once it is done, with a bar meanwhile."""
-    with task_bar() as bar:
-        return server.client.wait_for_task(task_id, timeout_s=timeout_s, on_progress=bar)
+    """The task once it is done, with a bar meanwhile; who stops waiting is told that the server goes on with it."""
+    try:
+        with task_bar() as bar:
+            return server.client.wait_for_task(task_id, timeout_s=timeout_s, on_progress=bar)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\neverclass: the server goes on with task {task_id}: `everclass tasks watch {task_id}` waits for it, "
+            f"`everclass tasks cancel {task_id}` stops it",
+            err=True,
+        )
+        raise
 
 
 def show_task(server: Server, task: Task) -> None:

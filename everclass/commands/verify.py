@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from everclass.commands.running import with_settings
+from everclass.commands.running import open_ledger, with_settings
 from everclass.exits import Exit
 from everclass.showing import show_json, show_table
 
@@ -27,16 +27,12 @@ def verify(loaded: "Loaded", no_mark: bool, as_json: bool) -> None:
     """
     from stream.blobs import open_blobs
     from stream.errors import StreamError
-    from stream.ledger import Ledger
     from stream.verification import verify as verified
 
     settings = loaded.settings
     try:
-        ledger = Ledger.open(settings.database)
-        try:
+        with open_ledger(loaded) as ledger:
             found = verified(ledger, open_blobs(settings.blobs, settings.cache / "blobs"), mark=not no_mark)
-        finally:
-            ledger.close()
     except StreamError as error:
         click.echo(f"everclass: {error}", err=True)
         sys.exit(Exit.FAILED)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from service.asking import Asking, NoQuery, Paging, Parts, described, json_body
+from service.asking import Asking, CancelQuery, NoQuery, Paging, Parts, described, json_body
 from service.assembly import Assembly
 from service.cancelling import cancel
 from service.edge.edge import HEAD
@@ -109,12 +109,19 @@ def retry_task(task_id: str, request: Request, parts: Parts, query: NoQuery) -> 
 
 
 @router.delete("/tasks/{task_id}")
-def delete_task(task_id: str, request: Request, parts: Parts, asking: Asking, query: NoQuery) -> TaskBody:
-    """Cancel a task that is not finished; of one that was given up, delete the images."""
+def delete_task(
+    task_id: str, request: Request, parts: Parts, asking: Asking, query: Annotated[CancelQuery, Query()]
+) -> TaskBody:
+    """Cancel a task that is not finished; of one that was given up, delete the images.
+
+    With `purge=false` images are never deleted, and with `purge=true` nothing is cancelled: 409 in the other state.
+    """
+    content = (task_id, query.purge)
     with once(request, parts.ledger, parts.lease.name) as attempt:
         if attempt.replay is not None:
-            return TaskBody.of(replayed(parts, attempt, task_id))
-        return TaskBody.of(cancel(parts, task_id, by=asking.name, ticket=attempt.stamped(task_id)))
+            return TaskBody.of(replayed(parts, attempt, content))
+        ticket = attempt.stamped(content)
+        return TaskBody.of(cancel(parts, task_id, by=asking.name, ticket=ticket, purge=query.purge))
 
 
 def replayed(parts: Assembly, attempt: Attempt, content: object) -> Task:

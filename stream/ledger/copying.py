@@ -1,4 +1,7 @@
-"""All that a ledger holds, as of one moment, into another database: from SQLite or PostgreSQL into either."""
+"""All that a ledger holds, as of one moment, into another database: from SQLite or PostgreSQL into either.
+
+And by what one tells whether two ledgers are the same one, earlier and later.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -8,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, Table, delete, insert, select
 from stream.errors import Conflict
 from stream.ledger.database import Database
 from stream.ledger.migrations import migrate
-from stream.ledger.schema import leases, metadata, requests
+from stream.ledger.schema import keys, leases, metadata, requests, tasks, versions
 
 ROWS_AT_ONCE = 500
 
@@ -26,6 +29,19 @@ class Copying:
         """Raises Conflict where anything is here, or someone is at work."""
         with self._database.read() as connection:
             _check_empty(connection, self._database.now())
+
+    def history(self) -> frozenset[str]:
+        """What stays in a ledger for ever and is in no other: its tasks, keys and imported versions, each in words.
+
+        An earlier state of a ledger has a part of it, and a ledger that holds nothing yet has none.
+        """
+        imported = select(versions.c.version, versions.c.digest).where(versions.c.task.is_(None))
+        with self._database.read() as connection:
+            return frozenset(
+                [f"task {id}" for id in connection.execute(select(tasks.c.id)).scalars()]
+                + [f"key {id}" for id in connection.execute(select(keys.c.id)).scalars()]
+                + [f"version {number} ({digest})" for number, digest in connection.execute(imported)]
+            )
 
     def copy_to(self, url: str) -> None:
         """Make the tables at `url`, which has to hold nothing yet, and fill them in one transaction.

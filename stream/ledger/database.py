@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from stream import files
-from stream.errors import StorageFull, Unavailable
+from stream.errors import NoLedger, StorageFull, Unavailable
 from stream.failpoints import reach
 
 Clock = Callable[[], datetime]
@@ -46,6 +46,9 @@ POSTGRES_FULL = "53100"
 POSTGRES_READ_ONLY = "25006"
 POSTGRES_IDLE_WRITER = "25P03"
 
+MIGRATED = "alembic_version"
+"""The table that every database has which was brought to a schema of ours."""
+
 SERVING = (
     "SELECT a.seq, a.version, v.digest FROM aliases a JOIN versions v ON v.version = a.version "
     "WHERE a.alias = 'serving'"
@@ -58,10 +61,13 @@ def utc_now() -> datetime:
 
 
 class Database:
-    """Transactions on one database; may be used from any thread."""
+    """Transactions on one database; may be used from any thread.
 
-    def __init__(self, url: str, clock: Clock = utc_now) -> None:
-        self.url = _complete(make_url(url))
+    With `make` a SQLite file and its folder are made where they are not there, without it that is NoLedger.
+    """
+
+    def __init__(self, url: str, clock: Clock = utc_now, *, make: bool = True) -> None:
+        self.url = _complete(make_url(url), make)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.now = clock
         self._engine = _engine(self.url)
@@ -100,6 +106,12 @@ class Database:
             reach("commit.before")
             connection.commit()
             reach("commit.after")
+
+    def check_made(self) -> None:
+        """Raises NoLedger where the database has no tables of ours."""
+        with self.read() as connection:
+            if not inspect(connection).has_table(MIGRATED):
+                raise NoLedger(self.url.render_as_string(hide_password=True))
 
     def serving(self) -> tuple[int, int, str] | None:
         """Sequence, version and digest of what is in force: asked for at every predict, so it goes round SQLAlchemy."""
@@ -161,13 +173,16 @@ class _EngineHotRead:
         return None if row is None else (row[0], row[1], row[2])
 
 
-def _complete(url: URL) -> URL:
-    """The URL with the driver that we use; a SQLite file's folder is made."""
+def _complete(url: URL, make: bool) -> URL:
+    """The URL with the driver that we use; a SQLite file's folder is made, or has to hold that file already."""
     if url.get_backend_name() == "sqlite":
         if not url.database or url.database == ":memory:":
             raise ValueError("the database has to be a file: several processes share it")
         path = Path(url.database).absolute()
-        files.make_folder(path.parent)
+        if make:
+            files.make_folder(path.parent)
+        elif not path.is_file():
+            raise NoLedger(str(path))
         return url.set(drivername="sqlite+pysqlite", database=str(path))
     if url.get_backend_name() in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")

@@ -37,19 +37,28 @@ class Ledger:
 
     @classmethod
     def open(
-        cls, url: str, *, clock: Clock = utc_now, quota: Quota | None = None, keys_kept_h: float = KEPT_H
+        cls,
+        url: str,
+        *,
+        clock: Clock = utc_now,
+        quota: Quota | None = None,
+        keys_kept_h: float = KEPT_H,
+        make: bool = True,
     ) -> "Ledger":
         """The ledger in the database at `url`: `sqlite:///FILE` or `postgresql://…`.
 
-        Its tables are made or brought up to date first; of several processes that open it at once, one does so and the
-        others wait. `keys_kept_h`: hours that an idempotency key is remembered.
+        Its tables are made (unless `make` is False) or brought up to date first; of several processes that open it at
+        once, one does so and the others wait. `keys_kept_h`: hours that an idempotency key is remembered.
 
         Raises:
             ValueError: a URL of another kind.
+            NoLedger: there is none yet and none is to be made; nothing was.
             Unavailable, StorageFull: the database cannot be reached or written.
         """
-        database = Database(url, clock)
+        database = Database(url, clock, make=make)
         try:
+            if not make:
+                database.check_made()
             with database.write() as connection:
                 migrate(connection)
         except BaseException:
@@ -163,6 +172,7 @@ class Ledger:
         copying = Copying(database)
         self.copy_to = copying.copy_to
         self.check_empty = copying.check_empty
+        self.history = copying.history
 
         leases = Leases(database)
         self.acquire_lease = leases.acquire

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from stream.errors import InvalidContent, TooLarge
-from stream.sources.item import SourceItem, SourceLimits, Tally, is_hidden, label_of
+from stream.sources.item import SourceItem, SourceLimits, Tally, is_hidden
 
 FIELD = "archive"
 
@@ -68,7 +68,7 @@ def read_archive(path: Path, limits: SourceLimits | None = None) -> Iterator[Sou
 
     Raises:
         InvalidContent: not an archive, a damaged or encrypted one, a name that leads out of it, a link or a device, a
-            file in no folder.
+            file in no folder, two class folders of one name.
         TooLarge: more comes out of it than the limits allow.
     """
     bounds = (limits or SourceLimits()).within(path.stat().st_size)
@@ -241,4 +241,4 @@ def _checked(name: str) -> PurePosixPath:
 
 def _item(name: PurePosixPath, data: bytes, tally: Tally) -> SourceItem:
     tally.count(str(name), len(data))
-    return SourceItem(str(name), label_of(name), None, data)
+    return SourceItem(str(name), tally.label_of(name), None, data)

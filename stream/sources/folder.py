@@ -1,11 +1,11 @@
-"""A tree of folders on this machine: the folder that an image lies in names its class."""
+"""A tree of folders on this machine: the folder that an image lies in names its class, and no two are called alike."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from stream.errors import InvalidContent, NotFound
-from stream.sources.item import SourceItem, SourceLimits, Tally, is_hidden, label_of
+from stream.sources.item import SourceItem, SourceLimits, Tally, is_hidden
 
 
 def read_folder(root: Path, limits: SourceLimits | None = None) -> Iterator[SourceItem]:
@@ -13,7 +13,8 @@ def read_folder(root: Path, limits: SourceLimits | None = None) -> Iterator[Sour
 
     Raises:
         NotFound: there is no such folder.
-        InvalidContent: a file lies in no class folder, or there is something that is neither file nor folder.
+        InvalidContent: a file lies in no class folder, two class folders have one name, or there is something that is
+            neither file nor folder.
         TooLarge: more than the limits allow.
     """
     if not root.is_dir():
@@ -26,7 +27,7 @@ def read_folder(root: Path, limits: SourceLimits | None = None) -> Iterator[Sour
         if path.is_symlink() or not path.is_file():
             raise InvalidContent.of(str(name), "this is not a plain file")
         tally.count(str(name), path.stat().st_size)
-        yield SourceItem(str(name), label_of(name), None, path.read_bytes())
+        yield SourceItem(str(name), tally.label_of(name), None, path.read_bytes())
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -37,12 +37,13 @@ class SourceLimits:
 
 @dataclass
 class Tally:
-    """Counts what came out of a source against its limits."""
+    """Counts what came out of a source against its limits, and knows which folder names which class."""
 
     limits: SourceLimits
     files: int = field(default=0)
     total_bytes: int = field(default=0)
     entries: int = field(default=0)
+    folders: dict[str, PurePosixPath] = field(default_factory=dict)
 
     def pass_by(self) -> None:
         """One more entry, be it a folder or a file that is left out. Raises TooLarge."""
@@ -61,10 +62,23 @@ class Tally:
         if self.total_bytes > self.limits.total_bytes:
             raise TooLarge(f"the files come to more than {self.limits.total_bytes} bytes")
 
+    def label_of(self, path: PurePosixPath) -> str:
+        """The class of the image at `path`. Raises InvalidContent where there is none, or two folders would be one."""
+        label = label_of(path)
+        first = self.folders.setdefault(label, path.parent)
+        if first != path.parent:
+            raise InvalidContent.of(str(path), two_folders(label, first, path.parent))
+        return label
+
 
 def is_hidden(path: PurePosixPath) -> bool:
     """Files that systems leave behind without being asked: `.DS_Store`, `__MACOSX/…`, `Thumbs.db`."""
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts) or path.name == "Thumbs.db"
+
+
+def two_folders(label: str, first: PurePosixPath, second: PurePosixPath) -> str:
+    """What is wrong where folders of one name lie in different places."""
+    return f"{first} and {second} would be one class, {label}: give each class one folder, with a name of its own"
 
 
 def label_of(path: PurePosixPath) -> str:

@@ -50,7 +50,22 @@ def test_a_large_lesson_with_a_bad_batch_leaves_no_open_task(monkeypatch: pytest
     given = scripted(*replies, still_open, Reply(404))
     with given as server, client(server) as everclass, pytest.raises(WrongContent):
         everclass.learn_images(lesson)
-    assert (server.asked[-1].method, server.asked[-1].path) == ("DELETE", "/tasks/t1")
+    assert (server.asked[-1].method, server.asked[-1].path) == ("DELETE", "/tasks/t1?purge=false")
+
+
+def test_a_refusal_names_the_file_whatever_batch_it_was_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "BATCH_IMAGES", 2)
+    (tmp_path / "cat").mkdir()
+    for name in "abcd":
+        (tmp_path / "cat" / f"{name}.png").write_bytes(b"x")
+    bad = Reply(422, {"detail": "images[1]: is no image", "errors": [{"field": "images[1]", "message": "is no image"}]})
+    given = scripted(Reply(202, TASK), bad, Reply(200, {**TASK, "state": "open"}), Reply(200, TASK), bad)
+    with given as server, client(server) as everclass:
+        with pytest.raises(WrongContent, match=r": cat/d\.png: is no image$") as caught:
+            everclass.learn(tmp_path)
+        assert [(error.field, error.image) for error in caught.value.errors] == [("images[3]", "cat/d.png")]
+        with pytest.raises(WrongContent, match=r"cat/b\.png: is no image"):
+            everclass.predict([tmp_path / "cat" / "a.png", tmp_path / "cat" / "b.png"])
 
 
 def test_a_large_lesson_that_was_committed_after_all_is_not_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,10 +106,12 @@ def test_nothing_to_learn_from_is_said_before_anything_is_sent(tmp_path: Path) -
     with scripted() as server, client(server) as everclass:
         with pytest.raises(ValueError, match="no images"):
             everclass.learn_images([])
+        (tmp_path / "notes.txt").write_text("cats")
         with pytest.raises(ValueError, match="neither a folder"):
             everclass.learn(tmp_path / "notes.txt")
-        with pytest.raises(FileNotFoundError):
-            everclass.learn(tmp_path / "gone.zip")
+        for name in ("gone.zip", "nofolder"):
+            with pytest.raises(FileNotFoundError, match=name):
+                everclass.learn(tmp_path / name)
     assert server.asked == []
 
 

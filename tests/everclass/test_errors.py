@@ -28,6 +28,28 @@ def test_a_problem_keeps_every_field_that_the_server_gave() -> None:
     assert str(error) == "Unprocessable Content (422): nothing was kept: images[3]: is cut off; labels[0]: is empty"
 
 
+def test_what_the_detail_says_is_not_said_again() -> None:
+    deleted = {"title": "Conflict", "detail": "version 2 is deleted"}
+    deleted["errors"] = [{"field": "version", "message": "version 2 is deleted"}]  # type: ignore[assignment]
+    assert str(problem(409, deleted)) == "Conflict (409): version 2 is deleted"
+    words = {"detail": "label: is empty", "errors": [{"field": "label", "message": "is empty"}]}
+    assert str(problem(422, words)).endswith("(422): label: is empty")
+
+
+def test_a_problem_with_images_calls_them_by_their_names() -> None:
+    errors = [{"field": f"images[{n}]", "message": "is cut off"} for n in (0, 1)]
+    errors.append({"field": "name", "message": "too long"})
+    told = problem(422, {"detail": "images[0]: is cut off; images[1]: is cut off", "errors": errors}, 3.0)
+    said = told.of_images(["cat/1.png", None], before=10)
+    assert isinstance(said, WrongContent) and said.retry_after_s == 3.0
+    assert said.detail == "cat/1.png: is cut off; images[11]: is cut off"
+    assert [(one.field, one.image) for one in said.errors] == [
+        ("images[10]", "cat/1.png"),
+        ("images[11]", None),
+        ("name", None),
+    ]
+
+
 def test_a_problem_with_many_errors_says_how_many_it_left_out() -> None:
     errors = [{"field": f"images[{number}]", "message": "is broken"} for number in range(8)]
     assert str(problem(422, {"errors": errors})).endswith("images[4]: is broken; and 3 more")

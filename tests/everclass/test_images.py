@@ -57,6 +57,33 @@ def test_a_folder_without_classes_says_what_is_needed(tmp_path: Path) -> None:
         list(folder_images(tmp_path / "alone.png"))
 
 
+def test_links_to_folders_and_files_are_followed_and_circles_named(tmp_path: Path) -> None:
+    touch(tmp_path / "store" / "felines" / "a.png")
+    touch(tmp_path / "one.png")
+    lesson = tmp_path / "lesson"
+    (lesson / "dog").mkdir(parents=True)
+    (lesson / "cat").symlink_to(tmp_path / "store" / "felines")
+    (lesson / "dog" / "b.png").symlink_to(tmp_path / "one.png")
+    assert [(image.label, image.name) for image in folder_images(lesson)] == [
+        ("cat", "cat/a.png"),
+        ("dog", "dog/b.png"),
+    ]
+    (lesson / "dog" / "up").symlink_to(lesson)
+    with pytest.raises(ValueError, match=r"dog/up leads back"):
+        list(folder_images(lesson))
+    (lesson / "dog" / "up").unlink()
+    (lesson / "dog" / "gone.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(ValueError, match=r"gone\.png .* leads to nothing"):
+        list(folder_images(lesson))
+
+
+def test_two_class_folders_of_one_name_are_both_named(tmp_path: Path) -> None:
+    for name in ("cats/large/a.png", "dogs/large/b.png"):
+        touch(tmp_path / name)
+    with pytest.raises(ValueError, match=r"cats/large and .*dogs/large would be one class, large"):
+        next(folder_images(tmp_path))
+
+
 def test_what_is_too_much_for_one_request_goes_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "BATCH_IMAGES", 3)
     monkeypatch.setattr(images, "BATCH_BYTES", 10)

@@ -52,7 +52,6 @@ def test_a_key_may_go_into_a_file_of_its_owner_and_nowhere_else(tmp_path: Path) 
 
 
 def test_a_key_that_its_file_did_not_take_is_of_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(tmp_path, "list")
     file = tmp_path / "ci.key"
 
     def full(descriptor: int) -> None:
@@ -97,6 +96,18 @@ def test_what_cannot_be_done_says_why(tmp_path: Path, words: list[str], code: in
     assert run(tmp_path, "create", "--scope", "predict", "--name", "ci").exit_code == 0
     done = run(tmp_path, *words)
     assert (done.exit_code, said in done.output) == (code, True), done.output
+
+
+def test_a_folder_without_a_database_is_left_alone_but_by_the_first_key(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    for words in (["list"], ["revoke", "ci"]):
+        done = run(place, *words)
+        assert (done.exit_code, place.exists()) == (2, False)
+        assert "no server has kept anything in" in done.stderr and "--data-dir" in done.stderr
+    made = run(place, "create", "--scope", "learn", "--name", "ci")
+    assert made.exit_code == 0 and "a new database is made there" in made.stderr
+    assert "a new database" not in run(place, "create", "--scope", "learn", "--name", "cd").stderr
+    assert run(place, "list").exit_code == 0
 
 
 def test_spans_have_a_unit() -> None:

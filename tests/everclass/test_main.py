@@ -1,6 +1,10 @@
 """The command against answers that are told it; the real server is asked in tests/http."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +117,30 @@ def test_predictions_name_file_label_and_version(tmp_path: Path) -> None:
     assert server.asked[2].path == "/predict?top_k=5&alias=canary"
 
 
+def test_predictions_go_in_parts_that_the_server_takes(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(40)]
+    for file in files:
+        file.write_bytes(b"x")
+    too_many = Reply(413, {"detail": "32 images are more than the 20 allowed in a request"})
+    answers = [Reply(200, {"version": 2, "predictions": [SAID] * many}) for many in (16, 16, 8)]
+    with scripted(too_many, *answers) as server:
+        document = everclass(server, "predict", *map(str, files), "--json")
+    assert [item["file"] for item in json.loads(document.stdout)["items"]] == [str(file) for file in files]
+    with scripted(too_many) as server:
+        failed = everclass(server, "predict", *map(str, files))
+    assert failed.exit_code == 6 and len(server.asked) == 6
+    pixels = {"detail": "images[3]: too many pixels", "errors": [{"field": "images[3]", "message": "too many pixels"}]}
+    with scripted(Reply(413, pixels)) as server:
+        failed = everclass(server, "predict", *map(str, files))
+    assert len(server.asked) == 1 and f"{files[3]}: too many pixels" in failed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "method", "path"),
     [
         (["tasks", "show", "t1"], "GET", "/tasks/t1"),
-        (["tasks", "cancel", "t1"], "DELETE", "/tasks/t1"),
+        (["tasks", "cancel", "t1"], "DELETE", "/tasks/t1?purge=false"),
+        (["tasks", "purge", "t1", "--yes"], "DELETE", "/tasks/t1?purge=true"),
         (["tasks", "retry", "t1"], "POST", "/tasks/t1/retry"),
         (["tasks", "commit", "t1"], "POST", "/tasks/t1/commit"),
     ],
@@ -127,6 +150,29 @@ def test_a_task_is_shown_after_what_was_done_to_it(arguments: list[str], method:
         done = everclass(server, *arguments)
     assert (server.asked[0].method, server.asked[0].path) == (method, path)
     assert done.exit_code == 0 and "pets" in done.stdout
+
+
+def test_a_task_is_cancelled_twice_without_harm_and_purged_only_after_a_question() -> None:
+    already = {"title": "Conflict", "detail": "task t1 is cancelled already; what is kept of its images stays"}
+    with scripted(Reply(409, already)) as server:
+        again = everclass(server, "tasks", "cancel", "t1")
+        asked = CliRunner().invoke(cli, ["tasks", "purge", "t1", "--url", server.url], input="n\n")
+    assert again.exit_code == 5 and "cancelled already" in again.stderr
+    assert asked.exit_code == 1 and "cannot be undone" in asked.output
+    assert len(server.asked) == 1
+
+
+def test_who_stops_waiting_is_told_that_the_server_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"x")
+    with scripted(Reply(202, {**TASK, "state": "learning"})) as server:
+        command = [sys.executable, "-m", "everclass.main", "learn", str(tmp_path / "a.zip"), "--url", server.url]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while len(server.asked) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "the server goes on with task t1" in said
 
 
 @pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "list"], ["tasks", "list", "--state", "done"]])
@@ -255,8 +301,9 @@ def test_wrong_use_is_told_before_anything_is_sent(arguments: list[str]) -> None
 
 def test_a_base_is_a_version_or_none(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
-    failed = CliRunner().invoke(cli, ["learn", str(tmp_path / "a.zip"), "--base", "latest"])
-    assert failed.exit_code == 2 and "a version's number or none" in failed.stderr
+    for base in ("latest", "²", "-1", "9" * 5000):
+        failed = CliRunner().invoke(cli, ["learn", str(tmp_path / "a.zip"), "--base", base])
+        assert failed.exit_code == 2 and "a version's number or none" in failed.stderr
 
 
 def test_the_help_lists_every_exit_code() -> None:

@@ -36,6 +36,14 @@ def test_what_is_whole_ends_with_0(data_dir: Path) -> None:
     assert "0 at fault" in done.stdout
 
 
+def test_a_folder_without_a_database_is_wrong_use_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "gone", tmp_path / "empty"):
+        done = verify(place)
+        assert done.exit_code == 2 and "no server has kept anything in" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
 def test_what_is_missing_is_named_and_ends_with_1(data_dir: Path) -> None:
     part = next((data_dir / "blobs" / "parts").rglob("*"))
     while part.is_dir():

@@ -39,5 +39,11 @@ def test_what_is_restored_elsewhere_answers_alike_and_learns_on(taught: Taught, 
         assert answers(client, 6) == before
         assert client.wait_for_task(waiting.id, timeout_s=120).state == "done"
         assert {"8", "9"} <= {one.label for one in client.classes()}
+    stranger = tmp_path / "stranger"
+    run("keys", "create", "--scope", "learn", "--name", "ci", "--data-dir", stranger)
+    over = CliRunner().invoke(cli, ["backup", str(tmp_path / "backup"), "--data-dir", str(stranger)])
+    assert over.exit_code == 5 and "another server" in over.output
+    nowhere = CliRunner().invoke(cli, ["backup", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "no")])
+    assert nowhere.exit_code == 2 and not (tmp_path / "no").exists()
     again = CliRunner().invoke(cli, ["restore", str(tmp_path / "backup"), "--data-dir", str(elsewhere)])
     assert again.exit_code == 5 and "not empty" in again.output

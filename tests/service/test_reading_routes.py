@@ -208,6 +208,18 @@ def test_the_description_names_every_call_and_the_page_shows_it(client: TestClie
     assert "//" not in page.replace("<!doctype html>", "")
 
 
+def test_a_task_may_only_be_cancelled_or_only_be_purged(serve: Serve) -> None:
+    client = serve()
+    task = f"/tasks/{client.post('/tasks', json={}).json()['id']}"
+    refused = client.delete(f"{task}?purge=true")
+    assert refused.status_code == 409 and "still needed" in refused.json()["detail"]
+    assert client.delete(f"{task}?purge=false").json()["state"] == "cancelled"
+    again = client.delete(f"{task}?purge=false")
+    assert again.status_code == 409 and "is cancelled already; what is kept" in again.json()["detail"]
+    assert client.delete(f"{task}?purge=true").status_code == 200
+    assert client.delete(f"{task}?purge=perhaps").status_code == 422
+
+
 def test_a_cancelled_task_is_shown_as_such_and_its_images_can_be_purged(serve: Serve) -> None:
     client = serve()
     task = client.post("/learn", files=images(digits.pngs(0)[0]), data={"labels": ["a"]}).json()

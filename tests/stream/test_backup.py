@@ -151,6 +151,56 @@ def test_half_a_restore_is_done_again(backup: Path, tmp_path: Path) -> None:
     assert restore(backup, f"sqlite:///{tmp_path}/there.db", FolderBlobs(place)).missing == ()
 
 
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_backup_is_not_replaced_by_a_server_that_knows_less(
+    backup: Path, ledger: Ledger, blobs: Blobs, tmp_path: Path
+) -> None:
+    before = everything(backup)
+    with pytest.raises(Conflict, match="another server"):
+        back_up(ledger, blobs, backup)
+    learn(ledger, blobs, learner(ledger), "fox")
+    with pytest.raises(Conflict, match="another server"):
+        back_up(ledger, blobs, backup)
+    assert everything(backup) == before
+    (backup / CONTENTS).unlink()
+    with pytest.raises(Conflict, match="another server"):
+        back_up(ledger, blobs, backup)
+
+
+def test_what_was_restored_is_the_same_server_and_goes_on_in_its_backup(backup: Path, tmp_path: Path) -> None:
+    url, blobs = f"sqlite:///{tmp_path}/there.db", FolderBlobs(tmp_path / "there")
+    restore(backup, url, blobs)
+    again = Ledger.open(url)
+    learn(again, blobs, learner(again, owner="another", host="elsewhere"), "fox")
+    assert back_up(again, blobs, backup).missing == ()
+    again.close()
+    earlier, store = Ledger.open(f"sqlite:///{tmp_path}/source.db"), FolderBlobs(tmp_path / "source")
+    with pytest.raises(Conflict, match="a later state of this one"):
+        back_up(earlier, store, backup)
+    earlier.close()
+
+
+def test_a_backup_of_which_nobody_can_tell_whose_it_is_stays(backup: Path, ledger: Ledger, blobs: Blobs) -> None:
+    database = (backup / LEDGER).read_bytes()
+    for content in (b"no database at all" * 99, b""):
+        (backup / LEDGER).write_bytes(content)
+        with pytest.raises(NoBackup, match="missing or damaged"):
+            back_up(ledger, blobs, backup)
+    (backup / CONTENTS).unlink()
+    for content in (b"no database at all" * 99, b""):
+        (backup / LEDGER).write_bytes(content)
+        with pytest.raises(NoBackup, match="missing or damaged"):
+            back_up(ledger, blobs, backup)
+    (backup / LEDGER).unlink()
+    with pytest.raises(NoBackup, match="holds blobs"):
+        back_up(ledger, blobs, backup)
+    (backup / LEDGER).write_bytes(database)
+    assert files_of(backup)
+
+
 def test_a_folder_with_something_else_is_left_alone(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"1")

@@ -86,6 +86,14 @@ def test_what_systems_leave_behind_is_left_out(tmp_path: Path, pack: Pack) -> No
 
 
 @trees
+def test_two_class_folders_of_one_name_are_not_one_class(tmp_path: Path, pack: Pack) -> None:
+    with pytest.raises(
+        InvalidContent, match=r"^dogs/large/b\.png: cats/large and dogs/large would be one class, large"
+    ):
+        found(pack(tmp_path, {"cats/large/a.png": b"1", "dogs/large/b.png": b"2"}))
+
+
+@trees
 def test_an_image_in_no_folder_is_named(tmp_path: Path, pack: Pack) -> None:
     with pytest.raises(InvalidContent) as refused:
         found(pack(tmp_path, {"cat/1.png": b"one", "stray.png": b"two"}))
