@@ -21,6 +21,8 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
 Hours = Annotated[float, Field(gt=0, le=876_000)]
+Augmentation = Literal["crop_flip", "crop", "cifar100", "imagenet", "cub", "none"]
+"""The recipes of `model.pixels.augmentation`, which a supervisor does not load, and `none`."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -56,7 +58,7 @@ class LearnSettings(Group):
     move_backbone: Literal["if_better", "always"] = "if_better"
     batch_size: Positive = 128
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    augmentation: Name = "crop_flip"
+    augmentation: Augmentation = "crop_flip"
     threads: Positive | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     held_out: Rate = 0.1

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from service.setting_groups import (
     GateSettings,
+    Group,
     KeySettings,
     LearnSettings,
     LimitSettings,
@@ -43,8 +44,15 @@ SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)
 FILE_VARIABLE = "EVERCLASS_CONFIG"
 PREFIX = "EVERCLASS_"
 FILES = ("weights", "keys.admin_file", "tls.certfile", "tls.keyfile")
+OTHER_VARIABLES = frozenset(
+    PREFIX + name for name in ("CONFIG", "URL", "KEY", "KEY_FILE", "FAILPOINTS", "EXAMPLES", "STEPS")
+)
+"""Variables that are no settings: those of the client, of tests, and the one that names the settings file."""
+
 NOTHING = "none"
 """How an absent value (no limit, default) is written in the environment."""
+NOTHINGS = frozenset({NOTHING, "null"})
+"""How people may write it, in a flag and in the file too: neither has a word of its own for it."""
 
 
 class WrongSettings(ValueError):
@@ -62,7 +70,6 @@ class Settings(BaseSettings):
         frozen=True,
         env_prefix=PREFIX,
         env_nested_delimiter="__",
-        env_parse_none_str=NOTHING,
     )
 
     data_dir: Path = Path("everclass-data")
@@ -150,7 +157,8 @@ class Loaded:
 def load_settings(flags: Mapping[str, object] | None = None) -> Loaded:
     """Settings from file, environment and `flags` (dotted names; None is not given; `config` names the file).
 
-    The file is `flags["config"]`, else `EVERCLASS_CONFIG`, else `everclass.toml` in the working folder, if any.
+    The file is `flags["config"]`, else `EVERCLASS_CONFIG`, else `everclass.toml` in the working folder, if any. The
+    words `none` and `null` take a value away from a setting that needs none.
     Raises WrongSettings for unknown names, bad values and unreadable files.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
@@ -162,8 +170,11 @@ def load_settings(flags: Mapping[str, object] | None = None) -> Loaded:
     }
     merged: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    may_be_absent = frozenset(_absentable(Settings))
     for source, values in layers.items():
-        merged |= values
+        merged |= {
+            name: None if name in may_be_absent and _is_nothing(value) else value for name, value in values.items()
+        }
         sources |= {name: f"{source} {variable(name)}" if source == "environment" else source for name in values}
     return _checked(merged, sources)
 
@@ -214,10 +225,35 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 
 def _from_environment() -> dict[str, Any]:
+    """The settings among the variables. Raises WrongSettings for a variable that looks like one and is none."""
+    if unknown := [name for name in os.environ if name.upper().startswith(PREFIX) and not _is_known(name.upper())]:
+        raise WrongSettings("\n".join(f"environment {name}: there is no such setting" for name in sorted(unknown)))
     try:
         return dict(_leaves(EnvSettingsSource(Settings)()))
     except SettingsError as error:
         raise WrongSettings(f"environment: {error}") from None
+
+
+def _is_known(variable_name: str) -> bool:
+    """Whether a variable is one of ours; what is in a group is looked at with the group."""
+    first, _, rest = variable_name.removeprefix(PREFIX).lower().partition("__")
+    field = Settings.model_fields.get(first)
+    if field is None:
+        return variable_name in OTHER_VARIABLES
+    return not rest or (isinstance(field.annotation, type) and issubclass(field.annotation, Group))
+
+
+def _absentable(table: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The settings, by dotted name, that may be without a value."""
+    for name, field in table.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            yield from _absentable(field.annotation, f"{prefix}{name}.")
+        elif type(None) in get_args(field.annotation):
+            yield prefix + name
+
+
+def _is_nothing(value: object) -> bool:
+    return isinstance(value, str) and value in NOTHINGS
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -28,7 +28,10 @@ Rest = ParamSpec("Rest")
 
 
 def settings_flags(given: tuple[str, ...]) -> dict[str, object]:
-    """`NAME=VALUE` pairs as flags; a value that is JSON (a number, true, null) is that, all else is text."""
+    """`NAME=VALUE` pairs as flags: a value that is a number, true or false in JSON is that, all else is text.
+
+    `null` and `none` are text too: what they mean is for the settings to say, which know who may be without a value.
+    """
     flags: dict[str, object] = {}
     for pair in given:
         name, equals, value = pair.partition("=")
@@ -51,7 +54,13 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
 
     @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file. [everclass.toml]")
     @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of database and blobs.")
-    @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Any setting, such as learn.epochs=3.")
+    @click.option(
+        "--set",
+        "pairs",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any setting, such as learn.epochs=3; none takes its value away.",
+    )
     @wraps(command)
     def run(
         config: Path | None, data_dir: Path | None, pairs: tuple[str, ...], *args: Rest.args, **kwargs: Rest.kwargs

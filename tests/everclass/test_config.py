@@ -47,6 +47,13 @@ def test_what_the_version_in_force_has_otherwise_is_told() -> None:
     assert json.loads(document.stdout)["differs"] == ["image_size: 64 in version 3, 96 in the settings"]
 
 
+@pytest.mark.parametrize("word", ["null", "none"])
+def test_a_flag_takes_a_value_away(elsewhere: Path, word: str) -> None:
+    (elsewhere / "everclass.toml").write_text(f"port = {free_port()}\n[learn]\nmax_minutes = 3\n")
+    shown = CliRunner().invoke(cli, ["config", "--json", "--set", f"learn.max_minutes={word}"])
+    assert json.loads(shown.stdout)["settings"]["learn.max_minutes"] == {"value": None, "source": "flag"}
+
+
 @pytest.mark.parametrize(
     ("pair", "complaint"),
     [

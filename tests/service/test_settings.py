@@ -2,11 +2,21 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from service.setting_groups import named
-from service.settings import FILE_NAME, FILE_VARIABLE, PREFIX, WrongSettings, load_settings, variable
+from model.pixels.augmentation import AUGMENTATIONS
+from service.setting_groups import Augmentation, named
+from service.settings import (
+    FILE_NAME,
+    FILE_VARIABLE,
+    OTHER_VARIABLES,
+    PREFIX,
+    WrongSettings,
+    load_settings,
+    variable,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +162,42 @@ def test_places_follow_from_the_data_folder(tmp_path: Path) -> None:
 def test_times_that_no_calendar_has_are_refused(name: str, value: str) -> None:
     with pytest.raises(WrongSettings, match=name):
         load_settings({name: float(value)})
+
+
+def test_the_augmentations_are_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*AUGMENTATIONS, "none"):
+        sent = load_settings({"learn.augmentation": name}).settings
+        monkeypatch.setenv("EVERCLASS_LEARN__AUGMENTATION", sent.to_environment()["EVERCLASS_LEARN__AUGMENTATION"])
+        assert load_settings().settings.learn.augmentation == name
+    assert set(get_args(Augmentation)) == {*AUGMENTATIONS, "none"}
+    with pytest.raises(WrongSettings, match=r"learn.augmentation \(flag\): .*'crop_flip', 'crop', .*'none'"):
+        load_settings({"learn.augmentation": "foo"})
+
+
+@pytest.mark.parametrize("word", ["none", "null"])
+def test_a_value_is_taken_away_by_a_word(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    Path(FILE_NAME).write_text("weights = 'w'\n[learn]\nmax_minutes = 3\n[keys]\nallowed_hosts = 'a'\n")
+    monkeypatch.setenv("EVERCLASS_KEYS__ALLOWED_HOSTS", word)
+    loaded = load_settings({"weights": word, "learn.max_minutes": word})
+    settings = loaded.settings
+    assert (settings.weights, settings.learn.max_minutes, settings.keys.allowed_hosts) == (None, None, None)
+    assert loaded.sources["learn.max_minutes"] == "flag"
+    Path(FILE_NAME).write_text(f"weights = '{word}'\n")
+    assert load_settings().settings.weights is None
+    with pytest.raises(WrongSettings, match=r"learn.epochs \(flag\)"):
+        load_settings({"learn.epochs": word})
+
+
+@pytest.mark.parametrize(
+    "name", ["EVERCLASS_DATADIR", "everclass_datadir", "EVERCLASS_LERN__EPOCHS", "EVERCLASS_PORT__X"]
+)
+def test_a_variable_that_is_no_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(WrongSettings, match=f"^environment {name}: there is no such setting$"):
+        load_settings()
+
+
+def test_the_variables_of_the_client_and_of_tests_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OTHER_VARIABLES - {FILE_VARIABLE}:
+        monkeypatch.setenv(name, "1")
+    assert set(load_settings().sources.values()) == {"default"}
