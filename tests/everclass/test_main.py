@@ -1,6 +1,7 @@
 """The command against answers that are told it; the real server is asked in tests/http."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -230,7 +231,8 @@ def test_a_rollback_goes_to_one_place() -> None:
     assert server.asked == []
 
 
-def test_an_export_names_the_file_that_it_wrote(tmp_path: Path) -> None:
+def test_an_export_names_the_file_that_it_wrote_for_its_account_alone(tmp_path: Path) -> None:
+    os.umask(0o022)
     with scripted(Reply(200, "archive")) as server:
         done = everclass(server, "export", "2", "--to", str(tmp_path / "two.zip"), "--format", "safetensors")
         document = everclass(server, "export", "2", "--to", str(tmp_path / "two.zip"), "--json")
