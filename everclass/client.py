@@ -230,11 +230,12 @@ class Client:
 
     def export(self, version: int, to: Path, *, format: str = "onnx") -> Path:
         """Write a version as one archive that runs without Everclass. The file `to` appears only once it is whole."""
+        timeout_s = self._transport.patience.transfer_s
         part = to.with_name(to.name + ".part")
         try:
             with (
                 self._transport.stream(
-                    f"/versions/{version}/export", query={"format": format}, timeout_s=600
+                    f"/versions/{version}/export", query={"format": format}, timeout_s=timeout_s
                 ) as response,
                 part.open("wb") as file,
             ):

@@ -1,5 +1,7 @@
 """The command `everclass`."""
 
+import os
+
 import click
 
 from everclass.commands.aliases import aliases
@@ -24,6 +26,8 @@ EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {int(code)}  {meaning}" for cod
 @click.version_option(package_name="everclass")
 def cli() -> None:
     """A model server that keeps learning new image classes and never stops serving."""
+    # Whoever has an account here may not read clients' images, weights or digests of keys.
+    os.umask(0o077)
 
 
 for command in (

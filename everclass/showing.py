@@ -5,7 +5,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Literal
 
 import click
 from pydantic import BaseModel
@@ -43,14 +44,36 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def word(value: object) -> str:
-    """A value as one reads it in a table: nothing as –, a time to the second, a list with commas."""
+    """A value as one reads it in a table: nothing as –, a time to the second in UTC, a list with commas."""
     if value is None:
         return "–"
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
+        return moment(value, "seconds")
     if isinstance(value, list | tuple):
         return ", ".join(word(part) for part in value) or "–"
     return NOT_SHOWN.sub("?", str(value))
+
+
+def moment(at: datetime, timespec: Literal["seconds", "microseconds"] = "microseconds") -> str:
+    """A time in UTC as the server takes it again (RFC 3339), by default exactly."""
+    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def field_rows(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """A field as rows of a table: an object's parts each in one, those of a list by the `name` that they have."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from field_rows(f"{name}.{key}", part)
+    elif isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        for number, part in enumerate(value, start=1):
+            figures = [f"{key} {_short(one)}" for key, one in part.items() if key != "name" and one is not None]
+            yield f"{name}.{part.get('name', number)}", ", ".join(figures)
+    elif value is not None:
+        yield name, value
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else word(value)
 
 
 def percent(rate: float | None) -> str:

@@ -23,7 +23,8 @@ from everclass.multipart import Multipart
 KEY = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 RETRIED = frozenset({429, 502, 503, 504})
 CONNECT_TIMEOUT_S = 5.0
-UPLOAD_TIMEOUT_S = 600.0
+ANSWER_TIMEOUT_S = 60.0
+TRANSFER_TIMEOUT_S = 600.0
 Model = TypeVar("Model", bound=BaseModel)
 Query = Mapping[str, str | int | bool | None]
 
@@ -32,14 +33,27 @@ Query = Mapping[str, str | int | bool | None]
 class Patience:
     """How long one waits for an answer, and how often and how long one tries again.
 
-    The pause before try n is drawn between half and all of `first_pause_s`·2ⁿ, or is the server's own Retry-After; the
-    pauses of one call never add up to more than `pauses_s`.
+    `timeout_s` holds for every call; where none is given it is 60 s, and 600 s for calls that move images or archives.
+    No try begins later than `within_s` after the first one, where that is given. The pause before try n is drawn
+    between half and all of `first_pause_s`·2ⁿ, or is the server's own Retry-After; the pauses of one call never add up
+    to more than `pauses_s`.
     """
 
-    timeout_s: float = 60.0
+    timeout_s: float | None = None
     retries: int = 8
     first_pause_s: float = 0.2
     pauses_s: float = 60.0
+    within_s: float | None = None
+
+    @property
+    def answer_s(self) -> float:
+        """Seconds without a sign of life after which a small call is given up."""
+        return ANSWER_TIMEOUT_S if self.timeout_s is None else self.timeout_s
+
+    @property
+    def transfer_s(self) -> float:
+        """The same of a call that moves images or archives, which a server has to look at or to make."""
+        return TRANSFER_TIMEOUT_S if self.timeout_s is None else self.timeout_s
 
     def pause_s(self, tried: int, asked_s: float | None) -> float:
         """Seconds to wait after `tried` tries, where the server asked for `asked_s`."""
@@ -63,7 +77,7 @@ class Transport:
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {_clean(key)}"} if key else {},
-            timeout=httpx.Timeout(patience.timeout_s, connect=min(CONNECT_TIMEOUT_S, patience.timeout_s)),
+            timeout=_timeout(patience.answer_s),
             trust_env=not _is_loopback(self.url),
             verify=_trusted(),
         )
@@ -101,7 +115,7 @@ class Transport:
                     json=json,
                     content=body,
                     headers=kept,
-                    timeout=self._upload_timeout() if body is not None else httpx.USE_CLIENT_DEFAULT,
+                    timeout=_timeout(self.patience.transfer_s) if body is not None else httpx.USE_CLIENT_DEFAULT,
                 )
             )
         )
@@ -119,7 +133,7 @@ class Transport:
         self, path: str, *, query: Query | None = None, timeout_s: float | None = None, accept: str = "*/*"
     ) -> Iterator[httpx.Response]:
         """The answer to a GET with its body still to come; its opening is tried again like a call's."""
-        timeout = httpx.Timeout(timeout_s or self.patience.timeout_s, connect=CONNECT_TIMEOUT_S)
+        timeout = _timeout(self.patience.answer_s if timeout_s is None else timeout_s)
         request = self._http.build_request(
             "GET", path, params=_written(query), headers={"Accept": accept}, timeout=timeout
         )
@@ -131,11 +145,9 @@ class Transport:
         finally:
             response.close()
 
-    def _upload_timeout(self) -> httpx.Timeout:
-        return httpx.Timeout(max(UPLOAD_TIMEOUT_S, self.patience.timeout_s), connect=CONNECT_TIMEOUT_S)
-
     def _try(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         left_s = self.patience.pauses_s
+        end = float("inf") if self.patience.within_s is None else time.monotonic() + self.patience.within_s
         tried = 0
         while True:
             tried += 1
@@ -146,7 +158,13 @@ class Transport:
                 left_s -= pause_s
                 if tried > self.patience.retries or left_s < 0 or not _may_repeat(error):
                     raise
+                if time.monotonic() + pause_s > end:
+                    raise
             self._sleep(pause_s)
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(CONNECT_TIMEOUT_S, seconds))
 
 
 def json_object(response: httpx.Response) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`everclass serve`, `learner` and `config`: the commands that need the server's own packages, loaded only then."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -67,8 +66,6 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
     ) -> None:
         from service.settings import WrongSettings, load_settings
 
-        # Whoever has an account here may not read clients' images, weights or digests of keys.
-        os.umask(0o077)
         taken: dict[str, Any] = {name: kwargs.pop(flag) for flag, name in SERVE_FLAGS.items() if flag in kwargs}
         try:
             loaded = load_settings({"config": config, "data_dir": data_dir, **taken, **settings_flags(pairs)})

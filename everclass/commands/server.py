@@ -10,7 +10,7 @@ import click
 
 from everclass.client import DEFAULT_URL, Client
 from everclass.exits import errors_as_exit_codes
-from everclass.transport import Patience
+from everclass.transport import TRANSFER_TIMEOUT_S, Patience
 
 Rest = ParamSpec("Rest")
 
@@ -37,7 +37,10 @@ def with_server(command: Callable[Concatenate[Server, Rest], None]) -> Callable[
         help="File that holds the API key.",
     )
     @click.option(
-        "--timeout", "timeout_s", type=float, default=60.0, show_default=True, help="Seconds to wait for answers."
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Seconds to wait for an answer. [60, and 600 where images or archives are moved]",
     )
     @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
     @wraps(command)
@@ -45,12 +48,12 @@ def with_server(command: Callable[Concatenate[Server, Rest], None]) -> Callable[
         url: str,
         key: str | None,
         key_file: Path | None,
-        timeout_s: float,
+        timeout_s: float | None,
         as_json: bool,
         *args: Rest.args,
         **kwargs: Rest.kwargs,
     ) -> None:
-        patience = Patience(timeout_s=timeout_s, retries=4, pauses_s=min(timeout_s, 10.0))
+        patience = Patience(timeout_s=timeout_s, retries=4, pauses_s=10.0, within_s=timeout_s or TRANSFER_TIMEOUT_S)
         with errors_as_exit_codes(), Client(url, key=key or _read(key_file), patience=patience) as client:
             command(Server(client, as_json), *args, **kwargs)
 

@@ -7,7 +7,7 @@ import click
 from everclass.commands.listing import ListByDefault
 from everclass.commands.server import Server, with_server
 from everclass.results import Promotion, Version
-from everclass.showing import percent, show_json, show_table, word
+from everclass.showing import field_rows, moment, percent, show_json, show_table, word
 
 
 @click.group(cls=ListByDefault)
@@ -38,7 +38,7 @@ def show(server: Server, number: int) -> None:
         show_json(version)
         return
     told = version.model_dump(exclude={"classes", "accuracy_per_task"})
-    show_table(("field", "value"), [(name, value) for name, value in told.items() if value is not None])
+    show_table(("field", "value"), [row for name, value in told.items() for row in field_rows(name, value)])
     show_table(("class", "since", "images"), [(known.label, known.since, known.images) for known in version.classes])
 
 
@@ -79,7 +79,7 @@ def promote(server: Server, version: int, alias: str, reason: str | None, expect
 
 
 @click.command()
-@click.option("--at", help="Only what served at this time (RFC 3339).")
+@click.option("--at", help="Only what served at this time (RFC 3339, as the list shows it).")
 @with_server
 def promotions(server: Server, at: str | None) -> None:
     """List the log of what served when, by whom and why."""
@@ -87,7 +87,7 @@ def promotions(server: Server, at: str | None) -> None:
     if server.as_json:
         show_json(found)
         return
-    rows = [(p.seq, p.alias, p.version, p.previous, p.at, p.by, p.reason, p.won, p.lost) for p in found]
+    rows = [(p.seq, p.alias, p.version, p.previous, moment(p.at), p.by, p.reason, p.won, p.lost) for p in found]
     show_table(("seq", "alias", "version", "before", "at", "by", "reason", "won", "lost"), rows)
 
 

@@ -1,7 +1,9 @@
 """The command against answers that are told it; the real server is asked in tests/http."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -213,7 +215,7 @@ def test_classes_and_promotions_are_listed() -> None:
     with scripted(classes, classes, log, log) as server:
         assert "cat" in everclass(server, "classes").stdout
         assert json.loads(everclass(server, "classes", "--json").stdout)[0]["label"] == "cat"
-        assert "2026-01-31 12:00:00" in everclass(server, "promotions", "--at", "2026-02-01T00:00:00Z").stdout
+        assert "2026-01-31T12:00:00.000000Z" in everclass(server, "promotions", "--at", "2026-02-01T00:00:00Z").stdout
         assert json.loads(everclass(server, "promotions", "--json").stdout)[0]["seq"] == 4
     assert server.asked[2].path == "/promotions?at=2026-02-01T00%3A00%3A00Z"
 
@@ -250,17 +252,41 @@ def test_aliases_are_listed_and_removed() -> None:
     assert json.loads(told.stdout)["version"] is None
 
 
+def test_the_gates_figures_stand_in_lines_and_times_in_utc() -> None:
+    checks = [{"name": "new_classes", "verdict": "passed", "images": 40, "accuracy": 1 / 3, "against": None}]
+    version = {**VERSION, "gate": {"verdict": "passed", "checks": checks}, "created_at": "2026-01-31T13:00:00+01:00"}
+    with scripted(Reply(200, version)) as server:
+        table = everclass(server, "versions", "show", "2").stdout
+    assert "{" not in table and "gate.verdict" in table
+    assert "gate.checks.new_classes   verdict passed, images 40, accuracy 0.3333" in table
+    assert "2026-01-31T12:00:00Z" in table
+
+
+def test_the_timeout_that_is_given_holds_for_what_moves_images_and_archives(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"x")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for words in (["predict", "a.zip"], ["learn", "a.zip"], ["export", "2", "--to", "b.zip"]):
+            arguments = [str(tmp_path / word) if word.endswith(".zip") else word for word in words]
+            started = time.monotonic()
+            failed = CliRunner().invoke(cli, [*arguments, "--url", url, "--timeout", "0.3"])
+            assert (failed.exit_code, time.monotonic() - started < 5) == (3, True), failed.output
+    assert CliRunner().invoke(cli, ["classes", "--timeout", "0"]).exit_code == 2
+
+
 def test_a_rollback_goes_to_one_place() -> None:
     with scripted(Reply(200, PROMOTION)) as server:
         assert everclass(server, "rollback", "2", "--task", "t1").exit_code == 2
     assert server.asked == []
 
 
-def test_an_export_names_the_file_that_it_wrote(tmp_path: Path) -> None:
+def test_an_export_names_the_file_that_it_wrote_for_its_account_alone(tmp_path: Path) -> None:
+    os.umask(0o022)
     with scripted(Reply(200, "archive")) as server:
         done = everclass(server, "export", "2", "--to", str(tmp_path / "two.zip"), "--format", "safetensors")
         document = everclass(server, "export", "2", "--to", str(tmp_path / "two.zip"), "--json")
     assert done.stdout.strip() == str(tmp_path / "two.zip")
+    assert (tmp_path / "two.zip").stat().st_mode & 0o077 == 0
     assert json.loads(document.stdout) == {"file": str(tmp_path / "two.zip"), "size_bytes": 7}
 
 

@@ -1,4 +1,5 @@
 import socket
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -89,6 +90,17 @@ def test_a_server_that_is_silent_for_too_long_is_no_answer() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(NoAnswer, match="timed out"):
             transport(url, [], retries=0, timeout_s=0.2).call("GET", "/x")
+
+
+def test_a_timeout_that_is_given_holds_for_images_too_and_ends_the_tries() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        pauses: list[float] = []
+        started = time.monotonic()
+        with pytest.raises(NoAnswer, match="timed out"):
+            transport(url, pauses, timeout_s=0.3, within_s=0.3).call("POST", "/x", body=b"an image")
+        assert time.monotonic() - started < 5 and pauses == []
+    assert (Patience().answer_s, Patience().transfer_s, Patience(timeout_s=700).answer_s) == (60, 600, 700)
 
 
 def test_a_refusal_that_is_no_json_is_still_told() -> None:

@@ -214,6 +214,10 @@ def test_the_command_does_the_same(server: RunningServer, tmp_path: Path) -> Non
     assert forward.exit_code == 0 and "won   7, 8" in forward.stdout
     for arguments in (["tasks"], ["versions"], ["classes"], ["promotions"], ["tasks", "show", task["id"]]):
         assert everclass(server, *arguments).exit_code == 0
+    log = json.loads(everclass(server, "promotions", "--json").stdout)
+    shown = next(line.split() for line in everclass(server, "promotions").stdout.splitlines() if line[:1].isdigit())
+    [then] = json.loads(everclass(server, "promotions", "--at", shown[4], "--json").stdout)
+    assert (int(shown[0]), then["seq"]) == (log[0]["seq"], log[0]["seq"])
     written = everclass(server, "export", "2", "--to", str(tmp_path / "two.zip"))
     assert written.exit_code == 0 and zipfile.is_zipfile(tmp_path / "two.zip")
 

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from stream.errors import StorageFull, Unavailable
+from stream.errors import NoLedger, StorageFull, Unavailable
 from stream.ledger import Ledger
 from stream.ledger.database import CONNECT_TIMEOUT_S, Database
 from stream.ledger.schema import metadata
@@ -36,6 +36,21 @@ def test_an_old_ledger_opens_again_with_all_that_is_in_it(open_ledger: Callable[
     task = queued(first)
     first.close()
     assert open_ledger().task(task.id) == task
+
+
+def test_who_only_looks_at_a_ledger_makes_none(database_url: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(NoLedger, match="no server has kept anything in"):
+            Ledger.open(database_url, make=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NoLedger):
+        Ledger.open(f"sqlite:///{tmp_path}/no/such/folder/ledger.db", make=False)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(NoLedger):
+        Ledger.open(f"sqlite:///{tmp_path}/empty.db", make=False)
+    Ledger.open(database_url).close()
+    Ledger.open(database_url, make=False).close()
 
 
 def test_several_may_open_a_new_database_at_once(open_ledger: Callable[[], Ledger]) -> None:
