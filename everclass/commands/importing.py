@@ -25,22 +25,20 @@ def import_archive(loaded: "Loaded", archive: Path, note: str | None, as_json: b
     It serves once it is promoted, and is learned on from then on.
     """
     from service.archives.importing import WrongArchive, import_version
+    from service.offered import check_runtime
     from service.schemas import VersionBody
-    from stream.blobs import open_blobs
+    from service.stores import open_blobs, open_ledger
     from stream.errors import StreamError
-    from stream.ledger import Ledger
 
-    settings = loaded.settings
+    check_runtime(loaded.settings)
+    blobs, ledger = open_blobs(loaded.settings), open_ledger(loaded.settings)
     try:
-        ledger = Ledger.open(settings.database)
-        try:
-            blobs = open_blobs(settings.blobs, settings.cache / "blobs")
-            version = import_version(ledger, blobs, settings, archive, note=note)
-        finally:
-            ledger.close()
+        version = import_version(ledger, blobs, loaded.settings, archive, note=note)
     except (WrongArchive, StreamError) as error:
         click.echo(f"everclass: {archive}: {error}", err=True)
         sys.exit(Exit.REFUSED if isinstance(error, WrongArchive) else Exit.FAILED)
+    finally:
+        ledger.close()
     if as_json:
         show_json(VersionBody.of(version))
         return

@@ -44,14 +44,14 @@ def with_ledger(command: Callable[Concatenate["Ledger", Rest], None]) -> Callabl
     @with_settings
     @wraps(command)
     def run(loaded: "Loaded", /, *args: Rest.args, **kwargs: Rest.kwargs) -> None:
-        from stream.ledger import Ledger
+        from service.stores import open_ledger
 
-        with _errors():
-            ledger = Ledger.open(loaded.settings.database)
-            try:
+        ledger = open_ledger(loaded.settings)
+        try:
+            with _errors():
                 command(ledger, *args, **kwargs)
-            finally:
-                ledger.close()
+        finally:
+            ledger.close()
 
     return run
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -48,7 +49,11 @@ def _value(text: str) -> object:
 
 
 def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Callable[..., None]:
-    """Give a command `--config`, `--data-dir` and `--set`, and the settings that follow from them."""
+    """Give a command `--config`, `--data-dir` and `--set`, and the settings that follow from them.
+
+    Settings that cannot be used end it with `Exit.USAGE`, a database or a disk that does not answer with `Exit.LATER`,
+    one that another machine uses with `Exit.CONFLICT`.
+    """
 
     @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file. [everclass.toml]")
     @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of database and blobs.")
@@ -63,19 +68,30 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
     def run(
         config: Path | None, data_dir: Path | None, pairs: tuple[str, ...], *args: Rest.args, **kwargs: Rest.kwargs
     ) -> None:
-        from service.settings import WrongSettings, load_settings
+        from service.settings import load_settings
 
         # Whoever has an account here may not read clients' images, weights or digests of keys.
         os.umask(0o077)
         taken: dict[str, Any] = {name: kwargs.pop(flag) for flag, name in SERVE_FLAGS.items() if flag in kwargs}
-        try:
+        with start_errors_as_exit_codes():
             loaded = load_settings({"config": config, "data_dir": data_dir, **taken, **settings_flags(pairs)})
             command(loaded, *args, **kwargs)
-        except WrongSettings as error:
-            click.echo(f"everclass: {error}", err=True)
-            raise SystemExit(int(Exit.USAGE)) from None
 
     return run
+
+
+@contextmanager
+def start_errors_as_exit_codes() -> Iterator[None]:
+    """Say in one line on stderr why something of the server cannot start, and end with the code that stands for it."""
+    from service.settings import WrongSettings
+    from stream.errors import Conflict, StorageFull, StreamError, Unavailable
+
+    codes = {WrongSettings: Exit.USAGE, Unavailable: Exit.LATER, StorageFull: Exit.LATER, Conflict: Exit.CONFLICT}
+    try:
+        yield
+    except (WrongSettings, StreamError) as error:
+        click.echo(f"everclass: {error}", err=True)
+        raise SystemExit(int(codes.get(type(error), Exit.FAILED))) from None
 
 
 @click.command()
@@ -87,10 +103,14 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
 @with_settings
 def serve(loaded: "Loaded", no_learner: bool) -> None:
     """Start a server: the service that answers and, unless --no-learner is given, the learner, both supervised."""
-    from service.offered import check_offered_apart
+    from service.offered import check_offered_apart, check_weights
+    from service.stores import check_stores
     from service.supervisor import serve as supervise
 
     check_offered_apart(loaded.settings, learns=not no_learner)
+    check_stores(loaded.settings)
+    if not no_learner:
+        check_weights(loaded.settings)
     raise SystemExit(supervise(loaded.settings, learner=not no_learner))
 
 
@@ -99,9 +119,12 @@ def serve(loaded: "Loaded", no_learner: bool) -> None:
 def learner(loaded: "Loaded") -> None:
     """Start a learner alone, for a service that runs elsewhere on the same database and blobs."""
     from service.learner import run
-    from service.offered import check_offered
+    from service.offered import check_offered, check_weights
+    from service.stores import check_stores
 
     check_offered(loaded.settings)
+    check_stores(loaded.settings)
+    check_weights(loaded.settings)
     raise SystemExit(run(loaded.settings))
 
 

@@ -45,11 +45,12 @@ class Ledger:
         others wait. `keys_kept_h`: hours that an idempotency key is remembered.
 
         Raises:
-            ValueError: a URL of another kind.
+            ValueError: a URL of another kind, or what is there can be no database of ours.
             Unavailable, StorageFull: the database cannot be reached or written.
         """
         database = Database(url, clock)
         try:
+            database.connect()
             with database.write() as connection:
                 migrate(connection)
         except BaseException:
