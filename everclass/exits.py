@@ -49,7 +49,7 @@ MEANINGS = {
     Exit.NOT_FOUND: "there is no such task, version or alias",
     Exit.CONFLICT: "the state of the server does not allow it",
     Exit.REFUSED: "the images, labels or values were refused",
-    Exit.LATER: "busy, full or no version yet, or waited too long: try again later",
+    Exit.LATER: "busy, full, no version yet, no answer of the database, or waited too long: try again later",
     Exit.NOT_ALLOWED: "no key, a wrong one, or one without the scope",
     Exit.TASK_ENDED: "the task that was waited for failed or was cancelled",
 }

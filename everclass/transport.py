@@ -260,9 +260,22 @@ def _cause(error: httpx.TransportError) -> str:
 
 
 def _trusted() -> ssl.SSLContext | bool:
-    """Whose certificates are believed: those in the file that SSL_CERT_FILE names, on loopback too, or the usual."""
+    """Whose certificates are believed: those in the file that SSL_CERT_FILE names, on loopback too, or the usual.
+
+    Raises ValueError where that file cannot be read or holds none.
+    """
     file = os.environ.get("SSL_CERT_FILE")
-    return ssl.create_default_context(cafile=file) if file else True
+    if not file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise ValueError(f"SSL_CERT_FILE: {file} cannot be used: {_words(error)}") from None
+
+
+def _words(error: OSError) -> str:
+    """What OpenSSL says of a file that holds no certificate helps nobody."""
+    return "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
 
 
 def _is_loopback(url: str) -> bool:

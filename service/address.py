@@ -6,7 +6,6 @@ from ipaddress import ip_address
 
 from service.access.admin_file import read_admin_digest
 from service.settings import Settings, WrongSettings
-from stream.errors import StreamError
 
 
 def check_address(settings: Settings) -> None:
@@ -37,17 +36,14 @@ def refuse_open_host(settings: Settings) -> None:
 
 
 def has_keys(settings: Settings) -> bool:
-    """Whether the database holds a key. Raises WrongSettings where it cannot be used."""
-    from stream.ledger import Ledger
+    """Whether the database holds a key. Raises as `service.stores.open_ledger`."""
+    from service.stores import open_ledger
 
+    ledger = open_ledger(settings)
     try:
-        ledger = Ledger.open(settings.database)
-        try:
-            return ledger.key_changes() > 0
-        finally:
-            ledger.close()
-    except (StreamError, ValueError) as error:
-        raise WrongSettings(f"database_url: {error}") from None
+        return ledger.key_changes() > 0
+    finally:
+        ledger.close()
 
 
 def check_tls(settings: Settings) -> None:

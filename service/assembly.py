@@ -23,7 +23,8 @@ from service.predicting.predictor import Predictor
 from service.predicting.presence import Presence, ServiceLease
 from service.predicting.shelf import Shelf
 from service.settings import Settings
-from stream.blobs import Blobs, open_blobs
+from service.stores import open_blobs, open_ledger
+from stream.blobs import Blobs
 from stream.intake import Intake
 from stream.ledger import Ledger
 from stream.sources.apart import Apart
@@ -68,15 +69,14 @@ class Assembly:
 
         Raises:
             StreamError: the database or the blobs cannot be used from here.
-            WrongSettings: the file with the admin key cannot be used.
+            WrongSettings: the file with the admin key cannot be used, or a place that the settings name.
         """
         admin_file = settings.keys.admin_file
         admin_digest = None if admin_file is None else read_admin_digest(admin_file)
         if admin_file is not None:
             warn_if_readable(admin_file)
-        quota = settings.limits.quota()
-        ledger = Ledger.open(settings.database, quota=quota, keys_kept_h=settings.retention.idempotency_hours)
-        blobs = open_blobs(settings.blobs, settings.cache / "blobs")
+        ledger = open_ledger(settings)
+        blobs = open_blobs(settings)
         lease = ServiceLease(ledger, one_machine=blobs.one_machine)
         loader = Loader(ledger, blobs, settings.serve)
         shelf = Shelf(loader.load, settings.serve.max_loaded)

@@ -1,5 +1,9 @@
-"""With which methods and features this server may learn; only the check itself imports the model's side."""
+"""What this server may learn and serve with: methods and features, the package that runs models, the device, weights.
 
+Only the checks themselves import the model's side.
+"""
+
+import logging
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -10,13 +14,17 @@ from service.settings import Settings, WrongSettings
 if TYPE_CHECKING:
     from model.method import Method
 
+log = logging.getLogger(__name__)
+
 
 def check_offered_apart(settings: Settings, *, learns: bool = True) -> None:
     """As `check_offered`, in a process that then ends: what knows the methods would stay, 400 MB of it.
 
-    The defaults, which go by the backbone, need no check, nor the seconds that it takes.
+    What needs none of that is checked here. The defaults, which go by the backbone, need no check, nor the seconds that
+    it takes.
     """
-    if settings.method is None and not (learns and _asks_of_the_root(settings)):
+    check_runtime(settings)
+    if not _asks_of_the_model(settings, learns=learns):
         return
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
         apart.submit(check_offered, settings, learns=learns).result()
@@ -25,10 +33,15 @@ def check_offered_apart(settings: Settings, *, learns: bool = True) -> None:
 def check_offered(settings: Settings, *, learns: bool = True) -> None:
     """Raises WrongSettings, with the reason or the list, for what there is not or what does not fit the backbone.
 
-    Image size and features of a root are held against its backbone only where someone `learns`, and so may make one.
+    Image size and features of a root are held against its backbone, and the device is looked for, only where someone
+    `learns`, and so may make one.
     """
     from model.methods import UnknownMethod, method_named
 
+    check_runtime(settings)
+    _check_precision(settings)
+    if learns:
+        _check_device(settings)
     if learns and _asks_for_features(settings):
         _check_features(settings)
     if learns and settings.image_size is not None:
@@ -43,6 +56,63 @@ def check_offered(settings: Settings, *, learns: bool = True) -> None:
     if refusals:
         raise WrongSettings(f"method: a server cannot offer {settings.method!r}: {'; '.join(refusals)}")
     _check_fits(settings, method)
+
+
+def check_runtime(settings: Settings) -> None:
+    """Raises WrongSettings where the package that is to run the versions is not installed; none of it is imported."""
+    from model.judging.agreement import REFERENCE
+    from model.runtime import is_installed
+
+    kind = REFERENCE if settings.serve.runtime == "auto" else settings.serve.runtime
+    if is_installed(kind):
+        return
+    extras = "pip install '.[cpu]'"
+    if kind == REFERENCE:
+        extras += ", or '.[gpu]' for an NVIDIA GPU"
+    raise WrongSettings(
+        f"serve.runtime: the package for {kind} is not installed, without which no version serves; {extras}"
+    )
+
+
+def check_weights(settings: Settings) -> None:
+    """Raises WrongSettings where a first task would need a file of weights that is not there.
+
+    Where there is a version the file is needed only for a task without a base: that is a warning.
+    """
+    if settings.weights is None or settings.weights.expanduser().is_file():
+        return
+    from service.stores import open_ledger
+
+    missing = f"weights: there is no file {settings.weights}"
+    ledger = open_ledger(settings)
+    try:
+        if not ledger.versions(limit=1).items:
+            raise WrongSettings(missing)
+    finally:
+        ledger.close()
+    log.warning("%s; a task without a base would fail", missing)
+
+
+def _asks_of_the_model(settings: Settings, *, learns: bool) -> bool:
+    if settings.method is not None or settings.serve.runtime == "openvino-bf16":
+        return True
+    return learns and (settings.learn.device == "cuda" or _asks_of_the_root(settings))
+
+
+def _check_precision(settings: Settings) -> None:
+    """Raises WrongSettings where the runtime that is asked for needs what the CPU does not have."""
+    from model.runtime import available_runtimes
+
+    if settings.serve.runtime == "openvino-bf16" and settings.serve.runtime not in available_runtimes():
+        raise WrongSettings("serve.runtime: this CPU does not compute in bf16, as openvino-bf16 needs it")
+
+
+def _check_device(settings: Settings) -> None:
+    """Raises WrongSettings where the GPU that is asked for cannot be used."""
+    import torch
+
+    if settings.learn.device == "cuda" and not torch.cuda.is_available():
+        raise WrongSettings("learn.device: there is no GPU here that PyTorch can use; auto takes the CPU then")
 
 
 def _asks_of_the_root(settings: Settings) -> bool:

@@ -28,6 +28,7 @@ NUMBER: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": MAX_VERSIO
 ONE_LINE = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$"}
 LINES = {"pattern": r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$"}
 NO_NUL = {"pattern": r"^[^\u0000]*$"}
+NOTE = "as many characters as the setting limits.note_length allows, 2000 by default"
 
 
 def base_of(value: object) -> object:
@@ -283,7 +284,7 @@ class NewTaskRequest(Request):
     """What an open task starts with."""
 
     name: Annotated[str, Field(max_length=200, json_schema_extra=ONE_LINE)] | None = None
-    note: Annotated[str, Field(max_length=2000, json_schema_extra=LINES)] | None = None
+    note: Annotated[str, Field(description=NOTE, json_schema_extra=LINES)] | None = None
     base: Base = None
     promote: Literal["auto", "manual"] | None = None
 

@@ -246,7 +246,7 @@ def _opened_copy(path: Path, place: Path, contents: Contents | None) -> Ledger:
     copy.write_bytes(path.read_bytes())
     try:
         return Ledger.open(f"sqlite:///{copy}", make=False)
-    except (DatabaseError, NoLedger) as error:
+    except (DatabaseError, NoLedger, ValueError) as error:
         raise NoBackup(f"{path} is missing or damaged") from error
 
 

@@ -41,6 +41,14 @@ def make_folder(folder: Path) -> None:
             flush_folder(place.parent)
 
 
+def check_writable(folder: Path) -> None:
+    """Raises OSError, with the folder as its filename, where files cannot be made in it by this account."""
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 def write(path: Path, data: bytes) -> None:
     """Put `data` at `path`, whole and durable or not at all; an older file there is replaced at once.
 

@@ -31,12 +31,11 @@ def backup(loaded: "Loaded", folder: Path, as_json: bool) -> None:
     ends with 1 where a file that is needed is missing or damaged. The copy holds clients' images and the hashes of API
     keys.
     """
+    from service.stores import open_blobs
     from stream.backup import back_up
-    from stream.blobs import open_blobs
 
-    settings = loaded.settings
-    with _said(), open_ledger(loaded) as ledger, count_bar("copying") as on_blob:
-        copied = back_up(ledger, open_blobs(settings.blobs, settings.cache / "blobs"), folder, on_blob=on_blob)
+    with open_ledger(loaded) as ledger, _said(), count_bar("copying") as on_blob:
+        copied = back_up(ledger, open_blobs(loaded.settings), folder, on_blob=on_blob)
     _show(copied, as_json, f"in {folder}")
 
 
@@ -46,14 +45,14 @@ def backup(loaded: "Loaded", folder: Path, as_json: bool) -> None:
 @with_settings
 def restore(loaded: "Loaded", folder: Path, as_json: bool) -> None:
     """Put the backup in FOLDER where nothing is yet: the data folder, or the database and blobs, of the settings."""
+    from service.stores import open_blobs, open_ledger
     from stream.backup import restore as put_back
-    from stream.blobs import open_blobs
 
     settings = loaded.settings
+    blobs = open_blobs(settings)
+    open_ledger(settings).close()
     with _said(), count_bar("restoring") as on_blob:
-        copied = put_back(
-            folder, settings.database, open_blobs(settings.blobs, settings.cache / "blobs"), on_blob=on_blob
-        )
+        copied = put_back(folder, settings.database, blobs, on_blob=on_blob)
     _show(copied, as_json, f"restored to {settings.root}")
 
 

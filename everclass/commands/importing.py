@@ -26,18 +26,18 @@ def import_archive(loaded: "Loaded", archive: Path, note: str | None, as_json: b
     made.
     """
     from service.archives.importing import WrongArchive, import_version
+    from service.offered import check_runtime
     from service.schemas import VersionBody
-    from stream.blobs import open_blobs
+    from service.stores import open_blobs
     from stream.errors import StreamError
 
-    settings = loaded.settings
-    try:
-        with open_ledger(loaded, make=True) as ledger:
-            blobs = open_blobs(settings.blobs, settings.cache / "blobs")
-            version = import_version(ledger, blobs, settings, archive, note=note)
-    except (WrongArchive, StreamError) as error:
-        click.echo(f"everclass: {archive}: {error}", err=True)
-        sys.exit(Exit.REFUSED if isinstance(error, WrongArchive) else Exit.FAILED)
+    check_runtime(loaded.settings)
+    with open_ledger(loaded, make=True) as ledger:
+        try:
+            version = import_version(ledger, open_blobs(loaded.settings), loaded.settings, archive, note=note)
+        except (WrongArchive, StreamError) as error:
+            click.echo(f"everclass: {archive}: {error}", err=True)
+            sys.exit(Exit.REFUSED if isinstance(error, WrongArchive) else Exit.FAILED)
     if as_json:
         show_json(VersionBody.of(version))
         return

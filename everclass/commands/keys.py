@@ -45,7 +45,7 @@ def with_ledger(*, make: bool = False) -> Callable[[Callable[Concatenate["Ledger
         @with_settings
         @wraps(command)
         def run(loaded: "Loaded", /, *args: Rest.args, **kwargs: Rest.kwargs) -> None:
-            with _errors(), open_ledger(loaded, make=make) as ledger:
+            with open_ledger(loaded, make=make) as ledger, _errors():
                 command(ledger, *args, **kwargs)
 
         return run

@@ -49,7 +49,11 @@ def _value(text: str) -> object:
 
 
 def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Callable[..., None]:
-    """Give a command `--config`, `--data-dir` and `--set`, and the settings that follow from them."""
+    """Give a command `--config`, `--data-dir` and `--set`, and the settings that follow from them.
+
+    Settings that cannot be used end it with `Exit.USAGE`, a database or a disk that does not answer with `Exit.LATER`,
+    one that another machine uses with `Exit.CONFLICT`.
+    """
 
     @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file. [everclass.toml]")
     @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of database and blobs.")
@@ -64,17 +68,28 @@ def with_settings(command: Callable[Concatenate["Loaded", Rest], None]) -> Calla
     def run(
         config: Path | None, data_dir: Path | None, pairs: tuple[str, ...], *args: Rest.args, **kwargs: Rest.kwargs
     ) -> None:
-        from service.settings import WrongSettings, load_settings
+        from service.settings import load_settings
 
         taken: dict[str, Any] = {name: kwargs.pop(flag) for flag, name in SERVE_FLAGS.items() if flag in kwargs}
-        try:
+        with start_errors_as_exit_codes():
             loaded = load_settings({"config": config, "data_dir": data_dir, **taken, **settings_flags(pairs)})
             command(loaded, *args, **kwargs)
-        except WrongSettings as error:
-            click.echo(f"everclass: {error}", err=True)
-            raise SystemExit(int(Exit.USAGE)) from None
 
     return run
+
+
+@contextmanager
+def start_errors_as_exit_codes() -> Iterator[None]:
+    """Say in one line on stderr why something of the server cannot start, and end with the code that stands for it."""
+    from service.settings import WrongSettings
+    from stream.errors import Conflict, StorageFull, StreamError, Unavailable
+
+    codes = {WrongSettings: Exit.USAGE, Unavailable: Exit.LATER, StorageFull: Exit.LATER, Conflict: Exit.CONFLICT}
+    try:
+        yield
+    except (WrongSettings, StreamError) as error:
+        click.echo(f"everclass: {error}", err=True)
+        raise SystemExit(int(codes.get(type(error), Exit.FAILED))) from None
 
 
 @contextmanager
@@ -84,17 +99,17 @@ def open_ledger(loaded: "Loaded", *, make: bool = False) -> Iterator["Ledger"]:
     Where there is none yet, whoever came to look at one has most likely named the wrong folder: that is a usage error
     and nothing is made. With `make` one is made, and that is said.
     """
+    from service import stores
     from stream.errors import NoLedger
-    from stream.ledger import Ledger
 
     try:
-        ledger = Ledger.open(loaded.settings.database, make=False)
+        ledger = stores.open_ledger(loaded.settings, make=False)
     except NoLedger as error:
         if not make:
             click.echo(f"everclass: {error}: mind --data-dir, or the setting database_url", err=True)
             raise SystemExit(int(Exit.USAGE)) from None
         click.echo(f"everclass: {error}; a new database is made there", err=True)
-        ledger = Ledger.open(loaded.settings.database)
+        ledger = stores.open_ledger(loaded.settings)
     try:
         yield ledger
     finally:
@@ -110,10 +125,14 @@ def open_ledger(loaded: "Loaded", *, make: bool = False) -> Iterator["Ledger"]:
 @with_settings
 def serve(loaded: "Loaded", no_learner: bool) -> None:
     """Start a server: the service that answers and, unless --no-learner is given, the learner, both supervised."""
-    from service.offered import check_offered_apart
+    from service.offered import check_offered_apart, check_weights
+    from service.stores import check_stores
     from service.supervisor import serve as supervise
 
     check_offered_apart(loaded.settings, learns=not no_learner)
+    check_stores(loaded.settings)
+    if not no_learner:
+        check_weights(loaded.settings)
     raise SystemExit(supervise(loaded.settings, learner=not no_learner))
 
 
@@ -122,9 +141,12 @@ def serve(loaded: "Loaded", no_learner: bool) -> None:
 def learner(loaded: "Loaded") -> None:
     """Start a learner alone, for a service that runs elsewhere on the same database and blobs."""
     from service.learner import run
-    from service.offered import check_offered
+    from service.offered import check_offered, check_weights
+    from service.stores import check_stores
 
     check_offered(loaded.settings)
+    check_stores(loaded.settings)
+    check_weights(loaded.settings)
     raise SystemExit(run(loaded.settings))
 
 

@@ -25,17 +25,16 @@ def verify(loaded: "Loaded", no_mark: bool, as_json: bool) -> None:
     It may run beside the server. A version whose files are at fault is marked as damaged, and who serves it goes on;
     one that was marked and is whole again is held.
     """
-    from stream.blobs import open_blobs
+    from service.stores import open_blobs
     from stream.errors import StreamError
     from stream.verification import verify as verified
 
-    settings = loaded.settings
-    try:
-        with open_ledger(loaded) as ledger:
-            found = verified(ledger, open_blobs(settings.blobs, settings.cache / "blobs"), mark=not no_mark)
-    except StreamError as error:
-        click.echo(f"everclass: {error}", err=True)
-        sys.exit(Exit.FAILED)
+    with open_ledger(loaded) as ledger:
+        try:
+            found = verified(ledger, open_blobs(loaded.settings), mark=not no_mark)
+        except StreamError as error:
+            click.echo(f"everclass: {error}", err=True)
+            sys.exit(Exit.FAILED)
     _show(found, as_json)
     sys.exit(Exit.DONE if found.sound else Exit.FAILED)
 

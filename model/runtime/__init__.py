@@ -23,17 +23,23 @@ __all__ = [
     "Weights",
     "available_runtimes",
     "best_device",
+    "is_installed",
     "machine_type",
     "open_runtime",
 ]
 
 
+def is_installed(kind: RuntimeKind) -> bool:
+    """Whether there is a package for the kind; nothing of it is imported."""
+    return find_spec(kind.partition("-")[0]) is not None
+
+
 def available_runtimes() -> tuple[RuntimeKind, ...]:
     """The kinds that this machine can open on its CPU, the reference first."""
     kinds: list[RuntimeKind] = []
-    if find_spec("onnxruntime") is not None:
+    if is_installed("onnxruntime"):
         kinds.append("onnxruntime")
-    if find_spec("openvino") is not None:
+    if is_installed("openvino-fp32"):
         kinds.append("openvino-fp32")
         from model.runtime.openvino_model import has_bf16
 
@@ -44,7 +50,7 @@ def available_runtimes() -> tuple[RuntimeKind, ...]:
 
 def best_device() -> Device:
     """`cuda` where ONNX Runtime can use a GPU of this machine, else `cpu`."""
-    if find_spec("onnxruntime") is None:
+    if not is_installed("onnxruntime"):
         return "cpu"
     from model.runtime.onnx_session import has_cuda
 

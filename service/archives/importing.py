@@ -27,7 +27,7 @@ from model.backbones.export import export_graph, graph_key
 from model.backbones.spec import BackboneSpec
 from model.judging.agreement import REFERENCE, Choice
 from model.methods import UnknownMethod, method_named
-from model.runtime import RuntimeKind, machine_type
+from model.runtime import RuntimeKind, RuntimeUnavailable, machine_type
 from model.served import open_served
 from model.snapshot import Snapshot, SnapshotClass, SnapshotError
 from service.archives.exporting import file_name
@@ -301,6 +301,8 @@ def _prove(
             found_D = served.runtime.features(view_HWC[None])[0]
         finally:
             served.close()
+    except RuntimeUnavailable as error:
+        raise Unavailable(f"it cannot be tried here: {error}") from error
     except Exception as error:
         raise WrongArchive(f"it does not load: {error}") from error
     network = build(snapshot.spec)

@@ -78,9 +78,14 @@ def words(form: Form, name: str, most_characters: int) -> str | None:
     if len(found) > 1:
         raise wrong(name, "this can be said only once")
     text = found[0].text()
-    if len(text) > most_characters:
-        raise wrong(name, f"up to {most_characters} characters are allowed")
+    check_length(name, text, most_characters)
     return text
+
+
+def check_length(field: str, text: str, most_characters: int) -> None:
+    """Problem 422 for a text that is longer."""
+    if len(text) > most_characters:
+        raise wrong(field, f"up to {most_characters} characters are allowed")
 
 
 def commit_if_large(parts: Assembly, task: Task) -> Task:

@@ -1,6 +1,7 @@
 """The learner process: waits for the lease, claims task after task, and leaves nothing undone that it cannot resume."""
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ from service.learner.story import TaskRun
 from service.learner.workshop import Interrupted, Workshop
 from service.orphans import die_with_parent
 from service.settings import Settings
-from stream.blobs import open_blobs
+from service.stores import open_blobs, open_ledger
 from stream.errors import LeaseLost, StorageFull, StreamError, TaskStopped, Unavailable
 from stream.failpoints import reach
 from stream.ledger import Lease, Ledger
@@ -45,13 +46,16 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Learn until SIGTERM or SIGINT; 0 after a clean stop, 1 where only a new process can go on."""
+    """Learn until SIGTERM or SIGINT; 0 after a clean stop, 1 where only a new process can go on.
+
+    Raises as `service.stores.open_ledger` and `open_blobs`.
+    """
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     die_with_parent(settings.supervisor)
     let_serving_go_first()
-    ledger = Ledger.open(settings.database)
+    ledger = open_ledger(settings)
     try:
         LearnerProcess(settings, ledger, stop).run()
     except DeviceLost:
@@ -81,9 +85,10 @@ class LearnerProcess:
         self._settings = settings
         self._ledger = ledger
         self._stop = stop
-        self._blobs = open_blobs(settings.blobs, settings.cache / "blobs")
+        self._blobs = open_blobs(settings)
         self._owner = uuid.uuid4().hex
         self._next_sweep = 0.0
+        self._tell_of_waiting_at: float | None = None
 
     def run(self) -> None:
         """Take the lease and work under it, again whenever it was lost, until told to stop.
@@ -99,14 +104,25 @@ class LearnerProcess:
             try:
                 lease = self._acquire()
                 if lease is None:
+                    self._tell_of_waiting()
                     self._stop.wait(LEASE_WAIT_S)
                 else:
+                    self._tell_of_waiting_at = None
                     self._work(lease)
             except LeaseLost:
-                log.warning("another learner holds the lease; waiting")
+                log.warning("another learner has taken the lease")
             except (StorageFull, Unavailable) as error:
                 log.warning("the learner waits: %s", error)
                 self._stop.wait(UNAVAILABLE_WAIT_S)
+
+    def _tell_of_waiting(self) -> None:
+        """Once for each wait, and only of one that is longer than the lease of a learner that died."""
+        now = time.monotonic()
+        if self._tell_of_waiting_at is None:
+            self._tell_of_waiting_at = now + LEASE_TTL_S
+        if now > self._tell_of_waiting_at:
+            log.warning("another learner holds the lease: this one waits until that one ends")
+            self._tell_of_waiting_at = math.inf
 
     def _acquire(self) -> Lease | None:
         return self._ledger.acquire_lease(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.judging.agreement import WIDEST_FLIP, judge
-from model.runtime import RuntimeKind
+from model.runtime import RuntimeKind, RuntimeUnavailable
 from model.served import ServedModel, open_served
 from service.learner.device import loses_device
 from service.learner.runtimes import instead_of
@@ -59,6 +59,9 @@ def _trouble(
 ) -> str | None:
     try:
         served = open_served(parts, manifest.description, kind=kind, threads=workshop.settings.serve.threads)
+    except RuntimeUnavailable:
+        # What this machine lacks is no fault of the version, which serves once it is there.
+        raise
     except Exception as error:
         if loses_device(error):
             raise

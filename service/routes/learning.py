@@ -12,7 +12,7 @@ from service.intake.intaking import Lesson, take_in
 from service.intake.uploads import read_form, spool
 from service.problems import wrong
 from service.routes.tasks import accepted
-from service.schemas import LINES, ONE_LINE, TaskBody
+from service.schemas import LINES, NOTE, ONE_LINE, TaskBody
 from service.setting_groups import BYTES_PER_MB
 from stream.errors import Conflict
 from stream.keys import Sender
@@ -35,7 +35,7 @@ FORM = {
                         "archive": FILE,
                         "parquet": FILE,
                         "name": {"type": "string", **ONE_LINE},
-                        "note": {"type": "string", **LINES},
+                        "note": {"type": "string", "description": NOTE, **LINES},
                     },
                     "additionalProperties": False,
                     "oneOf": [{"required": ["images", "labels"]}, {"required": ["archive"]}, {"required": ["parquet"]}],

@@ -12,6 +12,7 @@ from service.assembly import Assembly
 from service.cancelling import cancel
 from service.edge.edge import HEAD
 from service.intake.idempotency import Attempt, once
+from service.intake.intaking import check_length
 from service.schemas import Listing, NewTaskRequest, TaskBody
 from stream.tasks import Task, TaskState
 
@@ -74,6 +75,8 @@ def open_task(
     wish: Annotated[NewTaskRequest, Depends(json_body(NewTaskRequest))],
 ) -> Response:
     """Open a task for several batches; it is learned once it is committed."""
+    if wish.note is not None:
+        check_length("note", wish.note, parts.settings.limits.note_length)
     content = wish.model_dump()
     with once(request, parts.ledger, parts.lease.name) as attempt:
         if attempt.replay is not None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, inspect
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from stream import files
@@ -42,6 +42,7 @@ WRITE_LOCK = 0x45564552
 """The advisory lock that every writing transaction takes on PostgreSQL: one writer at a time, as on SQLite."""
 
 SQLITE_FULL = "database or disk is full"
+SQLITE_UNOPENED = "unable to open database file"
 POSTGRES_FULL = "53100"
 POSTGRES_READ_ONLY = "25006"
 POSTGRES_IDLE_WRITER = "25P03"
@@ -67,11 +68,23 @@ class Database:
     """
 
     def __init__(self, url: str, clock: Clock = utc_now, *, make: bool = True) -> None:
-        self.url = _complete(make_url(url), make)
+        self.url = _complete(_parsed(url), make)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.now = clock
         self._engine = _engine(self.url)
         self._hot: _HotRead = _SqliteHotRead(self.url) if self.is_sqlite else _EngineHotRead(self._engine)
+
+    def connect(self) -> None:
+        """Reach it once. Raises ValueError where what is there can be no database of ours, and as every call does."""
+        try:
+            with self.read():
+                pass
+        except DBAPIError as error:
+            raise ValueError(f"the database cannot be used: {str(error.orig).strip()}") from error
+        except Unavailable as error:
+            if not (self.is_sqlite and SQLITE_UNOPENED in str(error)):
+                raise
+            raise ValueError(f"{self.url.database} cannot be used: {SQLITE_UNOPENED}") from error
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -171,6 +184,14 @@ class _EngineHotRead:
         with self._engine.connect() as connection:
             row = connection.exec_driver_sql(SERVING).fetchone()
         return None if row is None else (row[0], row[1], row[2])
+
+
+def _parsed(url: str) -> URL:
+    """Raises ValueError, without the URL, which may hold a password, for what is none."""
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError("this is no URL of a database; sqlite:///FILE and postgresql://… are") from None
 
 
 def _complete(url: URL, make: bool) -> URL:

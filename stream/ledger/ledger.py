@@ -51,12 +51,13 @@ class Ledger:
         once, one does so and the others wait. `keys_kept_h`: hours that an idempotency key is remembered.
 
         Raises:
-            ValueError: a URL of another kind.
+            ValueError: a URL of another kind, or what is there can be no database of ours.
             NoLedger: there is none yet and none is to be made; nothing was.
             Unavailable, StorageFull: the database cannot be reached or written.
         """
         database = Database(url, clock, make=make)
         try:
+            database.connect()
             if not make:
                 database.check_made()
             with database.write() as connection:

@@ -6,6 +6,7 @@ import pytest
 
 from service.address import address, refuse_open_host
 from service.settings import WrongSettings, load_settings
+from stream.errors import Unavailable
 from stream.keys import NewKey, Scope
 from stream.ledger import Ledger
 from tests.certificates import self_made_certificate
@@ -36,8 +37,8 @@ def test_a_file_with_an_admin_key_is_a_key(tmp_path: Path) -> None:
 
 
 def test_a_database_that_cannot_be_asked_for_keys_is_named(tmp_path: Path) -> None:
-    for url in ("mysql://x/y", "postgresql://localhost:1/x"):
-        with pytest.raises(WrongSettings, match="database_url: the database"):
+    for url, kind in (("mysql://x/y", WrongSettings), ("postgresql://localhost:1/x", Unavailable)):
+        with pytest.raises(kind, match="database_url: the database"):
             refuse(data_dir=tmp_path, host="0.0.0.0", database_url=url)
 
 

@@ -175,6 +175,17 @@ def test_an_open_task_takes_batches_until_it_is_committed(client: TestClient) ->
     assert (late.status_code, late.json()["errors"][0]["field"]) == (409, "task")
 
 
+@pytest.mark.parametrize("most", [10, 3000])
+def test_a_note_is_as_long_as_the_setting_allows_however_the_task_is_begun(serve: Serve, most: int) -> None:
+    client = serve(limits__note_length=most)
+    for length, status in ((most, 201), (most + 1, 422)):
+        opened = client.post("/tasks", json={"note": "x" * length})
+        sent = client.post("/learn", files=images(ZERO), data={"labels": ["a"], "note": "x" * length})
+        assert (opened.status_code, sent.is_success) == (status, status == 201)
+    assert opened.json()["errors"] == sent.json()["errors"]
+    assert opened.json()["errors"][0] == {"field": "note", "message": f"up to {most} characters are allowed"}
+
+
 def test_an_open_task_takes_no_more_classes_than_a_task_may_have(serve: Serve) -> None:
     client = serve(limits__labels_per_task=2)
     task = client.post("/tasks", json={}).json()["id"]

@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from model.backbones.backbone import build
 from model.methods import default_method, method_named
 from model.tuners import FullTuner, HybridTuner
 from service.learner.bases import root_spec
-from service.offered import check_offered, check_offered_apart
+from service.offered import check_offered, check_offered_apart, check_weights
 from service.settings import WrongSettings, load_settings
+from tests.taught import Taught
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,55 @@ def test_a_method_that_keeps_images_is_offered_only_where_that_is_allowed(method
     with pytest.raises(WrongSettings, match="it keeps images of earlier tasks"):
         check_offered(load_settings(named).settings)
     check_offered(load_settings({**named, "learn.allow_images": True}).settings)
+
+
+WITHOUT = "import sys; sys.modules[{package!r}] = None; from everclass.main import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("command", "package", "runtime"),
+    [("serve", "onnxruntime", "auto"), ("learner", "onnxruntime", "auto"), ("serve", "openvino", "openvino-bf16")],
+)
+def test_nothing_starts_without_the_package_that_runs_versions(
+    tmp_path: Path, command: str, package: str, runtime: str
+) -> None:
+    words = [command, "--data-dir", str(tmp_path / "data"), "--set", f"serve.runtime={runtime}"]
+    program = [sys.executable, "-c", WITHOUT.format(package=package), *words]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    kind = package if runtime == "auto" else runtime
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert f"serve.runtime: the package for {kind} is not installed" in done.stderr
+    assert "pip install '.[cpu]'" in done.stderr and ("'.[gpu]'" in done.stderr) == (kind == "onnxruntime")
+    assert not (tmp_path / "data").exists()
+
+
+def test_bf16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.runtime.openvino_model.has_bf16", lambda: False)
+    with pytest.raises(WrongSettings, match=r"^serve\.runtime: this CPU does not compute in bf16"):
+        check_offered(load_settings({"serve.runtime": "openvino-bf16"}).settings)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_where_someone_learns() -> None:
+    settings = load_settings({"learn.device": "cuda"}).settings
+    for check in (check_offered, check_offered_apart):
+        with pytest.raises(WrongSettings, match=r"^learn\.device: there is no GPU here"):
+            check(settings)
+    check_offered(settings, learns=False)
+
+
+def test_weights_that_are_not_there_are_refused_until_there_is_a_version(
+    taught: Taught, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = f"weights: there is no file {tmp_path / 'w.safetensors'}"
+    given = {"data_dir": tmp_path / "data", "weights": tmp_path / "w.safetensors"}
+    with pytest.raises(WrongSettings, match=f"^{missing}$"):
+        check_weights(load_settings(given).settings)
+    check_weights(load_settings({**given, "data_dir": taught.copied(tmp_path / "taught")}).settings)
+    warnings = [one.getMessage() for one in caplog.records if one.name == "service.offered"]
+    assert warnings == [f"{missing}; a task without a base would fail"]
+    (tmp_path / "w.safetensors").touch()
+    check_weights(load_settings(given).settings)
 
 
 def test_what_supervises_does_not_load_what_only_a_learner_needs() -> None:

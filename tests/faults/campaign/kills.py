@@ -33,7 +33,7 @@ BACK_S = 90.0
 DRAINED_S = 600.0
 """How long the queue may take to come to its end after the last kill."""
 
-NOISE = (r"the (learner|service) ended .* it starts again in", r"another learner holds the lease")
+NOISE = (r"the (learner|service) ended .* it starts again in", r"another learner (holds|has taken) the lease")
 
 
 @dataclass(frozen=True)

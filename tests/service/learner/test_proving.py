@@ -1,5 +1,6 @@
 """A version serves with a runtime that answers as the learner does, and is damaged only where none does."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,17 @@ def test_where_every_runtime_fails_the_task_fails_and_learns_once_they_work_agai
     world.ledger.retry(failed.id)
     world.learn_all()
     assert world.ledger.task(failed.id).state == "done"
+
+
+def test_what_this_machine_lacks_damages_no_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "model.runtime.onnx_session", None)
+        failed, versions = world.learn(labelled(0, 1, count=20))
+    lacks = "RuntimeUnavailable: the package for onnxruntime is not installed"
+    assert (failed.state, failed.reason, versions) == ("failed", lacks, [])
+    world.ledger.retry(failed.id)
+    world.learn_all()
+    assert world.ledger.task(failed.id).state == "done" and world.ledger.serving() is not None
 
 
 def test_choices_from_before_there_were_exceptions_read_back() -> None:

@@ -216,9 +216,9 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(tmp_path: Path) -> Non
     ledger.close()
 
 
-def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+def test_a_place_where_no_file_can_be_opened_can_be_no_database(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").mkdir()
-    with pytest.raises(Unavailable):
+    with pytest.raises(ValueError, match=r"ledger\.db cannot be used: unable to open database file"):
         Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
 
 
