@@ -60,7 +60,7 @@ class Tally:
             raise TooLarge(f"more than {self.limits.files} files (limits.images_per_request)")
         if self.total_bytes > self.limits.total_bytes:
             raise TooLarge(
-                f"the files come to more than {self.limits.total_bytes} bytes (limits.expanded_mb, limits.expansion_ratio)"
+                f"the files come to more than {self.limits.total_bytes} bytes (limits.expanded_mb, expansion_ratio)"
             )
 
 

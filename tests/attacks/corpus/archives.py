@@ -290,7 +290,7 @@ ARCHIVES: dict[str, tuple[int, str | None, Maker]] = {
     "a zip whose file claims ten bytes": (422, "archive", lambda: of_another_size(10)),
     "a zip whose checksum lies": (422, "archive", of_another_sum),
     "a zip cut short": (422, "archive", lambda: zipped((CAT, PICTURE))[:-30]),
-    "a zip of nothing": (422, "images", lambda: zipped()),
+    "a zip of nothing": (422, "archive", lambda: zipped()),
     "no archive at all": (422, "archive", lambda: b"http://example.invalid/pets.zip"),
     "an empty file": (422, "archive", lambda: b""),
     "a file in no folder": (422, "a.png", lambda: zipped(("a.png", PICTURE))),

@@ -129,7 +129,7 @@ TABLES: dict[str, tuple[int, str | None, Maker]] = {
     "labels that are fractions": (422, "row 0", lambda: table(label=[0.5])),
     "labels that are missing": (422, "row 0", lambda: table(label=arrow.array([None], arrow.string()))),
     "labels that are pictures": (422, "row 0", lambda: table(label=[PICTURE])),
-    "no rows": (422, "images", lambda: table(arrow.array([], arrow.binary()), arrow.array([], arrow.string()))),
+    "no rows": (422, "parquet", lambda: table(arrow.array([], arrow.binary()), arrow.array([], arrow.string()))),
     "a dictionary of one picture of 30 MB in 2,000 rows": (413, "parquet", lambda: repeated(2000, 30 * MB)),
     "a picture of 64 MB": (413, "parquet", lambda: table([bytes(64 * MB)], compression="zstd")),
     "a picture of 20 MB in 60 rows, kept once": (413, "parquet", lambda: hidden_dictionary(60, 20 * MB)),
