@@ -8,7 +8,7 @@ EverclassError
 │   ├── TaskFailed
 │   └── TaskCancelled
 └── Problem                  the server said no (RFC 9457), with the fields it gave
-    ├── Unreadable           400  the request cannot be read; 408 it came too slowly
+    ├── Unreadable           400  the request cannot be read; 405 no such method; 408 it came too slowly
     ├── NotAllowed           401  no key, or one that is not known; 403 a key without this scope
     ├── NotFound             404
     ├── Conflict             409  the state of the server does not allow it
@@ -134,7 +134,7 @@ class Problem(EverclassError):
 
 
 class Unreadable(Problem):
-    """400 or 408: the request cannot be read, or came too slowly."""
+    """400, 405 or 408: the request cannot be read, the path has no such method, or the body came too slowly."""
 
 
 class NotAllowed(Problem):
@@ -183,6 +183,7 @@ PROBLEMS: dict[int, type[Problem]] = {
     401: NotAllowed,
     403: NotAllowed,
     404: NotFound,
+    405: Unreadable,
     409: Conflict,
     413: TooLarge,
     415: UnsupportedType,

@@ -24,6 +24,12 @@ from service.routes import ROUTERS
 from service.setting_groups import named
 from service.settings import Settings
 
+EVERYWHERE = (
+    "Every error is application/problem+json. What is at no path is 404; a method that a path does not have is 405, "
+    "with those that it has in Allow."
+)
+"""What the description says of all calls, and of none alone."""
+
 NOTICE_S = 0.3
 """At least so long readiness says `draining` before the server closes its door."""
 
@@ -56,6 +62,7 @@ class Service:
         self.app = Application(
             title="Everclass",
             summary="A model server that keeps learning new image classes and never stops serving.",
+            description=EVERYWHERE,
             version=release(),
             lifespan=self._lifespan,
             dependencies=[Depends(authorise)],

@@ -30,7 +30,7 @@ def contract_page(description: Mapping[str, Any]) -> str:
         f"<title>{escape(info['title'])}: calls</title><style>{STYLE}</style><main>"
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('summary', ''))}</p>"
         "<p>The same for programs: <a href='/openapi.json'><code>/openapi.json</code></a>. "
-        "Every error is <code>application/problem+json</code>.</p>"
+        f"{escape(info.get('description', ''))}</p>"
         f"{calls}</main></html>"
     )
 

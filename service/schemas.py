@@ -6,12 +6,17 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from stream.tasks import Task
-from stream.versions import Expected, Promotion, Version
+from service.gate_schema import Gate
+from stream.tasks import Phase, Task, TaskKind, TaskState
+from stream.versions import Expected, Promotion, Version, VersionKind, VersionState
 
 T = TypeVar("T", bound=BaseModel)
 
-Time = Annotated[datetime, PlainSerializer(lambda time: rfc3339(time), return_type=str)]
+Time = Annotated[
+    datetime,
+    PlainSerializer(lambda time: rfc3339(time), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 Rate = float | None
 MAX_VERSION = 2**31 - 1
 
@@ -76,10 +81,10 @@ class TaskBody(Answer):
     """
 
     id: str
-    kind: str
-    state: str
+    kind: TaskKind
+    state: TaskState
     position: int | None
-    phase: str | None
+    phase: Phase | None
     progress: float
     eta_s: float | None
     images: int
@@ -125,14 +130,14 @@ class VersionBody(Answer):
     version: int
     parent: int | None
     task: str | None
-    kind: str
-    state: str
+    kind: VersionKind
+    state: VersionState
     classes: tuple[ClassBody, ...]
     accuracy: Rate
     accuracy_per_task: tuple[TaskAccuracyBody, ...]
     forgetting: Rate
     calibration_error: Rate
-    gate: dict[str, Any] | None
+    gate: Gate
     runtime: str | None
     reason: str | None
     note: str | None
@@ -207,7 +212,7 @@ class PredictBody(Answer):
     """Predictions in the order of the images, all made by one version."""
 
     version: int
-    kind: str
+    kind: VersionKind
     predictions: tuple[PredictionBody, ...]
 
 

@@ -145,7 +145,8 @@ class Staging:
         """
         limits = self.intake.limits
         if len(self._arrivals) >= limits.images:
-            raise TooLarge(f"a batch may have {limits.images} images")
+            told = f"a batch may have {limits.images} images (limits.images_per_request)"
+            raise TooLarge(told, (FieldError(field, told),))
         path = self._keep(content)
         checked = self.checkers.submit(self.folder, check_image, path, limits, self.intake.decoder)
         self._arrivals.append(Arrival(field, name, self._cleaned(label, label_field or field), split, path, checked))

@@ -1,13 +1,15 @@
-"""What `/openapi.json` says about keys: the scope of each call, and the answers of those who are refused."""
+"""What `/openapi.json` says of every call alike: its scope, its idempotency key, the answers of who is refused."""
 
 import copy
 from collections.abc import Mapping
 from typing import Any
 
 from service.access.scopes import OPEN, needed
+from service.intake.idempotency import HEADER
 from service.problems import MEDIA_TYPE
 from service.schemas import ProblemBody
 from stream.keys import Scope
+from stream.ledger.requests import MAX_KEY_CHARACTERS
 
 SCHEME = "key"
 REFUSALS = {
@@ -44,6 +46,19 @@ READINGS_OF_THEIR_OWN = {
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 """Answered while the server stops too."""
 
+WITHOUT_KEY = frozenset({"POST /predict"})
+"""What changes nothing and so takes no idempotency key, beside what only reads."""
+
+IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "the same request under the same key is done once; other content under it is 422",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+}
+FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
+"""Answers that FastAPI would give by itself, and this server never does."""
+
 RETRY_AFTER = {"description": "seconds to wait before trying again", "schema": {"type": "integer", "minimum": 1}}
 CHALLENGE = {"description": "what kind of key is asked for (RFC 6750)", "schema": {"type": "string"}}
 LOCATION = {"description": "where the task is found", "schema": {"type": "string"}}
@@ -64,9 +79,12 @@ def add_security(description: dict[str, Any]) -> None:
     components = description.setdefault("components", {})
     components["securitySchemes"] = {SCHEME: {"type": "http", "scheme": "bearer"}}
     components.setdefault("schemas", {})["Problem"] = ProblemBody.model_json_schema()
+    for name in FASTAPIS_OWN:
+        components["schemas"].pop(name, None)
     for path, item in description["paths"].items():
         for method, operation in item.items():
             _describe(operation, f"{method.upper()} {path}")
+            _take_key(operation, method, path)
             if operation["responses"].pop("422", None):
                 # FastAPI describes the answer that it would give by itself.
                 _add(operation, {"422": WRONG})
@@ -100,6 +118,13 @@ def _describe(operation: dict[str, Any], call: str) -> None:
     for status, words in REFUSALS.items():
         if needs != OPEN or status in ALWAYS:
             operation["responses"].setdefault(status, _problem(words))
+
+
+def _take_key(operation: dict[str, Any], method: str, path: str) -> None:
+    parameters = operation.get("parameters", [])
+    if method == "get" or f"{method.upper()} {path}" in WITHOUT_KEY or IDEMPOTENCY_KEY in parameters:
+        return
+    operation["parameters"] = [*parameters, IDEMPOTENCY_KEY]
 
 
 def _add(operation: dict[str, Any], answers: dict[str, str]) -> None:

@@ -40,13 +40,16 @@ def once(request: Request, ledger: Ledger, owner: str) -> Iterator[Attempt]:
 
     Raises:
         InvalidContent: the key is no key.
+        Problem: 422 where the request has several.
         Conflict: the first request with this key is still in flight.
     """
-    key = request.headers.get(HEADER)
-    if key is None:
+    keys = request.headers.getlist(HEADER)
+    if not keys:
         yield Attempt()
         return
-    ticket = Ticket(key, caller_of(request.scope).id, f"{request.method} {request.scope['route'].path_format}")
+    if len(keys) > 1:
+        raise wrong(HEADER, "a request has one key")
+    ticket = Ticket(keys[0], caller_of(request.scope).id, f"{request.method} {request.scope['route'].path_format}")
     replay = ledger.begin_request(ticket, owner)
     if replay is not None:
         yield Attempt(replay=replay)

@@ -11,7 +11,7 @@ from service.intake.idempotency import HEADER, Attempt
 from service.intake.uploads import Form, Part
 from service.problems import wrong
 from service.setting_groups import LimitSettings
-from stream.errors import Conflict, QuotaFull
+from stream.errors import Conflict, FieldError, QuotaFull, TooLarge
 from stream.files import storage_errors
 from stream.intake import Staging
 from stream.keys import Sender
@@ -114,6 +114,8 @@ def fill(staging: Staging, lesson: Lesson, reader: Apart) -> None:
             raise wrong(name, f"this goes with images, not with {brought[0]}")
     for item in read_source(lesson, brought[0], reader):
         staging.add(item.name, item.label, item.split, item.data, name=item.name)
+    if not len(staging):
+        raise wrong(brought[0], "there are no images in it")
 
 
 def fill_from_images(staging: Staging, form: Form) -> None:
@@ -145,12 +147,15 @@ def split_of(splits: list[Part], index: int) -> Split | None:
 
 
 def read_source(lesson: Lesson, name: str, reader: Apart) -> Iterator[SourceItem]:
-    """The items of the one archive or table."""
+    """The items of the one archive or table. What is too much of it is blamed on the field that brought it."""
     found = lesson.form.named(name)
     if len(found) > 1:
         raise wrong(name, "one file is expected")
     path = as_file(found[0], lesson.place)
-    return reader.read(cast(Kind, name), path, lesson.sender.key)
+    try:
+        yield from reader.read(cast(Kind, name), path, lesson.sender.key)
+    except TooLarge as error:
+        raise TooLarge(error.detail, error.errors or (FieldError(name, error.detail),)) from error
 
 
 def as_file(part: Part, place: Path) -> Path:

@@ -79,7 +79,8 @@ async def read_images(request: Request, limits: LimitSettings, share: Share) -> 
     if not images:
         raise wrong("images", "there are no images")
     if len(images) > limits.images_per_predict:
-        raise Problem(413, f"{len(images)} images are more than the {limits.images_per_predict} allowed in a request")
+        most = limits.images_per_predict
+        raise wrong("images", f"{len(images)} are more than the {most} allowed (limits.images_per_predict)", status=413)
     return [in_memory(part) for part in images]
 
 

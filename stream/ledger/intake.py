@@ -100,7 +100,7 @@ class Intake:
             row = task_row(connection, task_id)
             fresh = _without_repeats(connection, task_id, drafts)
             if row.images + len(fresh) > self._quota.images_per_task:
-                raise TooLarge(f"a task may have {self._quota.images_per_task} images")
+                raise _too_many(fresh[self._quota.images_per_task - row.images], self._quota.images_per_task)
             labels = Counter(row.labels) + Counter(draft.label for draft in fresh)
             if len(labels) > self._quota.labels_per_task:
                 raise InvalidContent.of("labels", f"a task may have {self._quota.labels_per_task} classes")
@@ -262,6 +262,12 @@ def _without_repeats(connection: Connection, task_id: str, drafts: Sequence[Item
     if errors:
         raise InvalidContent(errors)
     return fresh
+
+
+def _too_many(first: ItemDraft, allowed: int) -> TooLarge:
+    """What is said of the `first` image beyond those that a task may have."""
+    told = f"a task may have {allowed} images (limits.images_per_task)"
+    return TooLarge(told, (FieldError(first.field or "images", told),))
 
 
 def _labels_by_digest(connection: Connection, task_id: str, digests: Sequence[str]) -> Iterator[tuple[str, str | None]]:

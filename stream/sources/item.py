@@ -49,18 +49,20 @@ class Tally:
         """One more entry, be it a folder or a file that is left out. Raises TooLarge."""
         self.entries += 1
         if self.entries > ENTRIES_A_FILE * self.limits.files:
-            raise TooLarge(f"more than {ENTRIES_A_FILE * self.limits.files} entries")
+            raise TooLarge(f"more than {ENTRIES_A_FILE * self.limits.files} entries (twice limits.images_per_request)")
 
     def count(self, name: str, size_bytes: int) -> None:
         """One more file. Raises TooLarge, naming it where it alone is to blame."""
         self.files += 1
         self.total_bytes += size_bytes
         if size_bytes > self.limits.file_bytes:
-            raise TooLarge(f"{name} has more than {self.limits.file_bytes} bytes")
+            raise TooLarge(f"{name} has more than {self.limits.file_bytes} bytes (limits.image_mb)")
         if self.files > self.limits.files:
-            raise TooLarge(f"more than {self.limits.files} files")
+            raise TooLarge(f"more than {self.limits.files} files (limits.images_per_request)")
         if self.total_bytes > self.limits.total_bytes:
-            raise TooLarge(f"the files come to more than {self.limits.total_bytes} bytes")
+            raise TooLarge(
+                f"the files come to more than {self.limits.total_bytes} bytes (limits.expanded_mb, expansion_ratio)"
+            )
 
     def label_of(self, path: PurePosixPath) -> str:
         """The class of the image at `path`. Raises InvalidContent where there is none, or two folders would be one."""

@@ -50,7 +50,7 @@ def read_parquet(path: Path, limits: SourceLimits | None = None) -> Iterator[Sou
 def _check(schema: Any, metadata: Any, limits: SourceLimits) -> str:
     """The name of the column that holds the labels."""
     if metadata.num_rows > limits.files:
-        raise TooLarge(f"more than {limits.files} rows")
+        raise TooLarge(f"more than {limits.files} rows (limits.images_per_request)")
     if sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)) > limits.total_bytes:
         raise TooLarge(f"the rows come to more than {limits.total_bytes} bytes")
     names = set(schema.names)

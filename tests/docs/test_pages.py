@@ -1,5 +1,6 @@
 """What the pages list is what there is."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from pydantic import BaseModel
 
 from everclass.errors import PROBLEMS
 from everclass.exits import MEANINGS
+from model.judging.gate import FEWEST_IMAGES
 from service.access.scopes import NEEDS
+from service.gate_schema import BACKBONE, CHECK, GATE
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +78,17 @@ def test_every_call_is_listed_with_its_scope() -> None:
         for call in re.findall("`(.*?)`", calls)
     }
     assert listed == NEEDS
+
+
+def test_the_gate_is_explained_as_it_is_described() -> None:
+    page = section("docs/tasks-and-versions.md", "The gate")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == CHECK["properties"]["name"]["enum"]
+    assert f"fewer than {FEWEST_IMAGES} images is `not_judged`" in page
+    assert all(f"`gate.{name}`" in page for name in ("base_fall", "lineage_fall", "strict", "enabled", "max_images"))
+    shown = json.loads(page.split("```json\n")[1].split("```")[0])
+    assert list(shown) == list(GATE["properties"])
+    assert all(list(check) == list(CHECK["properties"]) for check in shown["checks"])
+    assert list(shown["backbone"]) == list(BACKBONE["properties"])
 
 
 def listed_calls() -> Iterator[list[str]]:

@@ -56,7 +56,7 @@ def test_a_problem_with_many_errors_says_how_many_it_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [*PROBLEMS.items(), (405, Unreadable), (500, ServerFault), (599, ServerFault)]
+    ("status", "kind"), [*PROBLEMS.items(), (418, Unreadable), (500, ServerFault), (599, ServerFault)]
 )
 def test_each_status_is_its_own_leaf_of_the_tree(status: int, kind: type[Problem]) -> None:
     error = problem(status, {"errors": "not a list"})

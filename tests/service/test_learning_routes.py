@@ -220,6 +220,47 @@ def test_a_full_queue_says_when_to_come_again(serve: Serve) -> None:
     assert len(client.get("/tasks").json()["items"]) == 1
 
 
+@pytest.mark.parametrize("name", ["archive", "parquet"])
+def test_a_source_without_images_is_blamed_by_its_own_name(client: TestClient, name: str) -> None:
+    file = io.BytesIO()
+    if name == "archive":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("set/a/.hidden", ZERO)
+    else:
+        none = pyarrow.table(
+            {"image": pyarrow.array([], pyarrow.binary()), "label": pyarrow.array([], pyarrow.string())}
+        )
+        pyarrow.parquet.write_table(none, file)
+    reply = client.post("/learn", files={name: ("set", file.getvalue())})
+    assert (reply.status_code, reply.json()["errors"]) == (
+        422,
+        [{"field": name, "message": "there are no images in it"}],
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "ways"),
+    [
+        ({"limits__images_per_request": 1}, {"images": "images[1]", "archive": "archive"}),
+        ({"limits__images_per_task": 1}, {"images": "images[1]", "archive": "set/b/2.png"}),
+    ],
+)
+def test_too_many_images_are_refused_by_field_and_setting(
+    serve: Serve, settings: dict[str, int], ways: dict[str, str]
+) -> None:
+    client = serve(**settings)
+    (name,) = settings
+    for way, field in ways.items():
+        if way == "images":
+            reply = client.post("/learn", files=images(ZERO, ONE), data={"labels": ["a", "b"]})
+        else:
+            reply = client.post("/learn", files={"archive": ("set.zip", archive_of("zip"))})
+        (error,) = reply.json()["errors"]
+        assert (reply.status_code, error["field"]) == (413, field)
+        assert name.replace("__", ".") in error["message"]
+    assert stored(client) == []
+
+
 def test_an_upload_that_is_too_long_is_refused(serve: Serve) -> None:
     client = serve(limits__request_mb=1)
     reply = client.post("/learn", files=images(bytes(1_100_000)), data={"labels": ["a"]})

@@ -2,11 +2,17 @@
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from starlette.testclient import TestClient
 
+from model.judging.gate import Check, Verdict
+from service.learner.judging import BackboneComparison
+from stream.tasks import Phase, TaskState
+from stream.versions import VersionState
 from tests import digits
 from tests.service.conftest import Serve
 from tests.service.test_learning_routes import images
@@ -97,7 +103,7 @@ def test_paths_of_the_server_underneath_are_not_ours(client: TestClient, path: s
         ("GET", "/predict", "POST"),
         ("HEAD", "/predict", "POST"),
         ("DELETE", "/tasks", "GET, HEAD, POST"),
-        ("POST", "/aliases/x", "PUT"),
+        ("POST", "/aliases/x", "DELETE, PUT"),
         ("OPTIONS", "/versions", "GET, HEAD"),
         ("BREW", "/livez", "GET, HEAD"),
     ],
@@ -195,6 +201,7 @@ def test_the_description_names_every_call_and_the_page_shows_it(client: TestClie
         "DELETE /classes/{label}",
         "GET /aliases",
         "PUT /aliases/{name}",
+        "DELETE /aliases/{name}",
         "POST /rollback",
         "GET /promotions",
         "GET /audit",
@@ -218,6 +225,63 @@ def test_a_task_may_only_be_cancelled_or_only_be_purged(serve: Serve) -> None:
     assert again.status_code == 409 and "is cancelled already; what is kept" in again.json()["detail"]
     assert client.delete(f"{task}?purge=true").status_code == 200
     assert client.delete(f"{task}?purge=perhaps").status_code == 422
+
+
+def schema_of(client: TestClient, name: str) -> dict[str, Any]:
+    return client.get("/openapi.json").json()["components"]["schemas"][name]["properties"]
+
+
+def test_the_description_says_which_words_and_times_a_task_and_a_version_have(client: TestClient) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    assert schemas["TaskState"]["enum"] == [str(state) for state in TaskState]
+    assert schemas["VersionState"]["enum"] == [str(state) for state in VersionState]
+    assert schemas["Phase"]["enum"] == [str(phase) for phase in Phase]
+    task, version = schema_of(client, "TaskBody"), schema_of(client, "VersionBody")
+    assert (task["state"]["$ref"], version["state"]["$ref"]) == (
+        "#/components/schemas/TaskState",
+        "#/components/schemas/VersionState",
+    )
+    assert (task["kind"]["enum"], version["kind"]["enum"]) == (["learn", "forget"], ["provisional", "final"])
+    times = [task["created_at"], version["created_at"], *task["finished_at"]["anyOf"][:1]]
+    assert all(time["format"] == "date-time" for time in times)
+    assert not {"HTTPValidationError", "ValidationError"} & set(schemas)
+
+
+def test_the_description_of_the_gate_is_what_versions_tell(client: TestClient) -> None:
+    described = schema_of(client, "VersionBody")["gate"]["anyOf"][0]["properties"]
+    told = [version["gate"] for version in client.get("/versions").json()["items"]]
+    assert {name for gate in told for name in gate} == set(described)
+    named = described["checks"]["items"]["properties"]
+    assert set(named) == {one.name for one in fields(Check)}
+    assert named["verdict"]["enum"] == described["verdict"]["enum"] == list(get_args(Verdict))
+    comparison = described["backbone"]["anyOf"][0]["properties"]
+    assert set(BackboneComparison(1, 0.0, 0.0).to_json()) == set(comparison)
+
+
+def test_every_call_that_takes_an_idempotency_key_says_so(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    taking = {
+        f"{method} {path}"
+        for path, item in paths.items()
+        for method, operation in item.items()
+        if any(one["name"] == "Idempotency-Key" and one["in"] == "header" for one in operation.get("parameters", ()))
+    }
+    writing = {f"{method} {path}" for path, item in paths.items() for method in item if method != "get"}
+    assert taking == writing - {"post /predict"}
+    assert "Idempotency-Key" in client.get("/docs").text
+
+
+@pytest.mark.parametrize("keys", [[""], ["k" * 256], ["one", "two"], ["same", "same"]])
+def test_a_key_that_is_none_is_refused_where_keys_are_taken_and_nowhere_else(
+    client: TestClient, keys: list[str]
+) -> None:
+    headers = [("Idempotency-Key", key) for key in keys]
+    for path in ("/tasks", "/learn", "/rollback"):
+        reply = client.post(path, headers=headers)
+        assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+    assert client.get("/tasks?state=open").json()["items"] == []
+    assert client.post("/predict", files=images(digits.pngs(0)[0]), headers=headers).status_code == 200
+    assert client.post("/tasks", headers={"Idempotency-Key": "k" * 255}).status_code == 201
 
 
 def test_a_cancelled_task_is_shown_as_such_and_its_images_can_be_purged(serve: Serve) -> None:

@@ -114,7 +114,7 @@ def forms() -> Iterator[Attack]:
         ("a boundary of nothing", 'multipart/form-data; boundary=""', 400),
     ):
         yield Attack(f"form: {name}", "/learn", lambda: labelled(PICTURE), status, None, kind)
-    yield Attack("predict: 257 images", "/predict", lambda: form(*[IMAGE] * 257), 413)
+    yield Attack("predict: 257 images", "/predict", lambda: form(*[IMAGE] * 257), 413, "images")
     yield Attack(
         "predict: a good and a bad image", "/predict", lambda: form(IMAGE, part("images", b"x", "b")), 415, "images[1]"
     )

@@ -163,7 +163,9 @@ def test_forms_without_images_or_with_other_fields_are_refused(client: TestClien
 
 def test_limits_of_a_request_are_kept(serve: Serve, folder) -> None:
     client = serve(folder, limits__images_per_predict=2, limits__predict_mb=1)
-    assert client.post("/predict", files=files(DIGIT, DIGIT, DIGIT)).status_code == 413
+    many = client.post("/predict", files=files(DIGIT, DIGIT, DIGIT))
+    assert (many.status_code, many.json()["errors"][0]["field"]) == (413, "images")
+    assert "limits.images_per_predict" in many.json()["detail"]
     assert client.post("/predict", content=bytes(1_100_000), headers={"content-type": "image/png"}).status_code == 413
 
 
