@@ -84,5 +84,5 @@ def test_a_learner_of_a_server_says_it_in_one_line_too(places: dict[str, str]) -
     done = subprocess.run(
         [sys.executable, "-m", "service.learner"], env=child_environment(settings), capture_output=True, text=True
     )
-    said = f"the learner cannot start: data_dir: {settings.root}/everclass.db cannot be used: unable to open database file\n"
-    assert (done.returncode, done.stderr) == (1, said)
+    why = f"data_dir: {settings.root}/everclass.db cannot be used: unable to open database file"
+    assert (done.returncode, done.stderr) == (1, f"the learner cannot start: {why}\n")
