@@ -89,8 +89,8 @@ def test_keys_are_listed_with_their_state_and_quotas(tmp_path: Path) -> None:
         (["create", "--scope", "learn"], 2, "--name"),
         (["create", "--scope", "learn", "--name", "x", "--expires", "soon"], 2, "not a number of m, h or d"),
         (["revoke", "nobody"], 4, "there is no key nobody"),
-        (["list", "--set", "database_url=mysql://x/y"], 1, "the database cannot be mysql"),
-        (["list", "--set", "database_url=postgresql://localhost:1/x"], 1, "the database does not answer"),
+        (["list", "--set", "database_url=mysql://x/y"], 2, "the database cannot be mysql"),
+        (["list", "--set", "database_url=postgresql://localhost:1/x"], 7, "the database does not answer"),
     ],
 )
 def test_what_cannot_be_done_says_why(tmp_path: Path, words: list[str], code: int, said: str) -> None:
