@@ -22,6 +22,8 @@ UNUSABLE = [
     ("database_url", "sqlite:///{folder}", "{folder} cannot be used"),
     ("database_url", "sqlite:///{file}", "file is not a database"),
     ("blobs_url", "ftp://h/x", "blobs cannot be kept at ftp://"),
+    ("blobs_url", "s3:///prefix", "names its bucket"),
+    ("blobs_url", "s3://bucket/x?endpoint_url=nonsense", "Invalid endpoint: nonsense"),
     ("blobs_url", "{file}", "{file} cannot be used: Not a directory"),
     ("data_dir", "{file}", "{file} cannot be used: Not a directory"),
     ("data_dir", "{file}/below", "{file}/below cannot be used: Not a directory"),
