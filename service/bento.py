@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from service.address import numeric, refuse_open_host
 from service.edge.asgi import ASGIApp, Receive, Scope, Send
+from service.offered import check_runtime
 from service.orphans import die_with_parent
 from service.settings import Settings, load_settings
 
@@ -91,10 +92,11 @@ def tls_options(settings: Settings) -> dict[str, Any]:
 def make_service() -> FrontedService:
     """The service with the settings of file and environment.
 
-    Raises WrongSettings where they cannot be used.
+    Raises WrongSettings where they cannot be used, or where nothing is installed that runs a version.
     """
     forbid_tracking()
     settings = load_settings().settings
+    check_runtime(settings)
     refuse_open_host(settings)
     shell = Shell(settings)
 

@@ -14,7 +14,7 @@ def open_blobs(url: str | Path, cache_dir: Path) -> Blobs:
     `cache_dir` holds copies of what a remote store has; a folder needs none.
 
     Raises:
-        ValueError: the URL is of no kind that is known.
+        ValueError: the URL is of no kind that is known, or S3's client cannot take it.
     """
     if isinstance(url, Path):
         return FolderBlobs(url)

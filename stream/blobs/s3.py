@@ -38,6 +38,8 @@ class S3Blobs:
 
     def __init__(self, url: str, cache_dir: Path, *, cache_bytes: int = CACHE_BYTES) -> None:
         place = urlsplit(url)
+        if not place.netloc:
+            raise ValueError("an S3 URL names its bucket: s3://BUCKET/PREFIX")
         options = {name: values[-1] for name, values in parse_qs(place.query).items()}
         self._bucket = place.netloc
         self._prefix = f"{place.path.strip('/')}/" if place.path.strip("/") else ""

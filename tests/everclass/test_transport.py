@@ -2,6 +2,7 @@ import socket
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,20 @@ BUSY = Reply(503, {"title": "Service Unavailable", "detail": "draining"})
 
 def transport(url: str, pauses: list[float], **patience: float) -> Transport:
     return Transport(url, "a-key", Patience(**patience), sleep=pauses.append)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [(None, "No such file or directory"), ("no certificate\n", "it holds no certificate")]
+)
+def test_a_file_of_certificates_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, why: str
+) -> None:
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(ValueError, match=f"^SSL_CERT_FILE: {file} cannot be used: {why}$"):
+        Transport("https://127.0.0.1:1", None, IMPATIENT)
 
 
 def test_a_busy_server_is_asked_again_until_it_answers() -> None:

@@ -100,6 +100,13 @@ def test_nothing_starts_without_the_package_that_runs_versions(
     assert not (tmp_path / "data").exists()
 
 
+def test_no_bento_starts_without_it_either(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['onnxruntime'] = None; import service.bento"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "WrongSettings: serve.runtime: the package for onnxruntime is not installed" in done.stderr.splitlines()[-1]
+
+
 def test_bf16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.runtime.openvino_model.has_bf16", lambda: False)
     with pytest.raises(WrongSettings, match=r"^serve\.runtime: this CPU does not compute in bf16"):

@@ -22,6 +22,8 @@ UNUSABLE = [
     ("database_url", "sqlite:///{folder}", "{folder} cannot be used"),
     ("database_url", "sqlite:///{file}", "file is not a database"),
     ("blobs_url", "ftp://h/x", "blobs cannot be kept at ftp://"),
+    ("blobs_url", "s3:///prefix", "names its bucket"),
+    ("blobs_url", "s3://bucket/x?endpoint_url=nonsense", "Invalid endpoint: nonsense"),
     ("blobs_url", "{file}", "{file} cannot be used: Not a directory"),
     ("data_dir", "{file}", "{file} cannot be used: Not a directory"),
     ("data_dir", "{file}/below", "{file}/below cannot be used: Not a directory"),
@@ -84,6 +86,5 @@ def test_a_learner_of_a_server_says_it_in_one_line_too(places: dict[str, str]) -
     done = subprocess.run(
         [sys.executable, "-m", "service.learner"], env=child_environment(settings), capture_output=True, text=True
     )
-    place = f"{settings.root}/everclass.db"
-    said = f"the learner cannot start: data_dir: {place} cannot be used: unable to open database file\n"
-    assert (done.returncode, done.stderr) == (1, said)
+    why = f"data_dir: {settings.root}/everclass.db cannot be used: unable to open database file"
+    assert (done.returncode, done.stderr) == (1, f"the learner cannot start: {why}\n")
