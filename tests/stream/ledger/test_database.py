@@ -204,7 +204,7 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(tmp_path: Path) -> Non
 def test_a_file_that_cannot_be_opened_is_a_wrong_place_at_first_and_unavailable_later(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").mkdir()
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with pytest.raises(ValueError, match="ledger.db cannot be used: unable to open database file"):
+    with pytest.raises(ValueError, match=r"ledger\.db cannot be used: unable to open database file"):
         Ledger.open(url)
     database = Database(url)
     with pytest.raises(Unavailable), database.read():
@@ -214,9 +214,9 @@ def test_a_file_that_cannot_be_opened_is_a_wrong_place_at_first_and_unavailable_
 
 def test_what_is_no_database_and_what_is_no_url_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("This is not a database.\n" * 100)
-    with pytest.raises(ValueError, match="^the database cannot be used: file is not a database$"):
+    with pytest.raises(ValueError, match=r"^the database cannot be used: file is not a database$"):
         Ledger.open(f"sqlite:///{tmp_path}/file")
-    with pytest.raises(ValueError, match="^this is no URL of a database"):
+    with pytest.raises(ValueError, match=r"^this is no URL of a database"):
         Ledger.open("nonsense")
 
 
