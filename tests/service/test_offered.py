@@ -85,12 +85,18 @@ WITHOUT = "import sys; sys.modules[{package!r}] = None; from everclass.main impo
 
 @pytest.mark.parametrize(
     ("command", "package", "runtime"),
-    [("serve", "onnxruntime", "auto"), ("learner", "onnxruntime", "auto"), ("serve", "openvino", "openvino-bf16")],
+    [
+        ("serve", "onnxruntime", "auto"),
+        ("learner", "onnxruntime", "auto"),
+        ("import a.zip", "onnxruntime", "auto"),
+        ("serve", "openvino", "openvino-bf16"),
+    ],
 )
 def test_nothing_starts_without_the_package_that_runs_versions(
     tmp_path: Path, command: str, package: str, runtime: str
 ) -> None:
-    words = [command, "--data-dir", str(tmp_path / "data"), "--set", f"serve.runtime={runtime}"]
+    (tmp_path / "a.zip").touch()
+    words = [*command.split(), "--data-dir", str(tmp_path / "data"), "--set", f"serve.runtime={runtime}"]
     program = [sys.executable, "-c", WITHOUT.format(package=package), *words]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     kind = package if runtime == "auto" else runtime

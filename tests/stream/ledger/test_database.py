@@ -216,10 +216,23 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(tmp_path: Path) -> Non
     ledger.close()
 
 
-def test_a_place_where_no_file_can_be_opened_can_be_no_database(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_a_wrong_place_at_first_and_unavailable_later(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").mkdir()
+    url = f"sqlite:///{tmp_path}/ledger.db"
     with pytest.raises(ValueError, match=r"ledger\.db cannot be used: unable to open database file"):
-        Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+        Ledger.open(url)
+    database = Database(url)
+    with pytest.raises(Unavailable), database.read():
+        pass
+    database.close()
+
+
+def test_what_is_no_database_and_what_is_no_url_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("This is not a database.\n" * 100)
+    with pytest.raises(ValueError, match=r"^the database cannot be used: file is not a database$"):
+        Ledger.open(f"sqlite:///{tmp_path}/file")
+    with pytest.raises(ValueError, match=r"^this is no URL of a database"):
+        Ledger.open("nonsense")
 
 
 def test_our_own_mistakes_are_not_called_the_databases(ledger: Ledger, database_url: str) -> None:
