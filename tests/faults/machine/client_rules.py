@@ -113,11 +113,6 @@ class ClientRules(History):
             self._both(lambda: self.plain.promote(alias, version), move)
 
     @precondition(some_version)
-    @rule(alias=ALIASES)
-    def remove_alias(self, alias: str) -> None:
-        self._both(lambda: self.plain.remove_alias(alias), lambda: self.stage.remove_alias(alias))
-
-    @precondition(some_version)
     @rule(place=PLACES, way=st.sampled_from(["version", "task", "parent"]))
     def roll_back(self, place: int, way: str) -> None:
         version = self._version(place) if way == "version" else None

@@ -135,11 +135,6 @@ class Contract:
             self.versions[number].state = "ready"
         self._move(alias, number, None)
 
-    def remove_alias(self, alias: str) -> None:
-        """A person removes the alias; `serving` stays."""
-        _need(alias != SERVING and self.points_at(alias) is not None)
-        self._move(alias, None, None)
-
     def rollback_target(self, number: int | None, task_id: str | None) -> int:
         """The version named, the base of the task named, or the parent of the one in force."""
         if number is not None:

@@ -112,9 +112,6 @@ class ServerStage(Stage):
         belief = {} if expected is None else {"expected": {"seq": expected.seq}}
         self._write("PUT", f"/aliases/{alias}", json={"version": version, **belief})
 
-    def remove_alias(self, alias: str) -> None:
-        self._write("DELETE", f"/aliases/{alias}")
-
     def roll_back(self, *, version: int | None = None, task: str | None = None) -> None:
         wish = {"version": version, "task": task}
         self._write("POST", "/rollback", json={name: value for name, value in wish.items() if value is not None})

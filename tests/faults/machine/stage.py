@@ -89,10 +89,6 @@ class Stage:
         """Point an alias at a version."""
         self.ledger.move_alias(alias, version, by="ann", expected=expected)
 
-    def remove_alias(self, alias: str) -> None:
-        """Let an alias point at nothing."""
-        self.ledger.remove_alias(alias, by="ann")
-
     def roll_back(self, *, version: int | None = None, task: str | None = None) -> None:
         """As `POST /rollback` does."""
         self.promote(SERVING, self.ledger.rollback_target(version=version, task=task))
