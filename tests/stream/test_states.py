@@ -67,7 +67,7 @@ def test_many_errors_are_said_in_one_line() -> None:
 
 def test_every_error_is_a_leaf_of_the_tree() -> None:
     leaves = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    assert len(leaves) == 12
+    assert len(leaves) == 13
     for leaf in leaves:
         assert leaf is StreamError or leaf.__bases__ == (StreamError,)
         assert leaf is StreamError or leaf.__name__ in str(errors.__doc__)

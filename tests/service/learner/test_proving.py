@@ -163,7 +163,7 @@ def test_what_this_machine_lacks_damages_no_version(world: World, monkeypatch: p
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "model.runtime.onnx_session", None)
         failed, versions = world.learn(labelled(0, 1, count=20))
-    lacks = "RuntimeUnavailable: the package for onnxruntime is not installed"
+    lacks = "the package for onnxruntime is not installed"
     assert (failed.state, failed.reason, versions) == ("failed", lacks, [])
     world.ledger.retry(failed.id)
     world.learn_all()
