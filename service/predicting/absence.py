@@ -17,7 +17,7 @@ def why_none(follower: Follower, ledger: Ledger) -> str:
 
 def nothing_in_force(ledger: Ledger) -> str:
     """Why `serving` points at nothing: there is no version, or a person has to promote one. Raises Unavailable."""
-    versions = ledger.counts().versions
+    versions = ledger.versions_by_state()
     if not any(versions.values()):
         return "there is no version yet"
     held = versions[VersionState.HELD]

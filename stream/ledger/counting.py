@@ -44,6 +44,11 @@ class Counting:
                 oldest_queued_age_s=max(0.0, age_s),
             )
 
+    def versions_by_state(self) -> Mapping[VersionState, int]:
+        """How many versions are in each state, every state among them; the tasks, which are many more, are not read."""
+        with self._database.read() as connection:
+            return _by_state(connection, versions, VersionState)
+
 
 def _by_state(connection: Connection, table: Table, states: type[S]) -> dict[S, int]:
     rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))

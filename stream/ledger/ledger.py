@@ -169,6 +169,7 @@ class Ledger:
 
         counting = Counting(database)
         self.counts = counting.counts
+        self.versions_by_state = counting.versions_by_state
 
         copying = Copying(database)
         self.copy_to = copying.copy_to
