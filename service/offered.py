@@ -4,8 +4,6 @@ Only the checks themselves import the model's side.
 """
 
 import logging
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,45 +15,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def check_offered_apart(settings: Settings, *, learns: bool = True) -> None:
-    """As `check_offered`, in a process that then ends: what knows the methods would stay, 400 MB of it.
-
-    What needs none of that is checked here. The defaults, which go by the backbone, need no check, nor the seconds that
-    it takes.
-    """
-    check_runtime(settings)
-    if not _asks_of_the_model(settings, learns=learns):
-        return
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-        apart.submit(check_offered, settings, learns=learns).result()
-
-
 def check_offered(settings: Settings, *, learns: bool = True) -> None:
     """Raises WrongSettings, with the reason or the list, for what there is not or what does not fit the backbone.
 
     Image size and features of a root are held against its backbone, and the device is looked for, only where someone
-    `learns`, and so may make one.
+    `learns`, and so may make one. The defaults, which go by the backbone, need no check, nor the seconds that it takes.
     """
-    from model.methods import UnknownMethod, method_named
-
     check_runtime(settings)
-    _check_precision(settings)
-    if learns:
-        _check_device(settings)
-    if learns and _asks_for_features(settings):
+    if settings.serve.runtime == "openvino-bf16":
+        _check_precision()
+    if learns and settings.learn.device == "cuda":
+        _check_device()
+    if learns and (settings.norm == "fresh" or settings.pooling == "token+avg"):
         _check_features(settings)
     if learns and settings.image_size is not None:
         _check_image_size(settings)
-    if settings.method is None:
-        return
-    try:
-        method = method_named(settings.method)
-    except UnknownMethod as error:
-        raise WrongSettings(f"method: {error}") from None
-    refusals = method.refusals(allow_images=settings.learn.allow_images)
-    if refusals:
-        raise WrongSettings(f"method: a server cannot offer {settings.method!r}: {'; '.join(refusals)}")
-    _check_fits(settings, method)
+    if settings.method is not None:
+        _check_method(settings, settings.method)
 
 
 def check_runtime(settings: Settings) -> None:
@@ -93,34 +69,20 @@ def check_weights(settings: Settings) -> None:
     log.warning("%s; a task without a base would fail", missing)
 
 
-def _asks_of_the_model(settings: Settings, *, learns: bool) -> bool:
-    if settings.method is not None or settings.serve.runtime == "openvino-bf16":
-        return True
-    return learns and (settings.learn.device == "cuda" or _asks_of_the_root(settings))
-
-
-def _check_precision(settings: Settings) -> None:
+def _check_precision() -> None:
     """Raises WrongSettings where the runtime that is asked for needs what the CPU does not have."""
     from model.runtime import available_runtimes
 
-    if settings.serve.runtime == "openvino-bf16" and settings.serve.runtime not in available_runtimes():
+    if "openvino-bf16" not in available_runtimes():
         raise WrongSettings("serve.runtime: this CPU does not compute in bf16, as openvino-bf16 needs it")
 
 
-def _check_device(settings: Settings) -> None:
-    """Raises WrongSettings where the GPU that is asked for cannot be used."""
+def _check_device() -> None:
+    """Raises WrongSettings where there is no GPU that can be used."""
     import torch
 
-    if settings.learn.device == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         raise WrongSettings("learn.device: there is no GPU here that PyTorch can use; auto takes the CPU then")
-
-
-def _asks_of_the_root(settings: Settings) -> bool:
-    return settings.image_size is not None or _asks_for_features(settings)
-
-
-def _asks_for_features(settings: Settings) -> bool:
-    return settings.norm == "fresh" or settings.pooling == "token+avg"
 
 
 def _check_features(settings: Settings) -> None:
@@ -145,6 +107,20 @@ def _check_image_size(settings: Settings) -> None:
     with suppress(WeightsError):
         if refusal := refusal_of_size(root_spec(settings)):
             raise WrongSettings(f"image_size: {refusal}")
+
+
+def _check_method(settings: Settings, name: str) -> None:
+    """Raises WrongSettings where there is no such method, or none that this server may learn with."""
+    from model.methods import UnknownMethod, method_named
+
+    try:
+        method = method_named(name)
+    except UnknownMethod as error:
+        raise WrongSettings(f"method: {error}") from None
+    refusals = method.refusals(allow_images=settings.learn.allow_images)
+    if refusals:
+        raise WrongSettings(f"method: a server cannot offer {name!r}: {'; '.join(refusals)}")
+    _check_fits(settings, method)
 
 
 def _check_fits(settings: Settings, method: "Method") -> None:

@@ -28,7 +28,17 @@ class FieldError:
 
 
 class StreamError(Exception):
-    """Root of the tree; `str()` is a sentence that a client may read."""
+    """Root of the tree; `str()` is a sentence that a client may read. Crosses to another process unchanged."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # By default __init__ would make its sentence once more, out of that sentence.
+        return _as_it_was, (type(self), self.args, vars(self))
+
+
+def _as_it_was(kind: type["StreamError"], args: tuple[object, ...], state: dict[str, object]) -> "StreamError":
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 class NotFound(StreamError):

@@ -125,14 +125,10 @@ def open_ledger(loaded: "Loaded", *, make: bool = False) -> Iterator["Ledger"]:
 @with_settings
 def serve(loaded: "Loaded", no_learner: bool) -> None:
     """Start a server: the service that answers and, unless --no-learner is given, the learner, both supervised."""
-    from service.offered import check_offered_apart, check_weights
-    from service.stores import check_stores
+    from service.starting import check_start_apart
     from service.supervisor import serve as supervise
 
-    check_offered_apart(loaded.settings, learns=not no_learner)
-    check_stores(loaded.settings)
-    if not no_learner:
-        check_weights(loaded.settings)
+    check_start_apart(loaded.settings, learns=not no_learner)
     raise SystemExit(supervise(loaded.settings, learner=not no_learner))
 
 
@@ -141,12 +137,9 @@ def serve(loaded: "Loaded", no_learner: bool) -> None:
 def learner(loaded: "Loaded") -> None:
     """Start a learner alone, for a service that runs elsewhere on the same database and blobs."""
     from service.learner import run
-    from service.offered import check_offered, check_weights
-    from service.stores import check_stores
+    from service.starting import check_start
 
-    check_offered(loaded.settings)
-    check_stores(loaded.settings)
-    check_weights(loaded.settings)
+    check_start(loaded.settings, learns=True)
     raise SystemExit(run(loaded.settings))
 
 

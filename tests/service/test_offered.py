@@ -1,5 +1,6 @@
 """A server learns with no method that it does not know or cannot serve."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from model.backbones.backbone import build
 from model.methods import default_method, method_named
 from model.tuners import FullTuner, HybridTuner
 from service.learner.bases import root_spec
-from service.offered import check_offered, check_offered_apart, check_weights
+from service.offered import check_offered, check_weights
 from service.settings import WrongSettings, load_settings
 from tests.taught import Taught
 
@@ -39,8 +40,6 @@ def test_features_that_the_backbone_cannot_give_are_refused_at_the_start(named: 
     settings = load_settings(named).settings
     with pytest.raises(WrongSettings, match=why):
         check_offered(settings)
-    with pytest.raises(WrongSettings, match=why):
-        check_offered_apart(settings)
     check_offered(settings, learns=False)
 
 
@@ -50,8 +49,6 @@ def test_an_image_size_that_the_backbone_does_not_take_is_refused_at_the_start(b
     why = f"^image_size: {backbone} takes no images of {size} pixels a side, but of (32|48) or (48|64): "
     with pytest.raises(WrongSettings, match=why):
         check_offered(settings)
-    with pytest.raises(WrongSettings, match=why):
-        check_offered_apart(settings)
     check_offered(settings, learns=False)
     check_offered(load_settings({"backbone": "no_such_net", "image_size": 63}).settings)
 
@@ -64,12 +61,10 @@ def test_an_image_size_that_the_backbone_does_not_take_is_refused_at_the_start(b
         ("slca++", "method: LoRA needs linear layers named qkv, .*fc2, which tf_efficientnet_lite0 does not have"),
     ],
 )
-def test_the_check_apart_gives_the_same_reasons(method: str, why: str) -> None:
+def test_a_method_that_there_is_not_or_that_does_not_fit_is_refused(method: str, why: str) -> None:
     settings = load_settings({"method": method}).settings
     with pytest.raises(WrongSettings, match=why):
         check_offered(settings)
-    with pytest.raises(WrongSettings, match=why):
-        check_offered_apart(settings)
 
 
 @pytest.mark.parametrize("method", ["der++", "bic", "bic+ca"])
@@ -80,7 +75,11 @@ def test_a_method_that_keeps_images_is_offered_only_where_that_is_allowed(method
     check_offered(load_settings({**named, "learn.allow_images": True}).settings)
 
 
-WITHOUT = "import sys; sys.modules[{package!r}] = None; from everclass.main import main; main()"
+def without(package: str, folder: Path) -> dict[str, str]:
+    """The environment of a machine that has no such package, made in the folder."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules[{package!r}] = None\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.mark.parametrize(
@@ -97,8 +96,14 @@ def test_nothing_starts_without_the_package_that_runs_versions(
 ) -> None:
     (tmp_path / "a.zip").touch()
     words = [*command.split(), "--data-dir", str(tmp_path / "data"), "--set", f"serve.runtime={runtime}"]
-    program = [sys.executable, "-c", WITHOUT.format(package=package), *words]
-    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "everclass.main", *words],
+        cwd=tmp_path,
+        env=without(package, tmp_path / "site"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     kind = package if runtime == "auto" else runtime
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
     assert f"serve.runtime: the package for {kind} is not installed" in done.stderr
@@ -107,8 +112,9 @@ def test_nothing_starts_without_the_package_that_runs_versions(
 
 
 def test_no_bento_starts_without_it_either(tmp_path: Path) -> None:
-    program = "import sys; sys.modules['onnxruntime'] = None; import service.bento"
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    program = [sys.executable, "-c", "import service.bento"]
+    environment = without("onnxruntime", tmp_path / "site")
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "WrongSettings: serve.runtime: the package for onnxruntime is not installed" in done.stderr.splitlines()[-1]
 
@@ -122,9 +128,8 @@ def test_bf16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused_where_someone_learns() -> None:
     settings = load_settings({"learn.device": "cuda"}).settings
-    for check in (check_offered, check_offered_apart):
-        with pytest.raises(WrongSettings, match=r"^learn\.device: there is no GPU here"):
-            check(settings)
+    with pytest.raises(WrongSettings, match=r"^learn\.device: there is no GPU here"):
+        check_offered(settings)
     check_offered(settings, learns=False)
 
 
@@ -140,12 +145,3 @@ def test_weights_that_are_not_there_are_refused_until_there_is_a_version(
     assert warnings == [f"{missing}; a task without a base would fail"]
     (tmp_path / "w.safetensors").touch()
     check_weights(load_settings(given).settings)
-
-
-def test_what_supervises_does_not_load_what_only_a_learner_needs() -> None:
-    program = (
-        "import sys; from service.offered import check_offered_apart; from service.settings import load_settings; "
-        "import service.supervisor; check_offered_apart(load_settings({}).settings); print('torch' in sys.modules)"
-    )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "False"
