@@ -67,7 +67,7 @@ def run(settings: Settings) -> int:
 
 
 def let_serving_go_first(share: Path = Path("/proc/self/autogroup")) -> None:
-    """The learner steps back by `NICENESS`, also where the kernel hands out cores by session.
+    """The learner steps back by `NICENESS`, also where the kernel hands out cores by session (decision 0027).
 
     There (autogroups, sched(7)) the niceness of a process counts only beside others of its session, and a learner that
     a supervisor started has one of its own. That of whoever started it by hand is left alone.
