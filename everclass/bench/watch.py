@@ -1,8 +1,5 @@
 """How long each phase took and how much memory the process held in it."""
 
-import ctypes
-import gc
-import platform
 import threading
 import time
 from collections import defaultdict
@@ -12,6 +9,8 @@ from typing import Self
 
 import psutil
 import torch
+
+from model.allocation import hand_back_freed_memory
 
 SAMPLE_S = 0.2
 
@@ -24,13 +23,6 @@ def of_method(values: Mapping[str, float], name: str, merge: Callable[[float, fl
         if owner in ("", name):
             found[phase] = merge(found[phase], value) if phase in found else value
     return found
-
-
-def give_back() -> None:
-    """Freed memory goes back to the system, so that it does not count as what comes next: glibc keeps it otherwise."""
-    gc.collect()
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Watch:
@@ -50,7 +42,7 @@ class Watch:
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
-        give_back()
+        hand_back_freed_memory()
         self._sampler.start()
         return self
 
@@ -67,6 +59,9 @@ class Watch:
         now = time.perf_counter()
         if self._phase is not None:
             self.seconds[self._phase] += now - self._since
+        if phase != self._phase:
+            # So that it does not count as the next phase's.
+            hand_back_freed_memory()
         self._phase, self._since = phase, now
         if self._gpu is not None:
             torch.cuda.reset_peak_memory_stats(self._gpu)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from everclass.bench.hold import held
 from everclass.exits import Exit
+from model.allocation import keep_freed_memory
 
 if TYPE_CHECKING:
     from everclass.bench.chain import Extras
@@ -156,6 +157,7 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
     _check_folder("--out", out)
     if options["features"] is not None:
         _check_folder("--features", options["features"])
+    keep_freed_memory()
     command = shlex.join(["everclass", *sys.argv[1:]])
     with ExitStack() as until_done:
         try:

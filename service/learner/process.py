@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from model.allocation import hand_back_freed_memory, keep_freed_memory
 from model.cores import cores
 from model.training.threads import limited_threads
 from service.learner.bases import new_root
@@ -55,6 +56,7 @@ def run(settings: Settings) -> int:
         signal.signal(name, lambda *_: stop.set())
     die_with_parent(settings.supervisor)
     let_serving_go_first()
+    keep_freed_memory()
     ledger = open_ledger(settings)
     try:
         LearnerProcess(settings, ledger, stop).run()
@@ -170,6 +172,7 @@ class LearnerProcess:
         finally:
             if not heartbeat.lost.is_set():
                 self._insist(heartbeat, lambda: heartbeat.say(task=None, candidate=None))
+            hand_back_freed_memory()
 
     def _hand_back(self, heartbeat: Heartbeat, task: Task) -> None:
         try:
