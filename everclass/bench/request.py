@@ -83,7 +83,7 @@ class BenchRequest:
             recipe,
             micro_batch=MICRO_BATCH_CPU if device == "cpu" else recipe.batch,
             backbone_lr=self.backbone_lr,
-            precision=precision_of(self.precision, device),
+            precision=precision_of(self.precision, device, self.backbone),
             threads=self.threads,
             device=device,
         )

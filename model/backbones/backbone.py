@@ -32,6 +32,10 @@ What it holds for the backward pass grows with their square: at 196 it is 10 to 
 """
 
 
+LEAST_CHANNELS_LAST: Final = 16
+"""Channels from which on the gradient of a strided 1×1 convolution is right with the channels last."""
+
+
 NAMED: Final = 3
 """Tensors of another network that are told by name; it has hundreds."""
 
@@ -60,6 +64,7 @@ class PixelBackbone(nn.Module):
         super().__init__()
         self.spec = spec
         self.network = _network(spec)
+        self._learns_planar = _has_narrow_strides(self.network)
         self.register_buffer("pixel_mean", torch.tensor(spec.mean, dtype=torch.float32))
         self.register_buffer("pixel_std", torch.tensor(spec.std, dtype=torch.float32))
 
@@ -82,7 +87,10 @@ class PixelBackbone(nn.Module):
     def forward(self, pixels_BHWC: Tensor) -> Tensor:
         """`features_BD`, float32 unless under autocast, of uint8 RGB pixels of the spec's image size."""
         images_BHWC = (pixels_BHWC.to(torch.float32) / 255 - self.pixel_mean) / self.pixel_std
-        features = self.network.forward_features(images_BHWC.permute(0, 3, 1, 2))
+        images_BCHW = images_BHWC.permute(0, 3, 1, 2)
+        if self._learns_planar and torch.is_grad_enabled() and self.device.type == "cpu":
+            images_BCHW = images_BCHW.contiguous()
+        features = self.network.forward_features(images_BCHW)
         features_BD: Tensor = self.network.forward_head(features, pre_logits=True)
         if self.spec.pooling == "token+avg":
             patches_BND = features[:, self.network.num_prefix_tokens :]
@@ -249,6 +257,19 @@ def _network(spec: BackboneSpec) -> Any:
     if spec.pooling == "token+avg" and not _has_class_token(network):
         raise WeightsError(f"pooling: {spec.name} does not give a class token's features with patches behind it")
     return _with_fresh_norm(network, spec) if spec.norm == "fresh" else network
+
+
+def _has_narrow_strides(network: nn.Module) -> bool:
+    """Whether a strided 1×1 convolution reads fewer than 16 channels, as in the stems of RepVGG, MobileOne and FastViT.
+
+    With the channels last, the gradient of such weights on a CPU writes where it must not (oneDNN, seen with torch
+    2.14): the process dies, now or later.
+    """
+    layers = (one for one in network.modules() if isinstance(one, nn.Conv2d))
+    return any(
+        max(one.kernel_size) == 1 and max(one.stride) > 1 and 1 < one.in_channels // one.groups < LEAST_CHANNELS_LAST
+        for one in layers
+    )
 
 
 def _has_class_token(network: Any) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 
 from model.forgetting import CannotForget, without_class
+from model.snapshot import Snapshot
 from service.learner.bases import load_base
 from service.learner.failures import Refusal
 from service.learner.looking import Features, Looking
@@ -72,7 +73,7 @@ class ForgetRun:
 
     def _publish(self) -> None:
         base = load_base(self._ledger, self._blobs, self._workshop.settings, self._task.base)
-        plan = self._frozen(base.content, base.snapshot.method)
+        plan = self._frozen(base.content, base.snapshot)
         self._report.enter(Phase.ALIGNMENT)
         snapshot = without_class(base.snapshot, self._label, plan.making(self._report.check))
         looking = Looking(self._workshop, snapshot.spec, plan.device, plan.threads)
@@ -88,10 +89,11 @@ class ForgetRun:
             pictures_of=looking.pictures,
         ).publish(snapshot, nothing_ND, "final")
 
-    def _frozen(self, base_content: str | None, method: str) -> LearnPlan:
+    def _frozen(self, base_content: str | None, base: Snapshot) -> LearnPlan:
         if self._task.frozen is not None:
             return LearnPlan.from_json(self._task.frozen)
-        plan = make_plan(self._workshop.settings, base_content, [f"without {self._label}"], method)
+        given = [f"without {self._label}"]
+        plan = make_plan(self._workshop.settings, base_content, given, base.method, base.spec.name)
         self._ledger.freeze(self._workshop.heartbeat.lease, self._task.id, plan.to_json(), {})
         return plan
 

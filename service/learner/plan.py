@@ -104,9 +104,10 @@ def make_plan(
     base_content: str | None,
     pixel_digests: Sequence[str],
     method: str,
+    backbone: str,
     root: BackboneSpec | None = None,
 ) -> LearnPlan:
-    """The plan of a task claimed now on this machine."""
+    """The plan of a task claimed now on this machine; `backbone` is its network, `root` all of it where it begins."""
     learn = settings.learn
     device = device_of(learn.device)
     return LearnPlan(
@@ -118,7 +119,7 @@ def make_plan(
         head_lr=learn.head_lr,
         backbone_lr=learn.backbone_lr,
         augmentation=learn.augmentation,
-        precision=precision_of(learn.precision, device),
+        precision=precision_of(learn.precision, device, backbone),
         device=device,
         threads=learn.threads or cores(),
         max_minutes=learn.max_minutes,

@@ -105,8 +105,9 @@ class TaskRun:
     def _frozen(self, base: Base, items: list[Item]) -> tuple[LearnPlan, list[Item]]:
         """The plan and the split, fixed now: this is the task's first claim."""
         digests = [item.pixel_digest for item in items]
-        root = base.snapshot.spec if base.version is None else None
-        plan = make_plan(self._workshop.settings, base.content, digests, base.snapshot.method, root)
+        spec, method = base.snapshot.spec, base.snapshot.method
+        root = spec if base.version is None else None
+        plan = make_plan(self._workshop.settings, base.content, digests, method, spec.name, root)
         parts = split(items, self._held_before(base, digests), plan.holdout, plan.seed)
         splits = {item.id: part for item, part in zip(items, parts, strict=True)}
         self._ledger.freeze(self._workshop.heartbeat.lease, self._task.id, plan.to_json(), splits)

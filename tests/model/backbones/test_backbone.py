@@ -1,6 +1,8 @@
 """A backbone is timm's own network, from pixels, without its classifier."""
 
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -247,3 +249,21 @@ def test_attention_is_fused_again_after_a_fault() -> None:
     with pytest.raises(KeyError), autocast(backbone, "bf16"):
         raise KeyError
     assert all(heads_of(backbone))
+
+
+NARROW = """
+import torch
+from model.backbones.backbone import build
+from model.backbones.spec import BackboneSpec
+
+torch.set_num_threads(2)
+backbone = build(BackboneSpec("repvgg_a0", 128, (0.5,) * 3, (0.5,) * 3)).train()
+pixels_BHWC = torch.randint(0, 256, (8, 128, 128, 3), dtype=torch.uint8)
+for _ in range(6):
+    backbone(pixels_BHWC).square().mean().backward()
+"""
+
+
+def test_a_network_whose_stem_strides_without_looking_learns_on_a_cpu() -> None:
+    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -15,7 +15,7 @@ from tests import tiny_weights
 
 def plan(**flags: object) -> LearnPlan:
     given = {f"learn.{name}": value for name, value in flags.items()}
-    return make_plan(load_settings(given).settings, None, ["a", "b"], "slca")
+    return make_plan(load_settings(given).settings, None, ["a", "b"], "slca", "test_vit")
 
 
 @pytest.mark.parametrize(("epochs", "first"), [(1, 1), (2, 1), (4, 3), (10, 9), (20, 18), (50, 45)])
