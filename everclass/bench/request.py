@@ -14,7 +14,7 @@ from model import paper
 from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import Pooling
 from model.method import Method
-from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named
+from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named, with_alignment
 from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 
 MICRO_BATCH_CPU = 32
@@ -146,14 +146,15 @@ def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     for name in dict.fromkeys(names):
         found.setdefault(name, method_named(name))
         try:
-            other = method_named(f"{name}+ca")
+            other = with_alignment(name)
         except UnknownMethod as error:
             left_out[name] = str(error)
             continue
+        method = method_named(other)
         added = [name, *(one for one in found if one not in names)]
-        same = next((one for one in added if found[one] == other), None)
+        same = next((one for one in added if found[one] == method), None)
         if same is None:
-            found[f"{name}+ca"] = other
+            found[other] = method
         else:
             left_out[name] = f"{name}+ca is the same as {same}"
     return tuple(found), left_out

@@ -156,6 +156,13 @@ def test_alignment_is_added_wherever_it_makes_another_method() -> None:
         aligned(["magic"])
 
 
+def test_fewer_projections_are_aligned_as_more_are() -> None:
+    assert aligned(["ranpac+m2000"]) == (("ranpac+m2000", "ranpac+ca"), {})
+    names, left_out = aligned(["ranpac", "ranpac+m2000"])
+    assert names == ("ranpac", "ranpac+ca", "ranpac+m2000")
+    assert left_out == {"ranpac+m2000": "ranpac+m2000+ca is the same as ranpac+ca"}
+
+
 def test_images_are_counted_in_each_domain_where_a_task_is_one() -> None:
     request = BenchRequest("pacs", Path(), ("slca",), train_per_class=5)
     assert request.part.each_domain
