@@ -11,6 +11,7 @@ from everclass.bench.chain import stem
 from everclass.bench.course import Course, Lesson
 from everclass.bench.recipe import Recipe, Training, recipe_of
 from model import paper
+from model.aligners import GaussianAligner
 from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import Pooling
 from model.method import Method
@@ -137,7 +138,8 @@ class BenchRequest:
 
 
 def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The names, and after each the same with its heads aligned; and why there is none for the others, by name.
+    """The names, and after each that is not aligned yet the same with its head aligned; and why there is none for the
+    others, by name.
 
     Raises UnknownMethod for a name that is no method's.
     """
@@ -145,6 +147,9 @@ def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(names):
         found.setdefault(name, method_named(name))
+        if isinstance(found[name].aligner, GaussianAligner):
+            left_out[name] = "its head is aligned already"
+            continue
         try:
             other = with_alignment(name)
         except UnknownMethod as error:

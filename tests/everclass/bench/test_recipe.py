@@ -151,9 +151,14 @@ def test_alignment_is_added_wherever_it_makes_another_method() -> None:
         "l2p+ca",
     )
     assert list(left_out) == ["slca", "ease", "l2p+ca"]
-    assert left_out["slca"] == "slca+ca is the same as slca" and "sub-spaces" in left_out["ease"]
+    assert left_out["slca"] == "its head is aligned already" and "sub-spaces" in left_out["ease"]
     with pytest.raises(UnknownMethod):
         aligned(["magic"])
+
+
+def test_what_is_aligned_already_keeps_its_aligner() -> None:
+    names = ("slca++", DEFAULT_OF_TRANSFORMERS, DEFAULT, "sl+warm", "l2p+ca_plain", "joint+ca", "frozen")
+    assert aligned(names) == (names, dict.fromkeys(names, "its head is aligned already"))
 
 
 def test_fewer_projections_are_aligned_as_more_are() -> None:
