@@ -16,6 +16,7 @@ from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import Pooling
 from model.method import Method
 from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named, with_alignment
+from stream.errors import InvalidContent
 from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 
 MICRO_BATCH_CPU = 32
@@ -60,8 +61,16 @@ class BenchRequest:
         return Part(self.train_per_class, self.test_per_class, self.evaluation, each_domain=self._schedule.by_domain)
 
     def course(self, dataset: Dataset, seed: int) -> Course:
-        """The lessons of one seed. Raises ValueError for a task that nothing could be tested on."""
-        parts = split_tasks(dataset, self._schedule, seed)
+        """The lessons of one seed. Raises ValueError for tasks that these classes do not make, and for one that nothing
+        could be tested on.
+        """
+        try:
+            parts = split_tasks(dataset, self._schedule, seed)
+        except InvalidContent as error:
+            most = len(dataset.classes)
+            raise ValueError(
+                f"{error}; say how many with --tasks (up to {most}), or their sizes with --sizes"
+            ) from error
         for part in parts:
             if not len(part.test):
                 raise ValueError(f"there is no test image for {part.name}, so that nothing can be said about it")
