@@ -140,6 +140,9 @@ whole backbone moves, each class's own spread beside an aligned head (`spread`),
 ALIGNMENTS = frozenset({"ca", "ca_plain", "ca_shrink", "warm"})
 """The modifiers that put an aligner in the place of a method's own."""
 
+OF_PROJECTIONS = frozenset({"m2000"})
+"""Those that change a method's own random projections, of which nothing is left behind an alignment."""
+
 LATER_PACE = 0.5
 """Of `+slower` (chosen on validation images)."""
 
@@ -214,11 +217,12 @@ def _check_averaging(name: str, method: Method) -> None:
 def method_named(name: str) -> Method:
     """The method of a name as `slca`, `slca+drift` or `l2p+ca`; raises UnknownMethod.
 
-    Aligners come first, whatever their place in the name, so that what others change of them is not lost.
+    Whatever their place in the name, those of random projections come first, which only a method's own aligner has;
+    then aligners, so that what others change of them is not lost.
     """
     base, modifiers = taken_apart(name)
     found = METHODS[base]
-    for modifier in sorted(modifiers, key=lambda one: one not in ALIGNMENTS):
+    for modifier in sorted(modifiers, key=lambda one: (one not in OF_PROJECTIONS, one not in ALIGNMENTS)):
         found = MODIFIERS[modifier](found)
     _check_spaces(name, found)
     _check_averaging(name, found)
@@ -236,3 +240,13 @@ def taken_apart(name: str) -> tuple[str, list[str]]:
         f"there is no method {name!r}: it is one of {', '.join(METHODS)}, each with any of "
         + ", ".join(f"+{modifier}" for modifier in MODIFIERS)
     )
+
+
+def with_alignment(name: str) -> str:
+    """The name of the same method with its head aligned, as `l2p+ca`, and `ranpac+ca` of `ranpac+m2000`; raises
+    UnknownMethod where there is none.
+    """
+    base, modifiers = taken_apart(name)
+    found = "+".join([base, *(one for one in modifiers if one not in OF_PROJECTIONS), "ca"])
+    method_named(found)
+    return found

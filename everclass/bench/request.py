@@ -11,10 +11,12 @@ from everclass.bench.chain import stem
 from everclass.bench.course import Course, Lesson
 from everclass.bench.recipe import Recipe, Training, recipe_of
 from model import paper
+from model.aligners import GaussianAligner
 from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import Pooling
 from model.method import Method
-from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named
+from model.methods import METHODS, MODIFIERS, UnknownMethod, method_named, with_alignment
+from stream.errors import InvalidContent
 from stream.protocols import PROTOCOLS, Dataset, Part, Schedule, split_tasks
 
 MICRO_BATCH_CPU = 32
@@ -59,8 +61,16 @@ class BenchRequest:
         return Part(self.train_per_class, self.test_per_class, self.evaluation, each_domain=self._schedule.by_domain)
 
     def course(self, dataset: Dataset, seed: int) -> Course:
-        """The lessons of one seed. Raises ValueError for a task that nothing could be tested on."""
-        parts = split_tasks(dataset, self._schedule, seed)
+        """The lessons of one seed. Raises ValueError for tasks that these classes do not make, and for one that nothing
+        could be tested on.
+        """
+        try:
+            parts = split_tasks(dataset, self._schedule, seed)
+        except InvalidContent as error:
+            most = len(dataset.classes)
+            raise ValueError(
+                f"{error}; say how many with --tasks (up to {most}), or their sizes with --sizes"
+            ) from error
         for part in parts:
             if not len(part.test):
                 raise ValueError(f"there is no test image for {part.name}, so that nothing can be said about it")
@@ -137,7 +147,8 @@ class BenchRequest:
 
 
 def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The names, and after each the same with its heads aligned; and why there is none for the others, by name.
+    """The names, and after each that is not aligned yet the same with its head aligned; and why there is none for the
+    others, by name.
 
     Raises UnknownMethod for a name that is no method's.
     """
@@ -145,15 +156,19 @@ def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(names):
         found.setdefault(name, method_named(name))
+        if isinstance(found[name].aligner, GaussianAligner):
+            left_out[name] = "its head is aligned already"
+            continue
         try:
-            other = method_named(f"{name}+ca")
+            other = with_alignment(name)
         except UnknownMethod as error:
             left_out[name] = str(error)
             continue
+        method = method_named(other)
         added = [name, *(one for one in found if one not in names)]
-        same = next((one for one in added if found[one] == other), None)
+        same = next((one for one in added if found[one] == method), None)
         if same is None:
-            found[f"{name}+ca"] = other
+            found[other] = method
         else:
             left_out[name] = f"{name}+ca is the same as {same}"
     return tuple(found), left_out

@@ -41,7 +41,7 @@ def _finite(context: click.Context, option: click.Parameter, value: float) -> fl
 @click.option("--protocol", help="Which benchmark; --list names them.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder or file of the data set.")
 @click.option("--method", "methods", multiple=True, help="As slca, l2p or l2p+ca; more than one compares. [slca]")
-@click.option("--align", is_flag=True, help="Each method also with its heads aligned (+ca), where that differs.")
+@click.option("--align", is_flag=True, help="Each method that is not aligned yet also with its head aligned (+ca).")
 @click.option("--seeds", type=click.IntRange(1, 3), default=3, show_default=True, help="The first of 1993, 1996, 1997.")
 @click.option(
     "--seed", "one_seed", type=click.IntRange(0, LARGEST_SEED), multiple=True, help="This class order instead."

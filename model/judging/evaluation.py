@@ -40,6 +40,11 @@ class AccuracyMatrix:
         return float(self.overall_T.mean())
 
     @property
+    def incremental_T(self) -> Floats:
+        """The mean of the overall accuracy over the tasks so far, after each task."""
+        return np.asarray(self.overall_T.cumsum() / np.arange(1, len(self.images_T) + 1))
+
+    @property
     def task_mean(self) -> float:
         """The mean over tasks of the accuracy after the last task, which prompt papers report."""
         return float(self.accuracy_TT[-1].mean())
@@ -49,14 +54,24 @@ class AccuracyMatrix:
         """The mean fall of the earlier tasks from their best; None with one task."""
         if len(self.images_T) < 2:
             return None
-        return float(np.mean(np.nanmax(self.accuracy_TT, axis=0)[:-1] - self.accuracy_TT[-1, :-1]))
+        return float(np.mean(self.forgetting_T))
 
     @property
     def backward_transfer(self) -> float | None:
         """The mean change of the earlier tasks since they were learned; None with one task."""
         if len(self.images_T) < 2:
             return None
-        return float(np.mean(self.accuracy_TT[-1, :-1] - np.diag(self.accuracy_TT)[:-1]))
+        return float(np.mean(self.backward_transfer_T))
+
+    @property
+    def forgetting_T(self) -> Floats:
+        """The fall of each task but the last from its best, which may be its last accuracy."""
+        return np.asarray(np.nanmax(self.accuracy_TT, axis=0)[:-1] - self.accuracy_TT[-1, :-1])
+
+    @property
+    def backward_transfer_T(self) -> Floats:
+        """The change of each task but the last since it was learned."""
+        return np.asarray(self.accuracy_TT[-1, :-1] - np.diag(self.accuracy_TT)[:-1])
 
 
 def accuracy_matrix(rates_by_task: Sequence[Sequence[float]], images: Sequence[int]) -> AccuracyMatrix:

@@ -128,5 +128,9 @@ def needs_two_classes_to_begin() -> Method:
     return replace(DISCRIMINANT, aligner=Discriminant(lambda task: sum(task.blocks_C == 1) < 2, 0.0))
 
 
+def needs_two_classes_to_begin_among_all() -> Method:
+    return replace(needs_two_classes_to_begin(), scope="seen")
+
+
 def has_room_for_four_tasks() -> Method:
     return replace(DISCRIMINANT, aligner=Discriminant(lambda task: task.block > 4, np.nan))

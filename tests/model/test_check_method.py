@@ -109,6 +109,7 @@ BROKEN: dict[Callable[[], Method], set[Callable[[Which], None]]] = {
 
 UNTAUGHT = {
     broken_methods.needs_two_classes_to_begin: check_method.check_begins_with_one_class,
+    broken_methods.needs_two_classes_to_begin_among_all: check_method.check_begins_with_one_class,
     broken_methods.has_room_for_four_tasks: check_method.check_goes_on,
 }
 

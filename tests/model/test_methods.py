@@ -13,7 +13,7 @@ from model.heads.alignment import AlignmentPlan
 from model.heads.spread_plan import SpreadPlan
 from model.memories import BiasCorrection, DarkExperience, GreedyMemory
 from model.method import Method
-from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, METHODS, UnknownMethod, method_named
+from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, METHODS, UnknownMethod, method_named, with_alignment
 from model.regularisers import Consolidation, Distillation
 from model.scores.confidence import SAMPLED_KNOWN_RATE, SAMPLES_ARE_EASIER
 from model.statistics.drift import IDENTITY, RidgeDrift, RidgeMap
@@ -110,8 +110,19 @@ def test_modifiers_add_to_any_method() -> None:
 
 def test_an_aligner_that_is_named_late_takes_nothing_from_what_others_change_of_it() -> None:
     assert method_named("sl+spread+warm") == method_named("sl+warm+spread") != method_named("sl+warm")
+
+
+@pytest.mark.parametrize("name", ["ranpac", "ranpac_frozen", "sl+ranpac"])
+def test_the_number_of_projections_is_of_no_meaning_behind_an_alignment(name: str) -> None:
+    aligned = method_named(f"{name}+ca")
+    assert isinstance(aligned.aligner, GaussianAligner)
+    assert method_named(f"{name}+m2000+ca") == method_named(f"{name}+ca+m2000") == aligned
+    assert with_alignment(f"{name}+m2000") == with_alignment(name) == f"{name}+ca"
+    assert with_alignment(f"{name}+m2000+drift") == f"{name}+drift+ca"
+    with pytest.raises(UnknownMethod, match="sub-spaces"):
+        with_alignment("ease")
     with pytest.raises(UnknownMethod, match="random projections"):
-        method_named("ranpac+m2000+ca")
+        method_named("slca+m2000+ca")
 
 
 def test_views_and_pace_are_part_of_a_name() -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
 from everclass.bench.report.settings import by_setting
 from everclass.bench.results import Result
+from model.judging.evaluation import AccuracyMatrix, Floats
 from model.methods import UnknownMethod, method_named
 
 
@@ -113,6 +115,11 @@ def figure(values: Sequence[float | None]) -> Figure:
     mean = float(np.mean(there)) if there else None
     deviation = float(np.std(there, ddof=1)) if len(there) > 1 else None
     return Figure(mean, deviation, len(there), len(values))
+
+
+def figures_by_task(group: Sequence[Result], values: Callable[[AccuracyMatrix], Floats]) -> list[Figure]:
+    """Mean and deviation of each task's value, over the seeds of one row, in order of learning."""
+    return [figure(one) for one in zip_longest(*(values(result.accuracies).tolist() for result in group))]
 
 
 def _mixed(group: Sequence[Result]) -> str:

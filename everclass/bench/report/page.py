@@ -13,7 +13,7 @@ from everclass.bench.report.figures import Row
 from everclass.bench.report.numbers import numbers_of_methods, without_numbers
 from everclass.bench.report.plots import Plots
 from everclass.bench.report.settings import setting_of_each
-from everclass.bench.report.tables import LEGEND, full, notes, side_by_side
+from everclass.bench.report.tables import LEGEND, by_task, full, notes, side_by_side
 from everclass.bench.results import Result
 
 PAGE = """<!doctype html>
@@ -55,7 +55,14 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 12px; }
 {%- for name, data in protocol.matrices.items() %}
 <img alt="{{ protocol.name }}: accuracy matrix of {{ name }}" src="data:image/png;base64,{{ data }}">{% endfor %}
 </div></details>
-<h3>What each method is made of</h3>
+{% if protocol.by_task %}<h3>Each task, in order of learning</h3>
+<p>Forgetting of a task is its fall from its best to what holds after the last task, backward transfer its change since
+it was learned.</p>
+{% for title, table in protocol.by_task.items() %}<details><summary>{{ title }}</summary><div class="wide"><table>
+<thead><tr>{% for name in table[0] %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
+</table></div></details>
+{% endfor %}{% endif %}<h3>What each method is made of</h3>
 {% for name, numbers in protocol.numbers.items() %}<details><summary>{{ name }}</summary><table class="numbers">
 <tbody>{% for number, value in numbers %}<tr><td>{{ number }}</td><td>{{ value }}</td></tr>{% endfor %}</tbody>
 </table></details>
@@ -119,6 +126,7 @@ def _protocol(name: str, results: Sequence[Result], table: Sequence[Row], plots:
         "images": dict.fromkeys(_images(one) for one in results if one.inputs.get("classes")),
         "plots": {title: _embedded(path) for title, path in plots.together.items()},
         "matrices": {method: _embedded(path) for method, path in plots.matrices.items()},
+        "by_task": by_task(results),
         "numbers": numbers_of_methods(results),
         "without_numbers": without_numbers(results),
     }

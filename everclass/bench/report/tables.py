@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from everclass.bench.report.figures import Row
-from everclass.bench.report.settings import setting_of_each
+from everclass.bench.report.figures import Row, figures_by_task
+from everclass.bench.report.settings import by_name, setting_of_each
 from everclass.bench.results import Result
 
 Cells = Sequence[Sequence[str]]
@@ -32,6 +32,14 @@ COLUMNS = (
     ("seeds", lambda row: ", ".join(map(str, row.seeds))),
 )
 """What a row shows; behind its seeds comes the mark of a note."""
+
+BY_TASK = (
+    ("Last-Acc after each task", lambda matrix: matrix.overall_T),
+    ("Inc-Acc up to each task", lambda matrix: matrix.incremental_T),
+    ("forgetting of each task", lambda matrix: matrix.forgetting_T),
+    ("backward transfer to each task", lambda matrix: matrix.backward_transfer_T),
+)
+"""What there is a value of for each task, in order of learning; the last two have none of the last task."""
 
 LEGEND = (
     "Means ± sample deviations over seeds, in percent where no unit is said. Last-Acc, forgetting, backward transfer, "
@@ -85,8 +93,29 @@ def side_by_side(table: Sequence[Row]) -> Cells:
     ]
 
 
+def by_task(results: Sequence[Result]) -> dict[str, Cells]:
+    """Tables of `BY_TASK` by title, of one protocol's runs: methods down, tasks across; without those that learned all
+    as one task.
+    """
+    groups = {name: runs for name, runs in by_name(results).items() if any(len(run.matrix) > 1 for run in runs)}
+    found: dict[str, Cells] = {}
+    for title, values in BY_TASK if groups else ():
+        figures = {name: figures_by_task(runs, values) for name, runs in groups.items()}
+        tasks = range(max(map(len, figures.values())))
+        found[title] = [
+            ["method", *(f"task {task + 1}" for task in tasks)],
+            *(
+                [name, *(row[task].text() if task < len(row) else "" for task in tasks)]
+                for name, row in figures.items()
+            ),
+        ]
+    return found
+
+
 def as_csv(results: Sequence[Result]) -> str:
-    """One line for each run, rates in 0–1; of the matrix a row after each `;`, one for each task learned."""
+    """One line for each run, rates in 0–1; of the matrix a row after each `;`, one for each task learned. What ends in
+    `_by_task` is made of the matrix, and has no value of the last task.
+    """
     plain = ("method", "protocol", "seed", "last_acc", "inc_acc", "task_mean", "forgetting", "backward_transfer")
     sizes = ("kept_bytes", "statistics_bytes")
     curves = ("curve", "calibration_error", "novelty_auroc", "probe", "oracle")
@@ -100,6 +129,8 @@ def as_csv(results: Sequence[Result]) -> str:
             *sizes,
             *curves,
             "matrix",
+            "forgetting_by_task",
+            "backward_transfer_by_task",
             *(f"{phase}_s" for phase in phases),
             *(f"{phase}_peak_bytes" for phase in phases),
         ]
@@ -112,6 +143,8 @@ def as_csv(results: Sequence[Result]) -> str:
                 *(getattr(result, name) for name in sizes),
                 *(_curve(getattr(result, name)) for name in curves),
                 "; ".join(map(_curve, result.matrix)),
+                _curve(result.accuracies.forgetting_T.tolist()),
+                _curve(result.accuracies.backward_transfer_T.tolist()),
                 *(result.seconds.get(phase) for phase in phases),
                 *(result.peak_bytes.get(phase) for phase in phases),
             ]

@@ -51,6 +51,7 @@ def asking(*methods: str, protocol: str = "folder", **options: object) -> BenchR
         ("joint+slower+drift+turned", ["slower", "drift", "turned"]),
         ("ease+drift+turned", ["drift", "turned"]),
         ("aper+drift", ["drift"]),
+        ("ranpac+ca+m2000", ["m2000"]),
     ],
 )
 def test_what_changes_nothing_is_found(name: str, found: list[str]) -> None:

@@ -124,6 +124,19 @@ def test_a_task_that_nothing_can_be_tested_on_is_refused(arguments: list[str], t
     assert done.exit_code == 2 and "no test image for task" in done.stderr
 
 
+@pytest.mark.parametrize("protocol", ["folder", "cars196"])
+def test_a_protocols_own_tasks_that_do_not_fit_are_refused_with_what_would(
+    arguments: list[str], tmp_path: Path, protocol: str
+) -> None:
+    place = arguments.index("--sizes")
+    folder = made.tree(tmp_path / "both", {f"{part}/class {one}": 2 for part in ("train", "test") for one in range(4)})
+    whole = [*arguments[:place], *arguments[place + 2 :], "--protocol", protocol, "--data", str(folder)]
+    done = run(*whole, "--method", "ncm")
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "4 classes" in done.stderr
+    assert "; say how many with --tasks (up to 4), or their sizes with --sizes" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -151,9 +151,21 @@ def test_alignment_is_added_wherever_it_makes_another_method() -> None:
         "l2p+ca",
     )
     assert list(left_out) == ["slca", "ease", "l2p+ca"]
-    assert left_out["slca"] == "slca+ca is the same as slca" and "sub-spaces" in left_out["ease"]
+    assert left_out["slca"] == "its head is aligned already" and "sub-spaces" in left_out["ease"]
     with pytest.raises(UnknownMethod):
         aligned(["magic"])
+
+
+def test_what_is_aligned_already_keeps_its_aligner() -> None:
+    names = ("slca++", DEFAULT_OF_TRANSFORMERS, DEFAULT, "sl+warm", "l2p+ca_plain", "joint+ca", "frozen")
+    assert aligned(names) == (names, dict.fromkeys(names, "its head is aligned already"))
+
+
+def test_fewer_projections_are_aligned_as_more_are() -> None:
+    assert aligned(["ranpac+m2000"]) == (("ranpac+m2000", "ranpac+ca"), {})
+    names, left_out = aligned(["ranpac", "ranpac+m2000"])
+    assert names == ("ranpac", "ranpac+ca", "ranpac+m2000")
+    assert left_out == {"ranpac+m2000": "ranpac+m2000+ca is the same as ranpac+ca"}
 
 
 def test_images_are_counted_in_each_domain_where_a_task_is_one() -> None:

@@ -13,7 +13,7 @@ from everclass.bench.report.figures import figure
 from everclass.bench.report.numbers import numbers_of_methods, without_numbers
 from everclass.bench.report.page import as_html
 from everclass.bench.report.settings import settings
-from everclass.bench.report.tables import LEGEND, as_csv, side_by_side
+from everclass.bench.report.tables import LEGEND, as_csv, by_task, side_by_side
 from everclass.bench.results import RULES, Result, newest
 from tests.everclass.bench.test_results import some_result
 
@@ -21,7 +21,16 @@ RESULTS = [
     some_result("slca", 1993, last_acc=0.60, probe=[0.9, 0.8], oracle=[None, None]),
     some_result("slca", 1996, last_acc=0.70),
     some_result("sl<b>", 1993, last_acc=0.50, novelty_auroc=[None, None]),
-    some_result("joint", 1993, curve=[0.9], matrix=[[0.9]], inc_acc=None, forgetting=None, backward_transfer=None),
+    some_result(
+        "joint",
+        1993,
+        curve=[0.9],
+        matrix=[[0.9]],
+        test_images=[20],
+        inc_acc=None,
+        forgetting=None,
+        backward_transfer=None,
+    ),
 ]
 
 
@@ -158,7 +167,7 @@ def test_both_accuracies_after_the_last_task_are_told_where_tasks_differ_in_size
     uneven = [
         some_result(last_acc=0.60, task_mean=0.55, test_images=[40, 10]),
         some_result(seed=1996, last_acc=0.62, task_mean=0.59, test_images=[40, 10]),
-        some_result("joint", test_images=[50]),
+        some_result("joint", matrix=[[0.6]], test_images=[50]),
     ]
     page = write_report([*uneven, some_result(protocol="even")], tmp_path, "everclass bench").read_text()
     table = (tmp_path / "table.md").read_text()
@@ -212,7 +221,8 @@ def test_the_page_shows_the_numbers_of_each_method() -> None:
     results = [some_result("der++", inputs={"method": method}), some_result("sl"), some_result("sl", 1996)]
     page = as_html(results, rows(results), {}, "everclass bench")
     assert "<details><summary>der++</summary>" in page and page.count("<summary>sl") == 0
-    assert re.findall("<tr><td>([^<]*)</td><td>([^<]*)</td></tr>", page) == [
+    made_of = page.partition("<h3>What each method is made of</h3>")[2]
+    assert re.findall("<tr><td>([^<]*)</td><td>([^<]*)</td></tr>", made_of) == [
         ("memory", "DarkExperience"),
         ("memory.alpha", "0.3"),
         ("memory.capacity", "1000"),
@@ -249,6 +259,49 @@ def test_the_table_for_programs_has_a_line_for_each_run(tmp_path: Path) -> None:
     assert lines[3]["matrix"] == "0.9000"
     assert lines[0]["kept_bytes"] == str(RESULTS[0].kept_bytes)
     assert len(lines[0]["calibration_error"].split()) == len(RESULTS[0].calibration_error)
+
+
+def test_each_task_has_its_figures_over_seeds_made_of_the_matrices(tmp_path: Path) -> None:
+    def learned(seed: int, *rates: list[float], method: str = "slca") -> Result:
+        return some_result(method, seed, matrix=list(rates), test_images=[10] * len(rates), curve=[0.5] * len(rates))
+
+    runs = [
+        learned(1993, [0.8], [0.9, 0.6], [0.7, 0.7, 0.5]),
+        learned(1996, [0.8], [0.7, 0.6], [0.6, 0.4, 0.5]),
+        learned(1993, [0.8], [0.4, 0.6], [0.2, 0.1, 0.5], method="sl"),
+        learned(1993, [0.9], method="joint"),
+    ]
+    after, up_to, forgotten, carried = by_task(runs).items()
+    assert after == (
+        "Last-Acc after each task",
+        [
+            ["method", "task 1", "task 2", "task 3"],
+            ["slca", "80.0 ± 0.0", "70.0 ± 7.1", "56.7 ± 9.4"],
+            ["sl", "80.0", "50.0", "26.7"],
+        ],
+    )
+    assert up_to[1][2] == ["sl", "80.0", "65.0", "52.2"]
+    assert forgotten == (
+        "forgetting of each task",
+        [["method", "task 1", "task 2"], ["slca", "20.0 ± 0.0", "10.0 ± 14.1"], ["sl", "60.0", "50.0"]],
+    )
+    assert carried[1][1:] == [["slca", "-15.0 ± 7.1", "-5.0 ± 21.2"], ["sl", "-60.0", "-50.0"]]
+    page = write_report(runs, tmp_path, "everclass bench").read_text()
+    assert "<summary>backward transfer to each task</summary>" in page and "<td>-15.0 ± 7.1</td>" in page
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert [line["forgetting_by_task"] for line in lines] == ["0.2000 0.0000", "0.2000 0.2000", "0.6000 0.5000", ""]
+    assert lines[0]["backward_transfer_by_task"] == "-0.1000 0.1000"
+    assert by_task(runs[3:]) == {} and "Each task, in order" not in as_html(runs[3:], rows(runs[3:]), {}, "bench")
+
+
+def test_each_task_has_its_figures_under_each_setting_and_of_the_seeds_that_have_it() -> None:
+    shorter = some_result(matrix=[[0.8], [0.6, 0.5]], test_images=[10, 10], configuration={"tasks": 2})
+    longer = some_result(matrix=[[0.8], [0.7, 0.5], [0.7, 0.5, 0.1]], test_images=[10] * 3, configuration={"tasks": 3})
+    assert by_task([shorter, longer])["forgetting of each task"] == [
+        ["method", "task 1", "task 2"],
+        ["slca (tasks 2)", "20.0", ""],
+        ["slca (tasks 3)", "10.0", "0.0"],
+    ]
 
 
 def test_the_table_for_people_has_a_row_for_each_method(tmp_path: Path) -> None:

@@ -24,6 +24,18 @@ def test_forgetting_counts_from_the_best_and_transfer_from_the_first() -> None:
     assert matrix.backward_transfer == pytest.approx(((0.7 - 0.9) + (0.5 - 0.9)) / 2)
 
 
+def test_figures_of_each_task_come_to_those_of_all() -> None:
+    matrix = accuracy_matrix([[0.9], [0.6, 0.4], [0.7, 0.5, 1.0]], IMAGES)
+    assert matrix.forgetting_T == pytest.approx([0.9 - 0.7, 0.0])
+    assert matrix.backward_transfer_T == pytest.approx([0.7 - 0.9, 0.5 - 0.4])
+    assert matrix.forgetting == pytest.approx(matrix.forgetting_T.mean())
+    assert matrix.backward_transfer == pytest.approx(matrix.backward_transfer_T.mean())
+    assert matrix.incremental_T == pytest.approx([0.9, (0.9 + 14 / 30) / 2, (0.9 + 14 / 30 + 47 / 60) / 3])
+    assert matrix.incremental_T[-1] == pytest.approx(matrix.incremental)
+    alone = accuracy_matrix(RATES[:1], IMAGES[:1])
+    assert len(alone.forgetting_T) == len(alone.backward_transfer_T) == 0
+
+
 def test_one_task_can_forget_nothing() -> None:
     matrix = accuracy_matrix(RATES[:1], IMAGES[:1])
     assert matrix.forgetting is None and matrix.backward_transfer is None
