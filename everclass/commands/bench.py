@@ -16,7 +16,6 @@ from rich.console import Console
 
 from everclass.bench.hold import held
 from everclass.exits import Exit
-from model.allocation import keep_freed_memory
 
 if TYPE_CHECKING:
     from everclass.bench.chain import Extras
@@ -157,7 +156,6 @@ def bench(show_list: bool, methods: tuple[str, ...], align: bool, out: Path, **o
     _check_folder("--out", out)
     if options["features"] is not None:
         _check_folder("--features", options["features"])
-    keep_freed_memory()
     command = shlex.join(["everclass", *sys.argv[1:]])
     with ExitStack() as until_done:
         try:
@@ -233,8 +231,10 @@ def _prepared(methods: tuple[str, ...], align: bool, out: Path, options: dict[st
 def _compared(prepared: "Prepared", out: Path, extras: "Extras") -> "Outcome":
     from everclass.bench.bars import Bars
     from everclass.bench.comparison import compare
+    from model.allocation import keep_freed_memory
     from stream.errors import StreamError
 
+    keep_freed_memory()
     try:
         with Bars(Console(stderr=True)) as bars:
             return compare(prepared, out, bars.listener, extras)
