@@ -1,7 +1,6 @@
 """Memory that this process has freed: kept for what comes next, or handed back to the system (glibc alone)."""
 
 import ctypes
-import gc
 import platform
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -24,7 +23,6 @@ def keep_freed_memory() -> None:
 
 def hand_back_freed_memory() -> None:
     """What is free now goes back to the system."""
-    gc.collect()
     if _is_glibc():
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,5 +1,6 @@
 """How long each phase took and how much memory the process held in it."""
 
+import gc
 import threading
 import time
 from collections import defaultdict
@@ -42,6 +43,7 @@ class Watch:
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
+        gc.collect()
         hand_back_freed_memory()
         self._sampler.start()
         return self
@@ -59,10 +61,11 @@ class Watch:
         now = time.perf_counter()
         if self._phase is not None:
             self.seconds[self._phase] += now - self._since
-        if phase != self._phase:
-            # So that it does not count as the next phase's.
+        if phase != self._phase and self._phase is not None and "/" not in self._phase:
+            # What several share goes through images, and what it leaves would count as the next one's. It takes no time
+            # of either.
             hand_back_freed_memory()
-        self._phase, self._since = phase, now
+        self._phase, self._since = phase, time.perf_counter()
         if self._gpu is not None:
             torch.cuda.reset_peak_memory_stats(self._gpu)
 

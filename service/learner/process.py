@@ -1,5 +1,6 @@
 """The learner process: waits for the lease, claims task after task, and leaves nothing undone that it cannot resume."""
 
+import gc
 import logging
 import math
 import os
@@ -172,6 +173,7 @@ class LearnerProcess:
         finally:
             if not heartbeat.lost.is_set():
                 self._insist(heartbeat, lambda: heartbeat.say(task=None, candidate=None))
+            gc.collect()
             hand_back_freed_memory()
 
     def _hand_back(self, heartbeat: Heartbeat, task: Task) -> None:

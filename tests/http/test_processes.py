@@ -65,6 +65,15 @@ def test_the_learner_steps_back_beside_the_service_whatever_the_kernel_hands_cor
             assert names[0] != names[1] and [int(one) for one in niceness] == [0, NICENESS]
 
 
+def test_the_supervisor_has_loaded_nothing_of_the_model_or_the_database(folder: Path) -> None:
+    with RunningServer(folder) as server:
+        server.wait_until_ready()
+        assert server.process is not None
+        loaded = {Path(one.path).parts for one in psutil.Process(server.process.pid).memory_maps()}
+        packages = {part for parts in loaded for part in parts}
+        assert "pydantic_core" in packages and not packages & {"numpy", "torch", "sqlalchemy"}
+
+
 def test_readiness_says_that_the_server_is_stopping_while_a_request_is_under_way(folder: Path) -> None:
     with RunningServer(folder) as server:
         server.wait_until_ready()

@@ -1,6 +1,8 @@
 """Methods that share a run share what is done for all, and nothing of what is done for one."""
 
 import platform
+import subprocess
+import sys
 from operator import add
 
 import psutil
@@ -35,6 +37,28 @@ def test_what_was_freed_before_does_not_count() -> None:
     with Watch("cpu") as watch:
         watch.enter("features")
     assert watch.peak_bytes["features"] < kept - 2**27 and len(last) == 4_000
+
+
+KEPT = """
+import torch
+from everclass.bench.watch import Watch
+from model.allocation import keep_freed_memory
+
+keep_freed_memory()
+with Watch("cpu") as watch:
+    watch.enter("training")
+    for _ in range(8):
+        torch.ones(2**26)
+    watch.enter("alignment/lda")
+    watch.enter(None)
+print(watch.peak_bytes["training"] - watch.peak_bytes["alignment/lda"])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries keep memory in other ways")
+def test_what_stage_1_leaves_does_not_count_as_its_heads() -> None:
+    said = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    assert int(said.stdout) > 2**27
 
 
 def test_the_memory_of_a_gpu_is_that_of_the_one_that_computes(monkeypatch: pytest.MonkeyPatch) -> None:
