@@ -16,12 +16,11 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 held = psutil.Process().memory_info
-by_default = [faults() for _ in range(12)][-4:]
+by_default = sum(faults() for _ in range(100))
 keep_freed_memory()
-# Small pieces settle between the large ones first.
-kept, full = [faults() for _ in range(12)][-4:], held().rss
+kept, full = sum(faults() for _ in range(100)), held().rss
 hand_back_freed_memory()
-print(sum(by_default), sum(kept), full - held().rss)
+print(by_default, kept, full - held().rss)
 """
 
 
@@ -29,6 +28,7 @@ print(sum(by_default), sum(kept), full - held().rss)
 def test_large_pieces_are_used_again_until_they_are_handed_back() -> None:
     said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     by_default, kept, handed_back = map(int, said.stdout.split())
-    # Four times 64 MiB, in pages of 4 KiB or, where the kernel merges them by itself, of 2 MiB.
-    assert by_default >= 128 and kept < by_default / 4
+    # A hundred times 64 MiB, in pages of 4 KiB or, where the kernel merges them by itself, of 2 MiB. Up to ten are new
+    # where memory is kept too: a small piece that lives on lies in a large one that was free, until each has its place.
+    assert by_default >= 3200 and kept < by_default / 4
     assert handed_back > 60 * 2**20
