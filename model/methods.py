@@ -10,6 +10,7 @@ from model.aligners import (
     GaussianAligner,
     RandomProjectionAligner,
     SubSpaceAligner,
+    SubSpaceGaussianAligner,
 )
 from model.backbones.backbone import PixelBackbone
 from model.backbones.seen import OF_DRIFT, OF_STATISTICS
@@ -113,11 +114,9 @@ alone.
 """
 
 MODIFIERS: dict[str, Callable[[Method], Method]] = {
-    "ca": lambda method: replace(method, aligner=GaussianAligner(on_first_task=method.joint)),
-    "ca_plain": lambda method: replace(
-        method, aligner=GaussianAligner(AlignmentPlan(logit_norm=False), on_first_task=method.joint)
-    ),
-    "ca_shrink": lambda method: replace(method, aligner=replace(PLUS_ALIGNER, on_first_task=method.joint)),
+    "ca": lambda method: _aligned(method, AlignmentPlan()),
+    "ca_plain": lambda method: _aligned(method, AlignmentPlan(logit_norm=False)),
+    "ca_shrink": lambda method: _aligned(method, PLUS_ALIGNER.plan),
     "warm": lambda method: replace(method, aligner=WARM_ALIGNER),
     "drift": lambda method: replace(method, drift=RidgeDrift()),
     "slower": lambda method: replace(method, later_pace=LATER_PACE),
@@ -184,6 +183,14 @@ class UnknownMethod(ValueError):
     """A name that is neither a method nor one with modifiers; the text lists what there is."""
 
 
+def _aligned(method: Method, plan: AlignmentPlan) -> Method:
+    """With its heads aligned by this plan; prototypes in sub-spaces stay, as the heads to begin from."""
+    own = method.aligner.prototypes if isinstance(method.aligner, SubSpaceGaussianAligner) else method.aligner
+    if isinstance(own, SubSpaceAligner):
+        return replace(method, aligner=SubSpaceGaussianAligner(own, plan))
+    return replace(method, aligner=GaussianAligner(plan, on_first_task=method.joint))
+
+
 def _projected(method: Method, size: int) -> Method:
     if not isinstance(method.aligner, RandomProjectionAligner):
         raise UnknownMethod("only methods with random projections can have another number of them")
@@ -191,15 +198,18 @@ def _projected(method: Method, size: int) -> Method:
 
 
 def _with_spread(method: Method) -> Method:
+    if isinstance(method.aligner, SubSpaceGaussianAligner):
+        raise UnknownMethod("+spread is of covariances over all features, which classes do not have in every sub-space")
     if not isinstance(method.aligner, GaussianAligner):
         raise UnknownMethod("+spread stands beside heads that sampled features align: name +ca or +warm with it")
     return replace(method, aligner=replace(method.aligner, spread=SpreadPlan()))
 
 
 def _check_spaces(name: str, method: Method) -> None:
-    if isinstance(_inner(method.tuner), SubSpaceTuner) and not isinstance(method.aligner, SubSpaceAligner):
+    of_sub_spaces = isinstance(method.aligner, SubSpaceAligner | SubSpaceGaussianAligner)
+    if isinstance(_inner(method.tuner), SubSpaceTuner) and not of_sub_spaces:
         raise UnknownMethod(
-            f"{name!r}: features of many sub-spaces are told apart by prototypes alone, by no other head"
+            f"{name!r}: not every class was seen in all sub-spaces, so that they have no discriminant: name +ca"
         )
 
 

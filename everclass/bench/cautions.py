@@ -8,7 +8,7 @@ from everclass.bench.course import FIRST_TASK, LATER_TASK, Course
 from everclass.bench.recipe import recipe_of
 from everclass.bench.request import BenchRequest
 from model import paper
-from model.aligners import GaussianAligner
+from model.aligners import GaussianAligner, SubSpaceGaussianAligner
 from model.backbones.seen import OF_DRIFT
 from model.method import Method, Tuner
 from model.methods import UnknownMethod, method_named, taken_apart
@@ -115,6 +115,8 @@ def _heard(method: Method, courses: Sequence[Course]) -> Method:
     # Others answer by what they keep even where they leave the first task alone.
     if isinstance(aligner, GaussianAligner) and not several and not aligner.on_first_task:
         aligner = None
+    if isinstance(aligner, SubSpaceGaussianAligner) and not several:
+        aligner = aligner.prototypes
     return replace(
         method,
         aligner=aligner,

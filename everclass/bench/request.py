@@ -11,7 +11,7 @@ from everclass.bench.chain import stem
 from everclass.bench.course import Course, Lesson
 from everclass.bench.recipe import Recipe, Training, recipe_of
 from model import paper
-from model.aligners import GaussianAligner
+from model.aligners import GaussianAligner, SubSpaceGaussianAligner
 from model.backbones.precision import device_of, precision_of
 from model.backbones.spec import Pooling
 from model.method import Method
@@ -156,7 +156,7 @@ def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(names):
         found.setdefault(name, method_named(name))
-        if isinstance(found[name].aligner, GaussianAligner):
+        if isinstance(found[name].aligner, GaussianAligner | SubSpaceGaussianAligner):
             left_out[name] = "its head is aligned already"
             continue
         try:

@@ -5,6 +5,7 @@ from model.aligners.class_gaussians import ClassGaussianAligner
 from model.aligners.closed_form import ClosedFormAligner
 from model.aligners.gaussian import GaussianAligner
 from model.aligners.random_projection import RandomProjectionAligner
+from model.aligners.sub_space_gaussian import SubSpaceGaussianAligner
 from model.aligners.sub_spaces import SubSpaceAligner
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "GaussianAligner",
     "RandomProjectionAligner",
     "SubSpaceAligner",
+    "SubSpaceGaussianAligner",
 ]

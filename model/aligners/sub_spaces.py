@@ -18,17 +18,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SubSpaceClassifier:
-    """Σ_s w_cs·cos(f_s, P_cs): cosines to each class's prototypes, sub-space by sub-space, weighted."""
+    """A linear head on features whose sub-spaces, of `dimension` numbers each, are normalised one by one."""
 
-    prototype_CSD: Floats
-    weight_CS: Floats
+    head: Head
+    dimension: int
 
     def logits(self, features_NE: Floats) -> Floats:
         """`logits_NC` of features whose sub-spaces stand side by side, E = S·D."""
-        classes, spaces, dimension = self.prototype_CSD.shape
-        unit_NE = _unit(np.asarray(features_NE).reshape(-1, spaces, dimension)).reshape(-1, spaces * dimension)
-        weighted_CSD = self.weight_CS[:, :, None] * _unit(self.prototype_CSD)
-        return np.asarray(unit_NE @ weighted_CSD.reshape(classes, -1).T, np.float32)
+        return self.head.logits(normalised(features_NE, self.dimension))
 
 
 @dataclass(frozen=True)
@@ -76,21 +73,34 @@ class SubSpaceAligner:
             mean_SD[measured] = share * mean_SD[measured] + (1 - share) * prototype_CSD[column, measured]
             prototype_CSD[column] = mean_SD
         own_C[columns_B] = mean_BSD.shape[1] - 1
-        _complete(prototype_CSD, own_C)
+        complete(prototype_CSD, own_C)
         kept = {"prototype_CSD": torch.from_numpy(prototype_CSD), "own_C": torch.from_numpy(own_C)}
         return Aligned(nearest_mean(task.statistics), kept)
 
-    def classifier(self, head: object, kept: Tensors) -> Classifier:
-        """The kept prototypes, weighted by whose sub-space it is."""
+    def classifier(self, head: Head, kept: Tensors) -> Classifier:
+        """Cosines to the kept prototypes, weighted by whose sub-space it is."""
+        return self.over(self.rows(kept), head.feature_dim)
+
+    def rows(self, kept: Tensors) -> Head:
+        """The kept prototypes as a linear head over all sub-spaces: Σ_s w_cs·cos(f_s, P_cs) of normalised ones."""
         prototype_CSD, own_C = kept["prototype_CSD"].numpy(), kept["own_C"].numpy()
         if self.together:
-            return Head(
-                _unit(prototype_CSD.reshape(len(own_C), -1)).astype(np.float32), np.zeros(len(own_C), np.float32)
-            )
-        weight_CS = np.full(prototype_CSD.shape[:2], self.others, np.float32)
-        weight_CS[:, 0] = self.plain
-        weight_CS[np.arange(len(own_C)), own_C] = 1
-        return SubSpaceClassifier(prototype_CSD, weight_CS)
+            row_CE = _unit(prototype_CSD.reshape(len(own_C), -1))
+        else:
+            weight_CS = np.full(prototype_CSD.shape[:2], self.others, np.float32)
+            weight_CS[:, 0] = self.plain
+            weight_CS[np.arange(len(own_C)), own_C] = 1
+            row_CSD = weight_CS[:, :, None] * _unit(prototype_CSD) / np.sqrt(prototype_CSD.shape[2])
+            row_CE = row_CSD.reshape(len(own_C), -1)
+        return Head(row_CE.astype(np.float32), np.zeros(len(own_C), np.float32))
+
+    def over(self, head: Head, dimension: int) -> Classifier:
+        """A linear head over all sub-spaces, of `dimension` numbers each, with what comes before it."""
+        return head if self.together else SubSpaceClassifier(head, dimension)
+
+    def seen(self, features_NE: Floats, dimension: int) -> Floats:
+        """Features as such a head sees them: sub-spaces normalised one by one, or as they are (`together`)."""
+        return features_NE if self.together else normalised(features_NE, dimension)
 
     def _grown(self, task: AlignmentTask, spaces: int) -> tuple[Floats, Ints]:
         """What was kept, with zeros for classes and sub-spaces that are new."""
@@ -111,14 +121,20 @@ def complement(own_D: Floats, old_BD: Doubles, new_BD: Doubles) -> Doubles:
     return np.asarray(weight_B / weight_B.sum() @ new_BD)
 
 
-def _complete(prototype_CSD: Floats, own_C: Ints) -> None:
-    """Prototypes of each class in the sub-spaces that came after its own."""
+def complete(prototype_CSD: Floats, own_C: Ints) -> None:
+    """Writes the prototypes of each class in the sub-spaces that came after its own."""
     for space in range(1, prototype_CSD.shape[1]):
         measured_BSD = prototype_CSD[own_C >= space].astype(np.float64)
         for column in np.flatnonzero(own_C < space):
             own = own_C[column]
             made_D = complement(prototype_CSD[column, own], measured_BSD[:, own], measured_BSD[:, space])
             prototype_CSD[column, space] = made_D
+
+
+def normalised(features_NE: Floats, dimension: int) -> Floats:
+    """Each sub-space of each feature brought to length √D, so that the mean square of its numbers is 1."""
+    unit_NSD = _unit(np.asarray(features_NE, np.float32).reshape(len(features_NE), -1, dimension))
+    return np.asarray(np.sqrt(dimension) * unit_NSD.reshape(len(features_NE), -1), np.float32)
 
 
 def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:

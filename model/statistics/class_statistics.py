@@ -251,7 +251,7 @@ class _Moments:
         features_ND = features_VND.reshape(views * images, -1)
         scatter_RD = _welford_rows(features_ND)
         if views > 1:
-            scatter_RD = _principal(scatter_RD / np.sqrt(views), images - 1)
+            scatter_RD = principal(scatter_RD / np.sqrt(views), images - 1)
         self.merge(images, features_ND.mean(axis=0), scatter_RD)
 
     def merge(self, count: int, mean_D: Doubles, scatter_RD: Doubles, drift_error: float = 0.0) -> None:
@@ -287,8 +287,10 @@ def _compressed(rows_RD: Doubles, *, most_rows: int) -> Doubles:
     return np.asarray(qr(rows_RD, mode="r", check_finite=False)[0][: rows_RD.shape[1]])
 
 
-def _principal(rows_RD: Doubles, most_rows: int) -> Doubles:
-    """The `most_rows` directions of greatest variance, each with its share of what is left out."""
+def principal(rows_RD: Doubles, most_rows: int) -> Doubles:
+    """The `most_rows` directions of greatest variance of rows whose outer products sum to a scatter, each with its
+    share of what is left out; the rows themselves where there are no more.
+    """
     rows_RD = _compressed(rows_RD, most_rows=rows_RD.shape[1])
     if len(rows_RD) <= most_rows:
         return rows_RD

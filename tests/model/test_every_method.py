@@ -23,12 +23,15 @@ from tests.model.check_method import (
 )
 
 COMPOSED = (DEFAULT, DEFAULT_OF_TRANSFORMERS, "slca+drift+turned+averaging", "slca+cofima")
-ALIGNED = (*(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None), "bic+ca", "ranpac+ca")
-"""In place of other aligners too, where that makes another method than those before it."""
+ALIGNED = (
+    *(f"{name}+ca" for name, method in METHODS.items() if method.aligner is None),
+    *(f"{name}+ca" for name in ("bic", "ranpac", "ease", "aper")),
+)
+"""In place of other aligners too, or begun from these, where that makes another method than those before it."""
 
 FAST = ("dualprompt+ca", "lora+ca", "sl+++ca")
-FAMILIES = ("der+++ca", "ewc+ca", *FAST)
-"""Replay, regularisation, prompts, few parameters and SLCA++: an aligned method of each."""
+FAMILIES = ("der+++ca", "ewc+ca", "ease+ca", *FAST)
+"""Replay, regularisation, an architecture that grows, prompts, few parameters and SLCA++: an aligned method of each."""
 
 LEAST_OF_FIVE = 0.4
 """Ten standard deviations from guesses, at 30 pictures a class."""
@@ -64,8 +67,9 @@ def test_heads_that_are_aligned_after_the_first_task_still_know_it() -> None:
     """In the others the first task is left as it is: those above have been seen to learn it."""
     aligners = {name: method_named(name).aligner for name in ALIGNED}
     at_once = [name for name, aligner in aligners.items() if aligner is not None and aligner.on_first_task]
-    assert at_once == ["joint+ca"]
-    check_learns("joint+ca")
+    assert at_once == ["joint+ca", "ease+ca", "aper+ca"]
+    for name in at_once:
+        check_learns(name)
 
 
 @pytest.mark.parametrize("name", ["der+++ca", "bic+ca", "gdumb+ca"])

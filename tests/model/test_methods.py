@@ -120,7 +120,7 @@ def test_the_number_of_projections_is_of_no_meaning_behind_an_alignment(name: st
     assert with_alignment(f"{name}+m2000") == with_alignment(name) == f"{name}+ca"
     assert with_alignment(f"{name}+m2000+drift") == f"{name}+drift+ca"
     with pytest.raises(UnknownMethod, match="sub-spaces"):
-        with_alignment("ease")
+        with_alignment("ease+warm")
     with pytest.raises(UnknownMethod, match="random projections"):
         method_named("slca+m2000+ca")
 

@@ -72,6 +72,8 @@ def test_what_changes_nothing_is_found(name: str, found: list[str]) -> None:
         "slca+averaging",
         "joint+ca+spread",
         "lora+warm+views+spread",
+        "ease+ca",
+        "aper+ca_shrink",
     ],
 )
 def test_what_changes_something_is_not_found(name: str) -> None:
@@ -91,6 +93,7 @@ def test_alignment_of_a_single_task_is_found_where_it_begins_after_the_first() -
         ["ca_plain"],
         ["ca_shrink"],
     ]
+    assert idle("ease+ca", [alone]) == ["ca"]
     assert idle("sl+warm", [alone]) == idle("joint+ca", [TWO_TASKS]) == idle("joint+ca_shrink", [TWO_TASKS]) == []
 
 
