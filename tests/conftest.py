@@ -1,10 +1,16 @@
 """What every test may ask for."""
 
+from __future__ import annotations
+
 import gc
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.taught import Taught
 
 # Before torch is loaded: threads that spin while they wait take cores from others, and tiny networks mostly wait.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -18,6 +24,21 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the shared images and weights beside the project")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
+    """A folder with three tasks learned; not to be changed."""
+    # Only tests that ask for it load what learns.
+    from tests.taught import taught_once
+
+    return taught_once(tmp_path_factory)
+
+
+@pytest.fixture
+def folder(taught: Taught, tmp_path: Path) -> Path:
+    """A copy of the taught folder, for this test alone."""
+    return taught.copied(tmp_path / "data")
 
 
 def pytest_collection_finish() -> None:

@@ -14,15 +14,15 @@ from stream.tasks import TaskState
 from stream.versions import VersionState
 from tests import digits
 from tests.docs.test_pages import section
-from tests.taught import teach
+from tests.taught import Taught
 
 Exposed = dict[str, tuple[str, set[str]]]
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def client(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A server that has learned, and has predicted."""
-    folder = teach(tmp_path_factory.mktemp("taught")).folder
+    folder = taught.copied(tmp_path_factory.mktemp("metrics") / "data")
     given = {"data_dir": folder, "serve.threads": 1, "serve.runtime": "onnxruntime", "serve.decoders": 0}
     service = make_app(load_settings(given).settings)
     with TestClient(service.asgi, "http://localhost", client=("127.0.0.1", 50_000)) as client:

@@ -1,4 +1,4 @@
-"""A taught folder for tests that kill what works on it."""
+"""What tests begin with that take a process or its disk away."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,19 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.faults.disk.disk import Disk, Stage, compiled
-from tests.taught import Taught, teach
-
-
-@pytest.fixture(scope="session")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
-    """A folder with three tasks learned; not to be changed."""
-    return teach(tmp_path_factory.mktemp("taught"))
-
-
-@pytest.fixture
-def folder(taught: Taught, tmp_path: Path) -> Path:
-    """A copy of the taught folder, for this test alone."""
-    return taught.copied(tmp_path / "data")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from tests.taught import Taught
 
 __all__ = ["postgres"]
 
-HISTORIES = 8
+HISTORIES = 6
 """The first that Hypothesis plays is the simplest there is: one rule again and again."""
 
 

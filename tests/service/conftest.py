@@ -9,15 +9,8 @@ from starlette.testclient import TestClient
 
 from service.app import make_app
 from service.settings import load_settings
-from tests.taught import Taught, teach
 
 Serve = Callable[..., TestClient]
-
-
-@pytest.fixture(scope="session")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
-    """A folder with three tasks learned; not to be changed."""
-    return teach(tmp_path_factory.mktemp("taught"))
 
 
 @pytest.fixture
@@ -37,12 +30,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             return stack.enter_context(client)
 
         yield start
-
-
-@pytest.fixture
-def folder(taught: Taught, tmp_path: Path) -> Path:
-    """A copy of the taught folder, for this test alone."""
-    return taught.copied(tmp_path / "data")
 
 
 @pytest.fixture

@@ -18,14 +18,9 @@ from stream.verification import verify
 from stream.versions import Version
 from tests.digits import labelled
 from tests.service.learner.world import World
-from tests.taught import Taught, teach
+from tests.taught import Taught
 
 LEARN = "import sys; from tests.service.learner.test_forgetting import learn_in; learn_in(sys.argv[1])"
-
-
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
-    return teach(tmp_path_factory.mktemp("taught"))
 
 
 @pytest.fixture
