@@ -199,7 +199,7 @@ def _projected(method: Method, size: int) -> Method:
 
 def _with_spread(method: Method) -> Method:
     if isinstance(method.aligner, SubSpaceGaussianAligner):
-        raise UnknownMethod("+spread is of covariances over all features, which classes do not have in every sub-space")
+        raise UnknownMethod("+spread stands beside heads of plain features, not of many sub-spaces")
     if not isinstance(method.aligner, GaussianAligner):
         raise UnknownMethod("+spread stands beside heads that sampled features align: name +ca or +warm with it")
     return replace(method, aligner=replace(method.aligner, spread=SpreadPlan()))
@@ -208,9 +208,7 @@ def _with_spread(method: Method) -> Method:
 def _check_spaces(name: str, method: Method) -> None:
     of_sub_spaces = isinstance(method.aligner, SubSpaceAligner | SubSpaceGaussianAligner)
     if isinstance(_inner(method.tuner), SubSpaceTuner) and not of_sub_spaces:
-        raise UnknownMethod(
-            f"{name!r}: not every class was seen in all sub-spaces, so that they have no discriminant: name +ca"
-        )
+        raise UnknownMethod(f"{name!r}: there is no discriminant over many sub-spaces to begin from: name +ca")
 
 
 def _check_averaging(name: str, method: Method) -> None:

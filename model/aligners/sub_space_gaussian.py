@@ -1,8 +1,7 @@
 """Classifier alignment where features are many sub-spaces side by side (EASE, APER): stage 2 of SLCA on prototypes.
 
-A class has images only in the sub-spaces that there were when it was learned last. Of those its Gaussian is remembered,
-E = S·D numbers wide; in later ones it gets the mean that EASE would complete its prototype by, and the spread that the
-classes which were seen there have in common.
+A class has images only in the sub-spaces that there were when it was learned. Into a later one its Gaussian, E = S·D
+numbers wide, is carried from the plain features by a ridge map that the task's own images are seen to follow.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,13 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.aligners.sub_spaces import SubSpaceAligner, complete
+from model.aligners.sub_spaces import SubSpaceAligner
 from model.heads.alignment import AlignmentPlan, align
 from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, Classifier, Source, slot
 from model.statistics.class_statistics import ClassStatistics, principal
-from model.statistics.sampling import root_of
-from model.stopping import Check
+from model.statistics.drift import RidgeDrift
 from model.training.stage import Tensors
 
 Floats = NDArray[np.float32]
@@ -25,9 +23,6 @@ Ints = NDArray[np.int64]
 
 KEPT_DIRECTIONS = 64
 """Of each class's covariance over all sub-spaces: those of greatest variance, lengthened so that all of it stays."""
-
-SHARED_DIRECTIONS = 32
-"""The same, of what the classes of a later sub-space have in common."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +53,12 @@ class SubSpaceGaussianAligner:
     def align(self, task: AlignmentTask) -> Aligned:
         """The prototypes' rows, trained on features drawn from the Gaussians of all classes."""
         made = self.prototypes.align(task)
-        head, own_C = self.prototypes.rows(made.kept), made.kept["own_C"].numpy()
+        head = self.prototypes.rows(made.kept)
         statistics = self._statistics(task, head.feature_dim)
         if not task.is_first:
             head = align(
                 head,
-                completed(statistics, own_C, task.statistics.dimension, task.check),
+                statistics,
                 task.blocks_C,
                 task.block,
                 self.plan,
@@ -81,59 +76,33 @@ class SubSpaceGaussianAligner:
         return self.prototypes.over(aligned, head.feature_dim)
 
     def _statistics(self, task: AlignmentTask, width: int) -> ClassStatistics:
-        """Of all classes, in the sub-spaces in which each was seen; zeros in later ones."""
+        """Of all classes in all sub-spaces, `width` numbers together."""
         features_NE = self.prototypes.seen(task.features_ND, task.statistics.dimension)
         fresh = ClassStatistics.from_features(features_NE, task.columns_N, task.unaligned.class_count)
-        before = _before(slot(task.kept, "aligner"), task.statistics.count_C - fresh.count_C, width)
-        if before is None:
+        known = _known(slot(task.kept, "aligner"), task.statistics.count_C - fresh.count_C)
+        if known is None:
             return _shortened(fresh)
-        own_C = task.kept["aligner/own_C"].numpy()
-        begun = [
-            _continued(before, fresh, column, (int(own_C[column]) + 1) * task.statistics.dimension)
-            for column in range(before.class_count)
-        ]
-        mean_CE, factors = np.stack([mean_E for mean_E, _ in begun]), tuple(factor_RE for _, factor_RE in begun)
-        return _shortened(replace(before, mean_CD=mean_CE, factors=factors).merged(fresh))
+        for begin in range(known.dimension, width, task.statistics.dimension):
+            known = _carried(known, features_NE, task.columns_N, slice(begin, begin + task.statistics.dimension))
+        return _shortened(known.merged(fresh))
 
 
-def completed(statistics: ClassStatistics, own_C: Ints, dimension: int, check: Check) -> ClassStatistics:
-    """With what stands for each class in the sub-spaces after `own_C`, its own: no image of it was seen there."""
-    mean_CSD = statistics.mean_CD.reshape(len(own_C), -1, dimension).copy()
-    complete(mean_CSD, own_C)
-    factors = [[factor_RE] for factor_RE in statistics.factors]
-    for space in range(1, mean_CSD.shape[1]):
-        place = slice(space * dimension, (space + 1) * dimension)
-        seen = _part(statistics.rows(np.flatnonzero(own_C >= space)), place)
-        shared_RD = principal(root_of(seen.pooled_covariance(check)), SHARED_DIRECTIONS)
-        wide_RE = np.zeros((len(shared_RD), statistics.dimension), np.float32)
-        wide_RE[:, place] = shared_RD
-        for column in np.flatnonzero(own_C < space):
-            factors[column].append(wide_RE)
-    return replace(statistics, mean_CD=mean_CSD.reshape(len(own_C), -1), factors=tuple(map(np.concatenate, factors)))
+def _carried(known: ClassStatistics, features_NE: Floats, columns_N: Ints, later: slice) -> ClassStatistics:
+    """With what the plain features, the first D numbers, say of a later sub-space."""
+    plain_ND = features_NE[:, : later.stop - later.start]
+    drift = RidgeDrift().fit(plain_ND, features_NE[:, later], columns_N)
+    there = drift.carry(known.leading(plain_ND.shape[1]))
+    factors = tuple(np.concatenate(pair, axis=1) for pair in zip(known.factors, there.factors, strict=True))
+    return replace(known, mean_CD=np.concatenate([known.mean_CD, there.mean_CD], axis=1), factors=factors)
 
 
-def _continued(before: ClassStatistics, fresh: ClassStatistics, column: int, width: int) -> tuple[Floats, Floats]:
-    """Mean and factor of what was remembered of a class; behind the `width` numbers that it was seen in, what the new
-    images say, if there are any.
-    """
-    mean_E, factor_RE = before.mean_CD[column].copy(), before.factors[column]
-    if fresh.count_C[column]:
-        mean_E[width:] = fresh.mean_CD[column, width:]
-        later_RE = fresh.factors[column].copy()
-        later_RE[:, :width] = 0
-        factor_RE = np.concatenate([factor_RE, later_RE])
-    return mean_E, factor_RE
-
-
-def _before(kept: Tensors, count_C: Ints, width: int) -> ClassStatistics | None:
-    """What was kept of earlier tasks, with zeros for sub-spaces that are new; None before there was any."""
+def _known(kept: Tensors, count_C: Ints) -> ClassStatistics | None:
+    """What was kept of earlier tasks' classes; None before there were any."""
     if "mean_CE" not in kept:
         return None
-    mean_CE, factor_CRE = kept["mean_CE"].numpy(), kept["factor_CRE"].numpy()
-    new = width - mean_CE.shape[1]
-    factors = tuple(np.pad(factor_RE, ((0, 0), (0, new))) for factor_RE in factor_CRE)
-    known = len(mean_CE)
-    return ClassStatistics(count_C[:known], np.pad(mean_CE, ((0, 0), (0, new))), factors, np.zeros(known, np.float32))
+    mean_CE = kept["mean_CE"].numpy()
+    factors = tuple(factor_RE[factor_RE.any(axis=1)] for factor_RE in kept["factor_CRE"].numpy())
+    return ClassStatistics(count_C[: len(mean_CE)], mean_CE, factors, np.zeros(len(mean_CE), np.float32))
 
 
 def _shortened(statistics: ClassStatistics) -> ClassStatistics:
@@ -148,9 +117,3 @@ def _stacked(statistics: ClassStatistics) -> Floats:
     for rows_RE, factor_RE in zip(stacked_CRE, statistics.factors, strict=True):
         rows_RE[: len(factor_RE)] = factor_RE
     return stacked_CRE
-
-
-def _part(statistics: ClassStatistics, place: slice) -> ClassStatistics:
-    """The Gaussians' marginals in some of the numbers."""
-    factors = tuple(factor_RE[:, place] for factor_RE in statistics.factors)
-    return replace(statistics, mean_CD=statistics.mean_CD[:, place], factors=factors)

@@ -73,7 +73,7 @@ class SubSpaceAligner:
             mean_SD[measured] = share * mean_SD[measured] + (1 - share) * prototype_CSD[column, measured]
             prototype_CSD[column] = mean_SD
         own_C[columns_B] = mean_BSD.shape[1] - 1
-        complete(prototype_CSD, own_C)
+        _complete(prototype_CSD, own_C)
         kept = {"prototype_CSD": torch.from_numpy(prototype_CSD), "own_C": torch.from_numpy(own_C)}
         return Aligned(nearest_mean(task.statistics), kept)
 
@@ -121,7 +121,7 @@ def complement(own_D: Floats, old_BD: Doubles, new_BD: Doubles) -> Doubles:
     return np.asarray(weight_B / weight_B.sum() @ new_BD)
 
 
-def complete(prototype_CSD: Floats, own_C: Ints) -> None:
+def _complete(prototype_CSD: Floats, own_C: Ints) -> None:
     """Writes the prototypes of each class in the sub-spaces that came after its own."""
     for space in range(1, prototype_CSD.shape[1]):
         measured_BSD = prototype_CSD[own_C >= space].astype(np.float64)

@@ -46,7 +46,7 @@ class GaussianSampler:
         self._mean_CD = self._here(statistics.mean_CD * scale_C[:, None])
         own_C, self._borrowed_C = _parts(statistics, few_images)
         self._factors = [self._here(factor_RD * own) for factor_RD, own in zip(statistics.factors, own_C, strict=True)]
-        self._pool_DD = self._here(root_of(statistics.pooled_covariance(check))) if self._borrowed_C.any() else None
+        self._pool_DD = self._here(_root(statistics.pooled_covariance(check))) if self._borrowed_C.any() else None
 
     def epoch(self, per_class: int, most_bytes: int) -> Iterator[tuple[Tensor, Tensor]]:
         """`per_class` features of each class, with their columns, in parts of about `most_bytes`; not shuffled."""
@@ -102,7 +102,7 @@ def _parts(
     return widening_C * np.sqrt(1 - alpha_C), widening_C * np.sqrt(alpha_C)
 
 
-def root_of(covariance_DD: NDArray[np.float64]) -> NDArray[np.float64]:
+def _root(covariance_DD: NDArray[np.float64]) -> NDArray[np.float64]:
     """A with AᵀA = the covariance, which may be singular."""
     with contextlib.suppress(np.linalg.LinAlgError):
         return np.asarray(np.linalg.cholesky(covariance_DD).T)

@@ -1,16 +1,16 @@
-"""Prototypes in sub-spaces, trained on: what is remembered of a class where it was seen, and its stand-in elsewhere."""
+"""Prototypes in sub-spaces, trained on: what is remembered of a class where it was seen, and carried elsewhere."""
 
 import numpy as np
 import pytest
 import torch
 
 from model.aligners import SubSpaceAligner, SubSpaceGaussianAligner
-from model.aligners.sub_space_gaussian import KEPT_DIRECTIONS, SHARED_DIRECTIONS, completed
-from model.aligners.sub_spaces import complement, normalised
+from model.aligners.sub_space_gaussian import KEPT_DIRECTIONS
+from model.aligners.sub_spaces import normalised
 from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, filed
 from model.statistics.class_statistics import ClassStatistics
-from model.stopping import unchecked
+from model.statistics.drift import RidgeDrift, RidgeMap
 
 D = 6
 EASE, APER = SubSpaceGaussianAligner(SubSpaceAligner()), SubSpaceGaussianAligner(SubSpaceAligner(together=True))
@@ -81,47 +81,51 @@ def test_later_heads_are_trained_from_the_prototypes_and_none_is_trained_twice()
     torch.testing.assert_close(again.kept["weight_CE"], TWO.kept["weight_CE"], rtol=0, atol=0)
 
 
+def assert_is_of(statistics: ClassStatistics, column: int, seen_NE: np.ndarray) -> None:
+    """Mean and covariance of these features, in as many numbers as they have."""
+    width = seen_NE.shape[1]
+    np.testing.assert_allclose(statistics.mean_CD[column, :width], seen_NE.mean(axis=0), rtol=1e-4, atol=1e-5)
+    covariance_DD = statistics.covariance(column)[:width, :width]
+    np.testing.assert_allclose(covariance_DD, np.cov(seen_NE.T), rtol=1e-3, atol=1e-4)
+
+
 def test_a_class_is_remembered_where_it_was_seen() -> None:
     first_NE, second_NE = normalised(FIRST[0], D), normalised(SECOND[0], D)
-    expected = [first_NE[:9], first_NE[9:], second_NE[:7], second_NE[7:]]
-    statistics = remembered(TWO)
-    for column, seen_NE in enumerate(expected):
-        width = seen_NE.shape[1]
-        np.testing.assert_allclose(statistics.mean_CD[column, :width], seen_NE.mean(axis=0), rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(
-            statistics.covariance(column)[:width, :width], np.cov(seen_NE.T), rtol=1e-3, atol=1e-4
-        )
-        assert not statistics.mean_CD[column, width:].any() and not statistics.covariance(column)[width:].any()
+    for column, seen_NE in enumerate([first_NE[:9], first_NE[9:], second_NE[:7], second_NE[7:]]):
+        assert_is_of(remembered(TWO), column, seen_NE)
 
 
-def test_where_it_was_not_seen_a_class_has_a_mean_like_its_prototype_and_the_spread_of_those_that_were() -> None:
-    statistics = remembered(TWO)
-    full = completed(statistics, TWO.kept["own_C"].numpy(), D, unchecked)
-    mean_CSD = statistics.mean_CD.reshape(4, 3, D).astype(np.float64)
-    shared_DD = statistics.rows(np.array([2, 3])).pooled_covariance()[2 * D :, 2 * D :]
+def test_into_a_later_sub_space_it_is_carried_from_the_plain_features_as_the_new_images_are() -> None:
+    second_NE, second_N = normalised(SECOND[0], D), SECOND[1]
+    drift = RidgeDrift().fit(second_NE[:, :D], second_NE[:, 2 * D :], second_N)
+    assert isinstance(drift, RidgeMap)
+    before, after = remembered(ONE), remembered(TWO)
     for old in (0, 1):
-        made_D = complement(mean_CSD[old, 1].astype(np.float32), mean_CSD[2:, 1], mean_CSD[2:, 2])
-        np.testing.assert_allclose(full.mean_CD[old, 2 * D :], made_D, rtol=1e-4)
-        covariance_EE = full.covariance(old)
-        np.testing.assert_allclose(covariance_EE[2 * D :, 2 * D :], shared_DD, rtol=1e-3, atol=1e-4)
-        assert not covariance_EE[2 * D :, : 2 * D].any()
-    for new in (2, 3):
-        np.testing.assert_array_equal(full.mean_CD[new], statistics.mean_CD[new])
-        np.testing.assert_array_equal(full.factors[new], statistics.factors[new])
+        np.testing.assert_allclose(
+            after.mean_CD[old, 2 * D :], before.mean_CD[old, :D] @ drift.matrix_DD, rtol=1e-4, atol=1e-5
+        )
+        covariance_EE = after.covariance(old)
+        np.testing.assert_allclose(
+            covariance_EE[: 2 * D, 2 * D :], before.covariance(old)[:, :D] @ drift.matrix_DD, rtol=1e-3, atol=1e-4
+        )
+        np.testing.assert_allclose(
+            covariance_EE[2 * D :, 2 * D :], drift.matrix_DD.T @ covariance_EE[:D, 2 * D :], rtol=1e-3, atol=1e-4
+        )
 
 
-def test_a_class_that_comes_again_is_that_of_all_its_images_and_of_the_new_ones_in_new_sub_spaces() -> None:
+def test_a_class_that_comes_again_is_that_of_all_its_images() -> None:
     again_NE, again_N = random_task([0, 4], 4, 5, 2)
     three = after(TWO, EASE, again_NE, again_N, block=3)
-    seen_NE = np.concatenate([normalised(FIRST[0], D)[:9], normalised(again_NE, D)[:5, : 2 * D]])
-    statistics = remembered(three)
-    np.testing.assert_allclose(statistics.mean_CD[0, : 2 * D], seen_NE.mean(axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(statistics.covariance(0)[: 2 * D, : 2 * D], np.cov(seen_NE.T), rtol=1e-3, atol=1e-4)
-    new_NE = normalised(again_NE, D)[:5, 2 * D :]
-    np.testing.assert_allclose(statistics.mean_CD[0, 2 * D :], new_NE.mean(axis=0), rtol=1e-4, atol=1e-5)
-    variance = np.trace(statistics.covariance(0)[2 * D :, 2 * D :])
-    assert variance == pytest.approx(np.trace(np.cov(new_NE.T)) * (8 + 4) / 13, rel=1e-3)
-    np.testing.assert_allclose(statistics.mean_CD[1], np.pad(remembered(TWO).mean_CD[1], (0, D)), rtol=1e-6)
+    assert_is_of(
+        remembered(three), 0, np.concatenate([normalised(FIRST[0], D)[:9], normalised(again_NE, D)[:5, : 2 * D]])
+    )
+    np.testing.assert_allclose(remembered(three).mean_CD[1, : 3 * D], remembered(TWO).mean_CD[1], rtol=1e-6)
+
+
+def test_a_task_without_an_adapter_carries_nothing() -> None:
+    three = after(TWO, EASE, *random_task([4], 3, 5, 6), block=3)
+    for name in ("mean_CE", "factor_CRE"):
+        torch.testing.assert_close(three.kept[name][:4], TWO.kept[name])
 
 
 def test_what_is_kept_of_a_class_is_as_large_for_many_images_and_has_all_their_variance() -> None:
@@ -129,17 +133,6 @@ def test_what_is_kept_of_a_class_is_as_large_for_many_images_and_has_all_their_v
     assert few.kept["factor_CRE"].shape == many.kept["factor_CRE"].shape == (2, KEPT_DIRECTIONS, 12 * D)
     seen_NE = normalised(random_task([0, 1], 12, 300, 3)[0], D)[:300]
     assert np.trace(remembered(many).covariance(0)) == pytest.approx(np.trace(np.cov(seen_NE.T)), rel=1e-3)
-
-
-def test_the_shared_spread_has_few_directions_and_all_of_the_variance() -> None:
-    wide, rng = 2 * SHARED_DIRECTIONS, np.random.default_rng(4)
-    factors = (np.zeros((0, 2 * wide), np.float32), rng.standard_normal((9 * wide, 2 * wide)).astype(np.float32))
-    mean_CE = rng.standard_normal((2, 2 * wide)).astype(np.float32)
-    statistics = ClassStatistics(np.array([3, 500]), mean_CE, factors, np.zeros(2, np.float32))
-    full = completed(statistics, np.array([0, 1]), wide, unchecked)
-    assert full.factors[0].shape == (SHARED_DIRECTIONS, 2 * wide)
-    expected = np.trace(statistics.covariance(1)[wide:, wide:])
-    assert np.trace(full.covariance(0)) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("aligner", [EASE, APER], ids=["ease", "aper"])
