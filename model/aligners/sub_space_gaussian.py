@@ -1,7 +1,8 @@
 """Classifier alignment where features are many sub-spaces side by side (EASE, APER): stage 2 of SLCA on prototypes.
 
 A class has images only in the sub-spaces that there were when it was learned. Into a later one its Gaussian, E = S·D
-numbers wide, is carried from the plain features by a ridge map that the task's own images are seen to follow.
+numbers wide, is carried from the plain features by a ridge map that the task's own images are seen to follow, as wide
+as what that map leaves of these.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,9 @@ Ints = NDArray[np.int64]
 
 KEPT_DIRECTIONS = 64
 """Of each class's covariance over all sub-spaces: those of greatest variance, lengthened so that all of it stays."""
+
+LEFT_OVER_DIRECTIONS = 32
+"""The same, of what the map into a later sub-space leaves of the images that it was fitted on."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,17 @@ class SubSpaceGaussianAligner:
 
 def _carried(known: ClassStatistics, features_NE: Floats, columns_N: Ints, later: slice) -> ClassStatistics:
     """With what the plain features, the first D numbers, say of a later sub-space."""
-    plain_ND = features_NE[:, : later.stop - later.start]
-    drift = RidgeDrift().fit(plain_ND, features_NE[:, later], columns_N)
+    plain_ND, later_ND = features_NE[:, : later.stop - later.start], features_NE[:, later]
+    drift = RidgeDrift().fit(plain_ND, later_ND, columns_N)
     there = drift.carry(known.leading(plain_ND.shape[1]))
-    factors = tuple(np.concatenate(pair, axis=1) for pair in zip(known.factors, there.factors, strict=True))
+    left_ND = (later_ND - drift.mapped(plain_ND)).astype(np.float64)
+    deviation_ND = (left_ND - left_ND.mean(axis=0)) / np.sqrt(max(1, len(left_ND) - 1))
+    left_RD = principal(deviation_ND, LEFT_OVER_DIRECTIONS).astype(np.float32)
+    left_RE = np.pad(left_RD, ((0, 0), (later.start, 0)))
+    factors = tuple(
+        np.concatenate([np.concatenate([before_RE, there_RD], axis=1), left_RE])
+        for before_RE, there_RD in zip(known.factors, there.factors, strict=True)
+    )
     return replace(known, mean_CD=np.concatenate([known.mean_CD, there.mean_CD], axis=1), factors=factors)
 
 

@@ -43,6 +43,9 @@ class DriftMap(Protocol):
     def carry(self, statistics: ClassStatistics) -> ClassStatistics:
         """The same classes in the new space."""
 
+    def mapped(self, features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features of the old space as the new one would have them."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -51,6 +54,10 @@ class Identity:
     def carry(self, statistics: ClassStatistics) -> ClassStatistics:
         """The statistics as they are."""
         return statistics
+
+    def mapped(self, features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The features as they are."""
+        return features_ND
 
 
 IDENTITY = Identity()
@@ -86,13 +93,14 @@ class RidgeMap:
         error_C = np.sqrt(statistics.drift_variance_C + self.error**2)
         return ClassStatistics(
             statistics.count_C,
-            self._mapped(statistics.mean_CD),
-            tuple(self._mapped(factor_RD) for factor_RD in statistics.factors),
+            self.mapped(statistics.mean_CD),
+            tuple(self.mapped(factor_RD) for factor_RD in statistics.factors),
             np.where(statistics.count_C > 0, error_C, 0.0).astype(np.float32),
         )
 
-    def _mapped(self, rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (rows_ND.astype(np.float64) @ self.matrix_DD).astype(np.float32)
+    def mapped(self, features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features, or rows of a factor, times the map."""
+        return (features_ND.astype(np.float64) @ self.matrix_DD).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -104,13 +104,13 @@ def test_into_a_later_sub_space_it_is_carried_from_the_plain_features_as_the_new
         np.testing.assert_allclose(
             after.mean_CD[old, 2 * D :], before.mean_CD[old, :D] @ drift.matrix_DD, rtol=1e-4, atol=1e-5
         )
-        covariance_EE = after.covariance(old)
+        covariance_EE, before_EE = after.covariance(old), before.covariance(old)
         np.testing.assert_allclose(
-            covariance_EE[: 2 * D, 2 * D :], before.covariance(old)[:, :D] @ drift.matrix_DD, rtol=1e-3, atol=1e-4
+            covariance_EE[: 2 * D, 2 * D :], before_EE[:, :D] @ drift.matrix_DD, rtol=1e-3, atol=1e-4
         )
-        np.testing.assert_allclose(
-            covariance_EE[2 * D :, 2 * D :], drift.matrix_DD.T @ covariance_EE[:D, 2 * D :], rtol=1e-3, atol=1e-4
-        )
+        left_DD = np.cov((second_NE[:, 2 * D :] - second_NE[:, :D] @ drift.matrix_DD).T)
+        expected_DD = drift.matrix_DD.T @ before_EE[:D, :D] @ drift.matrix_DD + left_DD
+        np.testing.assert_allclose(covariance_EE[2 * D :, 2 * D :], expected_DD, rtol=1e-3, atol=1e-4)
 
 
 def test_a_class_that_comes_again_is_that_of_all_its_images() -> None:
@@ -154,3 +154,25 @@ def test_it_tells_classes_apart_that_are_wide_in_one_direction(aligner: SubSpace
         for one in (aligner, aligner.prototypes)
     }
     assert right[aligner] > right[aligner.prototypes] + 0.1
+
+
+def test_classes_of_many_tasks_are_told_apart_in_sub_spaces_that_came_after_them() -> None:
+    """Each adapter turns the plain features a little: what was seen of an old class says where it lies there."""
+    rng = np.random.default_rng(7)
+    mean_CD, root_DD = 2 + 0.5 * rng.standard_normal((12, D)), 0.5 * rng.standard_normal((D, D)) / np.sqrt(D)
+    turn_SDD = [np.eye(D), *(np.eye(D) + 0.5 * rng.standard_normal((4, D, D)) / np.sqrt(D))]
+
+    def side_by_side(plain_ND: np.ndarray, spaces: int) -> np.ndarray:
+        return np.concatenate([plain_ND @ turn_DD for turn_DD in turn_SDD[:spaces]], axis=1).astype(np.float32)
+
+    made: Aligned | None = None
+    for block in range(1, 5):
+        plain_ND, columns_N = drawn(mean_CD[3 * block - 3 : 3 * block], root_DD, 40, block)
+        made = after(made, EASE, side_by_side(plain_ND, block + 1), columns_N + 3 * block - 3, block=block)
+    assert made is not None
+    test_ND, test_N = drawn(mean_CD, root_DD, 200, 9)
+    answers = {one: one.classifier(made.head, made.kept) for one in (EASE, EASE.prototypes)}
+    right = {one: (answer.logits(side_by_side(test_ND, 5)).argmax(axis=1) == test_N) for one, answer in answers.items()}
+    old_N = test_N < 9
+    assert right[EASE].mean() > right[EASE.prototypes].mean() + 0.1
+    assert right[EASE][old_N].mean() > right[EASE.prototypes][old_N].mean() + 0.1
