@@ -12,6 +12,8 @@ from operator import add
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from everclass.bench.course import LATER_TASK, Course, Decoded
@@ -25,7 +27,7 @@ from everclass.bench.watch import Watch, of_method
 from model.backbones.backbone import PixelBackbone, build
 from model.backbones.features import features_of
 from model.continual import Told, Tuned, finished, tune_task
-from model.method import Method
+from model.method import Method, slot
 from model.snapshot import Snapshot
 from model.statistics.class_statistics import NotFinite
 from model.training.tuning import TuningProgress
@@ -107,6 +109,7 @@ class Chain:
         self._extras = extras or Extras()
         dimension = build(training.spec).feature_dim
         self._root = Snapshot.root(training.spec, weights, dimension, self._lead)
+        self._test_features: dict[int, NDArray[np.float32]] = {}
 
     def run(self) -> dict[str, Result]:
         """All tasks that are still to do; the result of each method that did not fail, by name.
@@ -183,6 +186,8 @@ class Chain:
             resume=None if resume is None else resume.state,
             told=told,
         )
+        if not _stands(tuned, snapshots[self._leading]):
+            self._test_features.clear()
         phase("alignment")
         device = self._training.device
         made = {}
@@ -243,15 +248,17 @@ class Chain:
 
     def _features(self, number: int, network: PixelBackbone) -> TestFeatures:
         """Test images of the tasks so far, and of classes that come later, through the network as it is now."""
-        tasks, plan = self._course.lessons, self._training.plan(self._course.seed, number)
-        seen = [features_of(network, task.test, plan) for task in tasks[: number + 1]]
+        plan, tasks = self._training.plan(self._course.seed, number), self._course.lessons
         known = {one for task in tasks[: number + 1] for one in task.classes}
-        later = [task.test for task in tasks[number + 1 :] if self._extras.unknown and not known & set(task.classes)]
-        unseen = [features_of(network, examples, plan) for examples in later]
+        later = [place for place, task in enumerate(tasks) if self._extras.unknown and not known & set(task.classes)]
+        for place in (*range(number + 1), *later):
+            if place not in self._test_features:
+                self._test_features[place] = features_of(network, tasks[place].test, plan)
+        seen = [self._test_features[place] for place in range(number + 1)]
         return TestFeatures(
             seen,
             [self._course.labels(task.test) for task in tasks[: number + 1]],
-            np.concatenate([seen[0][:0], *unseen]),
+            np.concatenate([seen[0][:0], *(self._test_features[place] for place in later)]),
         )
 
     def _result(self, name: str, snapshot: Snapshot, scores: Scores, watch: Watch) -> Result:
@@ -288,3 +295,11 @@ def _stored(scores: Mapping[str, Scores], watch: Watch) -> dict[str, object]:
         "peak_bytes": dict(watch.peak_bytes),
         "methods": {name: one.to_json() for name, one in scores.items()},
     }
+
+
+def _stands(tuned: Tuned, base: Snapshot) -> bool:
+    """Whether the network computes the features of the one that the task began with."""
+    if tuned.moved is None:
+        return True
+    before, after = {**base.backbone, **slot(base.kept, "tuner")}, {**tuned.moved.plain, **tuned.moved.kept}
+    return before.keys() == after.keys() and all(torch.equal(before[name], after[name].cpu()) for name in after)

@@ -249,6 +249,26 @@ def test_a_stopped_run_goes_on_at_its_last_finished_epoch(tmp_path: Path, task: 
         assert resumed[name].peak_bytes["training"] >= peak
 
 
+@pytest.mark.parametrize(("name", "stands"), [("lda", True), ("frozen", True), ("aper", True), ("slca", False)])
+def test_a_network_that_stands_sees_a_test_image_once(tmp_path: Path, name: str, stands: bool) -> None:
+    first_ND: list[np.ndarray] = []
+    of, extras = course((0, 1, 2), (3, 4), (6, 7)), Extras(unknown=True)
+
+    def judge(task: int, tuned: Tuned, snapshots: Mapping[str, Snapshot], test: TestFeatures) -> None:
+        first_ND.append(test.seen[0])
+        if len(first_ND) == 5:
+            raise Stopped
+
+    whole = run([name], tmp_path / "whole", Listener(on_judged=judge), of, extras)
+    assert [one is first_ND[0] for one in first_ND] == [True, stands, stands]
+    with pytest.raises(Stopped):
+        run([name], tmp_path / "stopped", Listener(on_judged=judge), of, extras)
+    resumed = run([name], tmp_path / "stopped", Listener(on_judged=judge), of, extras)
+    assert figures(resumed[name]) == figures(whole[name])
+    assert first_ND[5] is not first_ND[3]
+    np.testing.assert_array_equal(first_ND[5], first_ND[1])
+
+
 def test_joint_training_learns_all_tasks_as_one(tmp_path: Path) -> None:
     result = run(["joint"], tmp_path)["joint"]
     assert len(result.curve) == 1 and result.inc_acc is None and result.forgetting is None
