@@ -252,7 +252,7 @@ def taken_apart(name: str) -> tuple[str, list[str]]:
 
 def with_alignment(name: str) -> str:
     """The name of the same method with its head aligned, as `l2p+ca`, and `ranpac+ca` of `ranpac+m2000`; raises
-    UnknownMethod where there is none.
+    UnknownMethod for a name that is no method's.
     """
     base, modifiers = taken_apart(name)
     found = "+".join([base, *(one for one in modifiers if one not in OF_PROJECTIONS), "ca"])

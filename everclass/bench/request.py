@@ -147,8 +147,8 @@ class BenchRequest:
 
 
 def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The names, and after each that is not aligned yet the same with its head aligned; and why there is none for the
-    others, by name.
+    """The names, and after each that is not aligned yet the same with its head aligned; and why the others have none
+    added, by name.
 
     Raises UnknownMethod for a name that is no method's.
     """
@@ -159,11 +159,7 @@ def aligned(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
         if isinstance(found[name].aligner, GaussianAligner | SubSpaceGaussianAligner):
             left_out[name] = "its head is aligned already"
             continue
-        try:
-            other = with_alignment(name)
-        except UnknownMethod as error:
-            left_out[name] = str(error)
-            continue
+        other = with_alignment(name)
         method = method_named(other)
         added = [name, *(one for one in found if one not in names)]
         same = next((one for one in added if found[one] == method), None)
