@@ -248,7 +248,7 @@ class Chain:
 
     def _features(self, number: int, network: PixelBackbone) -> TestFeatures:
         """Test images of the tasks so far, and of classes that come later, through the network as it is now."""
-        plan, tasks = self._training.plan(self._course.seed, number), self._course.lessons
+        tasks, plan = self._course.lessons, self._training.plan(self._course.seed, number)
         known = {one for task in tasks[: number + 1] for one in task.classes}
         later = [place for place, task in enumerate(tasks) if self._extras.unknown and not known & set(task.classes)]
         for place in (*range(number + 1), *later):

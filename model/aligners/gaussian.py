@@ -8,6 +8,7 @@ from model.heads.closed_form import RowScale, linear_discriminant
 from model.heads.head import Head
 from model.heads.spread_plan import SpreadPlan
 from model.method import Aligned, AlignmentTask, Classifier, Source
+from model.statistics.class_statistics import ClassStatistics
 from model.statistics.shrinkage import shared_covariance
 from model.training.stage import Tensors
 
@@ -39,10 +40,10 @@ class GaussianAligner:
     def align(self, task: AlignmentTask) -> Aligned:
         """The starting head, trained on features drawn from the class statistics."""
         if self.spread is None:
-            return Aligned(self._trained(self.starting_head(task), task))
+            return Aligned(trained(self.starting_head(task), task.statistics, task, self.plan))
         shared_DD = shared_covariance(task.statistics, task.check)
         discriminant = linear_discriminant(task.statistics, task.check, shared_DD)
-        head = self._trained(self.starting_head(task, discriminant), task)
+        head = trained(self.starting_head(task, discriminant), task.statistics, task, self.plan)
         # The spread is that of log densities, which the discriminant's logits are.
         scale = RowScale.of(head).mean_length / RowScale.of(discriminant).mean_length
         spread = self.spread.made(task.statistics, shared_DD, scale, task.check)
@@ -56,18 +57,20 @@ class GaussianAligner:
             discriminant = linear_discriminant(task.statistics, task.check)
         return RowScale.of(task.unaligned).applied(discriminant)
 
-    def _trained(self, start: Head, task: AlignmentTask) -> Head:
-        return align(
-            start,
-            task.statistics,
-            task.blocks_C,
-            task.block,
-            self.plan,
-            seed=task.seed,
-            device=task.device,
-            check=task.check,
-        )
-
     def classifier(self, head: Head, kept: Tensors) -> Classifier:
         """The head."""
         return head
+
+
+def trained(start: Head, statistics: ClassStatistics, task: AlignmentTask, plan: AlignmentPlan) -> Head:
+    """Stage 2 of a task: the head after `align` from `start`, on features drawn of these statistics of its classes."""
+    return align(
+        start,
+        statistics,
+        task.blocks_C,
+        task.block,
+        plan,
+        seed=task.seed,
+        device=task.device,
+        check=task.check,
+    )

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.aligners.gaussian import trained
 from model.aligners.sub_spaces import SubSpaceAligner
-from model.heads.alignment import AlignmentPlan, align
+from model.heads.alignment import AlignmentPlan
 from model.heads.head import Head
 from model.method import Aligned, AlignmentTask, Classifier, Source, slot
 from model.statistics.class_statistics import ClassStatistics, principal
@@ -60,16 +61,7 @@ class SubSpaceGaussianAligner:
         head = self.prototypes.rows(made.kept)
         statistics = self._statistics(task, head.feature_dim)
         if not task.is_first:
-            head = align(
-                head,
-                statistics,
-                task.blocks_C,
-                task.block,
-                self.plan,
-                seed=task.seed,
-                device=task.device,
-                check=task.check,
-            )
+            head = trained(head, statistics, task, self.plan)
         gaussians = {"mean_CE": statistics.mean_CD, "factor_CRE": _stacked(statistics)}
         arrays = gaussians | {"weight_CE": head.weight_CD, "bias_C": head.bias_C}
         return Aligned(made.head, {**made.kept, **{name: torch.from_numpy(one) for name, one in arrays.items()}})

@@ -17,7 +17,7 @@ from tests.taught import Taught
 
 __all__ = ["postgres"]
 
-HISTORIES = 6
+HISTORIES = 8
 """The first that Hypothesis plays is the simplest there is: one rule again and again."""
 
 
