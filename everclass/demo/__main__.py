@@ -58,7 +58,10 @@ def demo(
 
 
 def _stay(server: DemoServer) -> None:
-    click.echo(f"the server stays up at {server.url} until Ctrl-C; what to try: everclass versions --url {server.url}")
+    click.echo(
+        f"the server stays up at {server.url} until Ctrl-C, for a browser too; "
+        f"what to try: everclass versions --url {server.url}"
+    )
     try:
         server.wait()
     except KeyboardInterrupt:

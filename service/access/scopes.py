@@ -16,6 +16,8 @@ NEEDS: Mapping[str, Needed] = {
     "GET /readyz": OPEN,
     "GET /openapi.json": OPEN,
     "GET /docs": OPEN,
+    "GET /": OPEN,
+    "GET /web/{name}": OPEN,
     METRICS: Scope.PREDICT,
     "POST /predict": Scope.PREDICT,
     "GET /versions": Scope.PREDICT,

@@ -1,7 +1,9 @@
-"""`/docs`: the contract as a page that needs nothing from elsewhere. The web page at `/` is not part of this module."""
+"""What a browser shows: the web page at `/`, and the contract at `/docs`. Neither needs anything from elsewhere."""
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import cast
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -10,8 +12,42 @@ from fastapi.responses import HTMLResponse
 from service.access.description import without_keys
 from service.asking import NoQuery
 from service.contract_page import contract_page
+from service.problems import Problem
 
 router = APIRouter(include_in_schema=False)
+
+WEB = Path(__file__).parents[1] / "web"
+MEDIA = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FILES: Mapping[str, Path] = {path.name: path for path in sorted(WEB.iterdir()) if path.suffix in MEDIA}
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' blob:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+)
+"""Of the page at `/`: its own files alone, no markup out of data, and images that its visitor chose."""
+
+
+@router.get("/")
+def page(query: NoQuery) -> Response:
+    """The web page: how things stand, asking, teaching, going back. What it may do, the key says that it is given."""
+    return _file("index.html")
+
+
+@router.get("/web/{name}")
+def page_file(name: str, query: NoQuery) -> Response:
+    """One of the files that the page is made of."""
+    if name not in FILES:
+        raise Problem(404, f"there is no {name!r} here")
+    return _file(name)
 
 
 @router.get("/openapi.json")
@@ -38,3 +74,12 @@ def _description(app: FastAPI, asks_for_keys: bool) -> bytes:
 @lru_cache(maxsize=1)
 def _page(app: FastAPI) -> str:
     return contract_page(app.openapi())
+
+
+def _file(name: str) -> Response:
+    return Response(_bytes(name), media_type=MEDIA[FILES[name].suffix], headers={"Content-Security-Policy": POLICY})
+
+
+@lru_cache(maxsize=len(FILES))
+def _bytes(name: str) -> bytes:
+    return FILES[name].read_bytes()
