@@ -8,6 +8,7 @@ made on features of `--evaluation validation`.
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
 from benchmarks.accuracy.experiments import EXPERIMENTS, Setting
-from everclass.bench.kept_features import Kept, Run, runs
+from everclass.bench.kept_features import Kept, Run, of_one_length, runs
 from model.aligners import GaussianAligner
 from model.backbones.seen import PairedFeatures, Seen
 from model.heads.alignment import align
@@ -200,10 +201,12 @@ def main(
     """
     columns: dict[str, list[Run]] = {}
     for folder in folders:
-        for run in runs(folder):
-            if not leads or run.name in leads:
-                name = run.name if len(folders) == 1 else f"{folder.name}: {run.name}"
-                columns.setdefault(name, []).append(_leading(run, leading))
+        wanted = (_leading(run, leading) for run in runs(folder) if not leads or run.name in leads)
+        for run in of_one_length(wanted, partial(click.echo, err=True)):
+            name = run.name if len(folders) == 1 else f"{folder.name}: {run.name}"
+            columns.setdefault(name, []).append(run)
+    if not columns:
+        raise click.ClickException("there is no run that heads can be made of")
     lines = [
         "# Heads on runs of stage 1",
         "",

@@ -7,6 +7,7 @@ had been carried). No test image is read. Heads with carried statistics are then
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ import numpy as np
 
 from benchmarks.accuracy.experiments import Setting
 from benchmarks.accuracy.heads import cell
-from everclass.bench.kept_features import Kept, Run, runs
+from everclass.bench.kept_features import Kept, Run, of_one_length, runs
 from model.aligners import ClosedFormAligner, GaussianAligner
 from model.statistics.drift import RidgeDrift, left_out_errors
 
@@ -65,7 +66,7 @@ def _row(name: str, cells: Sequence[str]) -> str:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/drift-strength.md"))
 def main(features: Path, out: Path) -> None:
     """Left-out classes by strength of the drift map, and the heads that follow."""
-    found = list(runs(features))
+    found = list(of_one_length(runs(features), partial(click.echo, err=True)))
     lines = [
         "# How strongly a drift map holds on to the identity",
         "",

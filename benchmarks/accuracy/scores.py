@@ -8,6 +8,8 @@ is, at temperatures that a server without held-out images can fit, and at the on
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy.experiments import Setting, ours, paper
 from benchmarks.accuracy.heads import Reached, reached
-from everclass.bench.kept_features import Run, runs
+from everclass.bench.kept_features import Run, of_one_length, runs
 from model import paper as constants
 from model.aligners import ClosedFormAligner
 from model.heads.alignment import block_norms
@@ -121,7 +123,9 @@ def main(folders: tuple[Path, ...], out: Path | None) -> None:
         "| run | head | scores | temperature | calibration error | −log likelihood |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for run in (run for folder in folders for run in runs(folder)):
+    kept = chain.from_iterable(map(runs, folders))
+    found_runs = list(of_one_length(kept, partial(click.echo, err=True)))
+    for run in found_runs:
         for title, setting in SETTINGS.items():
             found: dict[str, list[Judgement]] = {}
             for after in reached(run, setting):
@@ -135,7 +139,7 @@ def main(folders: tuple[Path, ...], out: Path | None) -> None:
                     f"| {run.name}, seed {run.seed} | {title} | {name} |"
                     f" {temperature:.2f} | {100 * error:.1f} | {likelihood:.2f} |"
                 )
-    lines += ["", *_known_table(run for folder in folders for run in runs(folder))]
+    lines += ["", *_known_table(found_runs)]
     text = "\n".join([*lines, ""])
     click.echo(text)
     if out is not None:

@@ -64,9 +64,9 @@ class Cautions:
     def _measures(self, extras: Extras) -> Iterator[str]:
         """Measures that have nothing to measure."""
         methods = self._methods
-        if extras.unknown and (
-            all(method.joint for method in methods.values()) or not any(map(_brings_new_classes, self.courses))
-        ):
+        if extras.unknown and all(method.joint for method in methods.values()):
+            yield f"--unknown has no images of classes to come: {self._names} learns all tasks as one"
+        elif extras.unknown and not any(map(_brings_new_classes, self.courses)):
             yield "--unknown has no images of classes to come: every task brings some that the first has brought"
         if "oracle" in extras.measures:
             without = [name for name, method in methods.items() if not method.reads_statistics]

@@ -1,7 +1,7 @@
 """The features of each task in a folder, for experiments with heads and statistics that learn nothing again."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,13 @@ class Run:
     name: str
     seed: int
     tasks: tuple[Kept, ...]
+
+    @property
+    def lengthens(self) -> bool:
+        """Whether its features grow longer than its head's rows, as where each task adds a sub-space: no statistics or
+        head over all tasks can be made of them.
+        """
+        return len({kept[name].shape[1] for kept in self.tasks for name in ("old_ND", "new_ND", "weight_CD")}) > 1
 
 
 def features_file(folder: Path, lead: str, seed: int, task: int) -> Path:
@@ -118,6 +125,15 @@ def runs(folder: Path) -> Iterator[Run]:
                 raise ValueError(f"{path} is of another run than {first.name} beside it: keep these features anew")
             tasks.append(_arrays(path))
         yield Run(lead, int(seed), tuple(tasks))
+
+
+def of_one_length(found: Iterable[Run], say: Callable[[str], None]) -> Iterator[Run]:
+    """The runs that heads and statistics can be made of; of each other one it is said that it is left out."""
+    for run in found:
+        if run.lengthens:
+            say(f"{run.name}, seed {run.seed}, is left out: each task makes its features longer")
+        else:
+            yield run
 
 
 def _arrays(file: Path) -> Kept:

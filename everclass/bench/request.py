@@ -58,14 +58,14 @@ class BenchRequest:
     @property
     def part(self) -> Part:
         """Which images of the data set."""
-        return Part(self.train_per_class, self.test_per_class, self.evaluation, each_domain=self._schedule.by_domain)
+        return Part(self.train_per_class, self.test_per_class, self.evaluation, each_domain=self.schedule.by_domain)
 
     def course(self, dataset: Dataset, seed: int) -> Course:
         """The lessons of one seed. Raises ValueError for tasks that these classes do not make, and for one that nothing
         could be tested on.
         """
         try:
-            parts = split_tasks(dataset, self._schedule, seed)
+            parts = split_tasks(dataset, self.schedule, seed)
         except InvalidContent as error:
             most = len(dataset.classes)
             raise ValueError(
@@ -110,9 +110,13 @@ class BenchRequest:
         }
 
     @property
-    def _schedule(self) -> Schedule:
+    def schedule(self) -> Schedule:
+        """How classes come: the protocol's way too where as many tasks are asked for as it has, though it may not be
+        in equal parts.
+        """
         usual = PROTOCOLS[self.protocol].schedule
-        return usual if self.tasks is None and self.sizes is None else Schedule(self.sizes, self.tasks)
+        as_usual = self.tasks is None or (usual.sizes is not None and self.tasks == len(usual.sizes))
+        return usual if as_usual and self.sizes is None else Schedule(self.sizes, self.tasks)
 
     def _recipe(self) -> Recipe:
         recipe = recipe_of(self.protocol)

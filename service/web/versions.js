@@ -20,7 +20,7 @@ export function versions(section, { changed }) {
     const more = make(
       "tr",
       { hidden: !open },
-      make("td", { colspan: 9, class: "more" }, details(version, aliases, can, refused), refused),
+      make("td", { colspan: 9, class: "more" }, details(version, aliases, can, refused)),
     );
     toggle.addEventListener("click", () => {
       more.hidden = !more.hidden;
@@ -69,6 +69,7 @@ export function versions(section, { changed }) {
             ),
           " ",
           toggle,
+          refused,
         ),
       ),
       more,

@@ -1,6 +1,7 @@
 """The benchmark of accuracy: every head of one slow learner, on a small CIFAR-100 of made pictures."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,25 @@ def test_a_class_that_is_left_out_is_carried_by_the_map_of_the_others(ran: tuple
             for one, mine_N in zip(maps, classes, strict=True)
         ]
         assert part == pytest.approx(np.square(left).sum() / np.square(moved).sum(), rel=1e-3)
+
+
+def test_a_run_that_no_head_can_be_made_of_spoils_no_other(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = tmp_path / "features"
+    shutil.copytree(folder / "features", features)
+    for file in list(features.iterdir()):
+        with np.load(file) as arrays:
+            kept = dict(arrays)
+        wide = {name: np.tile(kept[name], 2) for name in ("old_ND", "new_ND", "test_ND")}
+        np.savez(features / file.name.replace("sl-", "ease-"), **{**kept, **wide})
+    monkeypatch.setattr(heads, "EXPERIMENTS", {"decay": heads.EXPERIMENTS["decay"]})
+    asked = ["--features", str(features)]
+    both = CliRunner().invoke(heads.main, asked, catch_exceptions=False)
+    assert both.exit_code == 0 and "ease, seed 1993, is left out: each task makes its features longer" in both.stderr
+    assert "| setting | sl, seeds 1993 |" in both.stdout
+    alone = CliRunner().invoke(heads.main, [*asked, "--run", "ease"])
+    assert alone.exit_code == 1 and "there is no run that heads can be made of" in alone.stderr
+    dimension = kept["new_ND"].shape[1]
+    shorter = CliRunner().invoke(heads.main, [*asked, "--leading", str(dimension)], catch_exceptions=False)
+    assert shorter.exit_code == 0 and "ease, seeds 1993" in shorter.stdout

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from everclass.bench.chain import Chain, Extras, Listener
-from everclass.bench.kept_features import check_folder, is_kept, origin, runs
+from everclass.bench.kept_features import check_folder, is_kept, of_one_length, origin, runs
 from everclass.bench.progress import ProgressFolder
 from model.methods import method_named
 from tests.everclass.bench.lessons import TRAINING, course, weights
@@ -38,6 +38,15 @@ def test_a_run_reads_back_with_its_arrays_alone(folder: Path) -> None:
     assert [path.name for path in sorted(folder.iterdir())] == [f"ncm-seed{run.seed}-task{task}.npz" for task in (0, 1)]
     check_folder(folder, FEW)
     check_folder(folder.parent / "nothing yet", FEW)
+
+
+def test_runs_whose_features_grow_longer_are_left_out_and_named(folder: Path, tmp_path: Path) -> None:
+    longer, extras = ProgressFolder(tmp_path / "longer", {}, {}), Extras(features=folder, origin=HERE)
+    Chain({"aper": method_named("aper")}, course((0, 1), (2, 3)), TRAINING, weights(), longer, Listener(), extras).run()
+    said: list[str] = []
+    (left,) = of_one_length(runs(folder), said.append)
+    assert left.name == "ncm"
+    assert said == [f"aper, seed {left.seed}, is left out: each task makes its features longer"]
 
 
 def test_files_of_older_code_are_joined_and_nothing_is_kept_beside_them(folder: Path) -> None:

@@ -13,6 +13,7 @@ from model.methods import DEFAULT, DEFAULT_OF_TRANSFORMERS, METHODS, UnknownMeth
 from model.pixels.augmentation import AUGMENTATIONS
 from model.training.stage import Optimisation, SymmetricCrossEntropy
 from model.tuners import DualPromptTuner
+from stream.protocols import PROTOCOLS, Schedule
 
 
 def test_the_references_recipes() -> None:
@@ -178,3 +179,10 @@ def test_images_are_counted_in_each_domain_where_a_task_is_one() -> None:
     assert request.part.each_domain
     assert not replace(request, tasks=2).part.each_domain and not replace(request, sizes=(4, 3)).part.each_domain
     assert not replace(request, protocol="parquet").part.each_domain
+
+
+def test_as_many_tasks_as_the_protocol_has_are_the_protocols() -> None:
+    request = BenchRequest("cars196", Path(), ("slca",))
+    assert request.schedule is replace(request, tasks=10).schedule is PROTOCOLS["cars196"].schedule
+    assert replace(request, tasks=7).schedule == Schedule(tasks=7)
+    assert replace(request, tasks=10, protocol="cub200").schedule == Schedule(tasks=10)
