@@ -18,6 +18,7 @@ router = APIRouter(include_in_schema=False)
 
 WEB = Path(__file__).parents[1] / "web"
 MEDIA = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+INDEX = "index.html"
 FILES: Mapping[str, Path] = {path.name: path for path in sorted(WEB.iterdir()) if path.suffix in MEDIA}
 
 POLICY = "; ".join(
@@ -39,13 +40,14 @@ POLICY = "; ".join(
 @router.get("/")
 def page(query: NoQuery) -> Response:
     """The web page: how things stand, asking, teaching, going back. What it may do, the key says that it is given."""
-    return _file("index.html")
+    return _file(INDEX)
 
 
 @router.get("/web/{name}")
 def page_file(name: str, query: NoQuery) -> Response:
     """One of the files that the page is made of."""
-    if name not in FILES:
+    # Its own places are said from `/` on.
+    if name not in FILES or name == INDEX:
         raise Problem(404, f"there is no {name!r} here")
     return _file(name)
 
@@ -77,7 +79,9 @@ def _page(app: FastAPI) -> str:
 
 
 def _file(name: str) -> Response:
-    return Response(_bytes(name), media_type=MEDIA[FILES[name].suffix], headers={"Content-Security-Policy": POLICY})
+    # A window that the page opened, or that opened it, could otherwise have a copy of the tab's storage.
+    headers = {"Content-Security-Policy": POLICY, "Cross-Origin-Opener-Policy": "same-origin"}
+    return Response(_bytes(name), media_type=MEDIA[FILES[name].suffix], headers=headers)
 
 
 @lru_cache(maxsize=len(FILES))

@@ -1,7 +1,7 @@
 /** Ask what images show, of the version in force or another one. */
 
 import { call, withNames } from "./api.js";
-import { badge, hold, make, percent, trying } from "./dom.js";
+import { badge, hold, make, own, percent, put, readable } from "./dom.js";
 
 const TOP = 5;
 
@@ -12,28 +12,37 @@ export function asking(section) {
   const list = section.querySelector(".predictions");
   let asked = 0;
 
-  async function ask(files) {
-    if (!files.length) return;
+  /** Whoever is asked about last is who is looked at: what comes of earlier ones is dropped. */
+  async function ask() {
     const mine = ++asked;
-    const body = new FormData();
-    for (const file of files) body.append("images", file, file.name);
-    const query = { top_k: TOP, version: version.value || null };
-    const names = files.map((file) => file.name);
-    const said = await trying(answer, null, () =>
-      call("POST", "predict", { query, form: body }).catch((error) => {
-        throw withNames(error, names);
-      }),
-    );
-    // Whoever was asked later is who is looked at.
+    const files = [...images.files];
+    let [said, refused] = [null, ""];
+    if (files.length) {
+      try {
+        said = await answered(files);
+      } catch (error) {
+        refused = error.message;
+      }
+    }
     if (mine !== asked) return;
+    put(answer, refused);
     for (const image of list.querySelectorAll("img")) URL.revokeObjectURL(image.src);
-    list.replaceChildren(
-      ...(said === undefined ? [] : said.predictions.map((one, place) => prediction(files[place], one, said))),
-    );
+    list.replaceChildren(...(said?.predictions.map((one, place) => prediction(files[place], one, said)) ?? []));
   }
 
-  images.addEventListener("change", () => ask([...images.files]));
-  version.addEventListener("change", () => ask([...images.files]));
+  async function answered(files) {
+    await readable(files);
+    const body = new FormData();
+    for (const file of files) body.append("images", file, file.name);
+    const names = files.map((file) => file.name);
+    const query = { top_k: TOP, version: version.value || null };
+    return call("POST", "predict", { query, form: body }).catch((error) => {
+      throw withNames(error, names);
+    });
+  }
+
+  images.addEventListener("change", ask);
+  version.addEventListener("change", ask);
   form.addEventListener("submit", (event) => event.preventDefault());
   section.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -46,13 +55,14 @@ export function asking(section) {
     given(event.dataTransfer.files);
   });
   document.addEventListener("paste", (event) => {
-    if (event.clipboardData.files.length) given(event.clipboardData.files);
+    if (section.checkVisibility() && document.querySelector("dialog[open]") === null) given(event.clipboardData.files);
   });
 
   /** They stand in the field as well, so that another version can be asked about them. */
   function given(files) {
+    if (!files.length) return;
     images.files = files;
-    ask([...files]);
+    ask();
   }
 
   return ({ versions }) => {
@@ -77,7 +87,7 @@ function prediction(file, { label, score, known, top }, { version, kind }) {
     "li",
     {},
     make("img", { src: URL.createObjectURL(file), alt: file.name }),
-    make("p", { class: "first" }, label, " ", !known && badge("unlike any class", "warm")),
+    make("p", { class: "first" }, own(label), " ", !known && badge("unlike any class", "warm")),
     make(
       "p",
       { class: "dim" },
@@ -87,7 +97,7 @@ function prediction(file, { label, score, known, top }, { version, kind }) {
       make(
         "div",
         { class: "bar" },
-        make("span", {}, one.label),
+        make("span", {}, own(one.label)),
         make("span", {}, percent(one.score)),
         make("meter", { value: one.score, "aria-label": `score of ${one.label}` }),
       ),

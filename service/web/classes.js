@@ -1,7 +1,7 @@
 /** The classes in force, and forgetting one of them. */
 
 import { call } from "./api.js";
-import { count, hold, make } from "./dom.js";
+import { button, count, hold, make, own, put, saying } from "./dom.js";
 import { ask } from "./question.js";
 
 const MOST = 200;
@@ -13,22 +13,19 @@ export function classes(section, { changed }) {
   let shown = { classes: [], can: {} };
 
   function line({ label, images, can }) {
+    const row = `class ${label}`;
     return make(
       "li",
       {},
-      make("span", { class: "grow" }, label, make("span", { class: "dim" }, ` ${count(images, "image")}`)),
-      can.admin &&
-        make(
-          "button",
-          { type: "button", "data-act": "forget", "aria-label": `Forget ${label}`, onclick: () => forget(label) },
-          "Forget",
-        ),
+      make("span", { class: "grow" }, own(label), make("span", { class: "dim" }, ` ${count(images, "image")}`)),
+      can.admin && button(row, "forget", "Forget", () => forget(label), { "aria-label": `Forget ${label}` }),
+      saying(row),
     );
   }
 
   async function forget(label) {
-    await ask({
-      title: `Forget ${label}?`,
+    const done = await ask({
+      title: ["Forget ", own(label), "?"],
       body: [
         make("p", {}, "A version without this class takes over, if the gate lets it. Older versions still know it."),
       ],
@@ -39,40 +36,35 @@ export function classes(section, { changed }) {
           make("input", { type: "checkbox", name: "purge" }),
           " and then delete for good every version, statistic and held-out image that knows it",
         ),
-        make(
-          "label",
-          {},
-          "To be sure, its name ",
-          make("input", { name: "label", autocomplete: "off", required: true }),
-        ),
+        make("label", {}, "To be sure, its name ", make("input", { name: "label", required: true })),
       ],
       confirm: "Forget it",
-      work: (form) => {
-        if (form.get("label").trim() !== label) throw new Error(`the name is ${label}`);
-        return call("DELETE", `classes/${encodeURIComponent(label)}`, {
-          query: { purge: form.get("purge") ? true : null },
-        });
+      work: (filled) => {
+        if (filled.get("label").trim().normalize("NFC") !== label) throw new Error(`the name is ${label}`);
+        const query = { purge: filled.get("purge") ? true : null };
+        return call("DELETE", `classes/${encodeURIComponent(label)}`, { query });
       },
     });
-    changed();
+    if (done) changed();
   }
 
   function show() {
-    const wanted = find.value.trim().toLowerCase();
+    const wanted = find.value.trim().normalize("NFC").toLowerCase();
     const found = shown.classes.filter((one) => one.label.toLowerCase().includes(wanted));
-    const parts = [];
-    if (!shown.classes.length) parts.push("No class is in force.");
-    else if (wanted || found.length > MOST)
-      parts.push(
-        `${found.length} of ${count(shown.classes.length, "class", "classes")}${found.length > MOST ? `, the first ${MOST} are shown` : ""}`,
-      );
-    none.textContent = parts.join("");
+    put(none, told(found.length, wanted));
     hold(
       list,
       found.slice(0, MOST).map(({ label, images }) => ({ label, images, can: shown.can })),
       (one) => one.label,
       line,
     );
+  }
+
+  function told(found, wanted) {
+    const all = shown.classes.length;
+    if (all === 0) return "No class is in force.";
+    if (!wanted && found <= MOST) return "";
+    return `${found} of ${count(all, "class", "classes")}${found > MOST ? `, the first ${MOST} are shown` : ""}`;
   }
 
   find.addEventListener("input", show);

@@ -4,14 +4,17 @@ import { make, percent } from "./dom.js";
 
 const [WIDTH, HEIGHT, LEFT, BELOW, ABOVE] = [1000, 140, 40, 20, 12];
 
-/** The figure's children for versions, oldest first. */
+/** One element with the curve and its caption, for versions from the oldest on. */
 export function curve(versions) {
   const right = (place) => LEFT + 20 + ((WIDTH - LEFT - 40) * place) / (versions.length - 1);
   const up = (rate) => HEIGHT - BELOW - (HEIGHT - BELOW - ABOVE) * rate;
   const points = versions.map((one, place) => [right(place), up(one.accuracy)]);
   const every = Math.ceil(versions.length / 12);
   const told = versions.map((one) => `version ${one.version} ${percent(one.accuracy)}`).join(", ");
-  return [
+  const from = versions[0].parent === null ? "the first version of this lineage" : `version ${versions[0].version}`;
+  return make(
+    "div",
+    {},
     draw(
       "svg",
       { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Accuracy: ${told}` },
@@ -31,8 +34,8 @@ export function curve(versions) {
           : []),
       ]),
     ),
-    make("figcaption", {}, "Accuracy over all classes, from the first version of this lineage to the one in force"),
-  ];
+    make("figcaption", {}, `Accuracy over all classes, from ${from} to the one in force`),
+  );
 }
 
 function draw(tag, attributes, ...children) {

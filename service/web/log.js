@@ -1,6 +1,6 @@
 /** The log of alias moves: what served when, by whose wish and why. */
 
-import { hold, make, moment, several } from "./dom.js";
+import { hold, make, moment, own, put, several } from "./dom.js";
 
 export function log(section) {
   const list = section.querySelector("ol");
@@ -17,20 +17,17 @@ export function log(section) {
         "div",
         { class: "grow" },
         make("strong", {}, what),
-        make("div", { class: "dim" }, moment(at), ` by ${by}`),
-        reason && make("div", {}, reason),
-        lost.length > 0 && make("div", { class: "dim" }, `lost: ${several(lost)}`),
-        won.length > 0 && make("div", { class: "dim" }, `won: ${several(won)}`),
+        make("div", { class: "dim" }, moment(at), " by ", own(by)),
+        reason && make("div", { dir: "auto" }, reason),
+        lost.length > 0 && make("div", { class: "dim" }, "lost: ", several(lost)),
+        won.length > 0 && make("div", { class: "dim" }, "won: ", several(won)),
       ),
     );
   }
 
   return ({ log: items, can }) => {
-    section.querySelector(".none").textContent = !can.admin
-      ? "A key with the scope admin sees the log."
-      : items.length
-        ? ""
-        : "Nothing has served yet.";
+    const none = items.length ? "" : "Nothing has served yet.";
+    put(section.querySelector(".none"), can.admin ? none : "A key with the scope admin sees the log.");
     hold(list, items, (one) => one.seq, line);
   };
 }

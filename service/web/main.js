@@ -1,9 +1,9 @@
 /** The page: asks the server every two seconds how things stand, and lets each part show what changed. */
 
-import { call, key, Refused, Unreachable } from "./api.js";
+import { call, key, Refused, Unreachable, word } from "./api.js";
 import { asking } from "./asking.js";
 import { classes } from "./classes.js";
-import { count } from "./dom.js";
+import { count, put } from "./dom.js";
 import { log } from "./log.js";
 import { tasks } from "./tasks.js";
 import { teaching } from "./teaching.js";
@@ -16,10 +16,11 @@ const LEARN_ONLY = ["teaching"];
 
 const part = (name) => document.getElementById(name);
 
-/** A list that comes in pages: the first one is asked for anew, as many as were looked at before. */
+/** A list that comes in pages. The newest page is asked for as time goes on, older ones when somebody wants to know. */
 class Pages {
-  constructor(path, section) {
+  constructor(path, section, keyOf) {
     this.path = path;
+    this.keyOf = keyOf;
     this.items = [];
     this.wanted = 1;
     this.more = section.querySelector("[data-act=older]");
@@ -29,44 +30,36 @@ class Pages {
     });
   }
 
-  async refresh() {
+  async refresh(whole) {
     const found = [];
     let cursor = null;
-    for (let page = 0; page < this.wanted; page++) {
+    for (let page = 0; page < (whole ? this.wanted : 1); page++) {
       const { items, next: after } = await call("GET", this.path, { query: { limit: PAGE, cursor } });
       found.push(...items);
       cursor = after;
       if (cursor === null) break;
     }
-    this.items = found;
-    this.more.hidden = cursor === null;
-  }
-
-  clear() {
-    this.items = [];
-    this.wanted = 1;
-    this.more.hidden = true;
+    if (whole || this.wanted === 1) {
+      this.items = found;
+      this.more.hidden = cursor === null;
+    } else {
+      const here = new Set(found.map(this.keyOf));
+      this.items = [...found, ...this.items.filter((one) => !here.has(this.keyOf(one)))];
+    }
   }
 }
 
 const lists = {
-  tasks: new Pages("tasks", part("tasks")),
-  versions: new Pages("versions", part("versions")),
-  log: new Pages("promotions", part("log")),
+  tasks: new Pages("tasks", part("tasks"), (one) => one.id),
+  versions: new Pages("versions", part("versions"), (one) => one.version),
+  log: new Pages("promotions", part("log"), (one) => one.seq),
 };
-const everything = { predict: true, learn: true, admin: true };
-let state;
-let seen;
-let round;
+const state = { ready: null, aliases: {}, classes: [], can: { learn: true, admin: true }, beyond: null };
+let seen = "";
+let round = 0;
 let timer;
 let busy = false;
 let wanted = null;
-
-function forgetAll() {
-  state = { ready: null, aliases: {}, classes: [], can: { ...everything } };
-  [seen, round] = ["", 0];
-  for (const list of Object.values(lists)) list.clear();
-}
 
 /** Ask now, and again when what is under way is done: for who has just changed something. */
 const changed = () => next(true);
@@ -92,23 +85,32 @@ async function ifAllowed(scope, work) {
 
 async function refresh(whole) {
   state.ready = await call("GET", "readyz", { also: [503] });
-  await ifAllowed("learn", () => lists.tasks.refresh());
-  const now = JSON.stringify([state.ready.version, lists.tasks.items.map((one) => [one.id, one.state, one.versions])]);
-  if (whole || now !== seen || round % ALL_ANEW === 0) {
-    await lists.versions.refresh();
-    state.aliases = await call("GET", "aliases");
-    state.classes = (await call("GET", "classes")).items;
-    await ifAllowed("admin", () => lists.log.refresh());
-    seen = now;
-  }
+  const anew = round % ALL_ANEW === 0;
   round += 1;
+  await ifAllowed("learn", () => lists.tasks.refresh(whole || anew));
+  const now = JSON.stringify([state.ready.version, lists.tasks.items.map((one) => [one.id, one.state, one.versions])]);
+  if (!whole && !anew && now === seen) return;
+  seen = "";
+  await lists.versions.refresh(whole);
+  state.aliases = await call("GET", "aliases");
+  state.beyond = await inForceBeyondThePages();
+  state.classes = (await call("GET", "classes")).items;
+  await ifAllowed("admin", () => lists.log.refresh(whole || anew));
+  seen = now;
+}
+
+/** The version in force where it is older than those that are looked at; else null. */
+async function inForceBeyondThePages() {
+  const { serving } = state.aliases;
+  if (serving === undefined || lists.versions.items.some((one) => one.version === serving)) return null;
+  return call("GET", `versions/${serving}`);
 }
 
 function show() {
-  const { ready, aliases, classes: known, can } = state;
+  const { ready, aliases, classes: known, can, beyond } = state;
   const shown = {
     tasks: lists.tasks.items,
-    versions: lists.versions.items,
+    versions: beyond === null ? lists.versions.items : [...lists.versions.items, beyond],
     log: lists.log.items,
     classes: known,
     aliases,
@@ -117,9 +119,7 @@ function show() {
   };
   for (const one of shows) one(shown);
   for (const name of LEARN_ONLY) part(name).hidden = !can.learn;
-  part("standing").textContent = standing(ready, known.length);
-  part("leave").hidden = key.shown === null;
-  part("door").hidden = true;
+  put(part("standing"), standing(ready, known.length));
   part("house").hidden = false;
   say(ready.differs.join(" "));
 }
@@ -133,47 +133,66 @@ function standing({ ready, version, behind, draining, reason, runtime, learner }
   if (learner.alive) parts.push(learner.task ? `learning task ${learner.task}` : "the learner waits");
   else
     parts.push(
-      learner.heartbeat_age_s === null
-        ? "no learner"
-        : `no sign of the learner for ${Math.round(learner.heartbeat_age_s)} s`,
+      learner.heartbeat_age_s === null ? "no learner" : `no sign of the learner for ${about(learner.heartbeat_age_s)}`,
     );
   return parts.join(" · ");
 }
 
+function about(seconds) {
+  if (seconds < 60) return "some seconds";
+  return seconds < 5400 ? count(Math.round(seconds / 60), "minute") : count(Math.round(seconds / 3600), "hour");
+}
+
 function say(text) {
-  part("trouble").textContent = text;
+  put(part("trouble"), text);
   part("trouble").hidden = text === "";
 }
 
-/** Nothing of what a key saw is left on the page without it. */
-function showDoor(text) {
+/** Nothing of what a key saw stays on the page, nor a request of its that is under way: the page is loaded anew. */
+function lockOut(text) {
   key.forget();
-  forgetAll();
-  for (const one of shows) one({ tasks: [], versions: [], log: [], classes: [], aliases: {}, can: {}, inForce: null });
-  part("asking").querySelector(".predictions").replaceChildren();
-  part("teaching").querySelector(".news").textContent = "";
-  part("house").hidden = true;
-  part("leave").hidden = true;
-  part("standing").textContent = "";
-  part("door").hidden = false;
-  part("door").querySelector(".answer").textContent = text;
-  say("");
+  if (part("house").hidden) {
+    showDoor(text);
+    return;
+  }
+  word.keep(text);
+  location.reload();
 }
 
+function showDoor(text) {
+  put(part("standing"), "");
+  put(part("door").querySelector(".answer"), text || (word.shown ?? ""));
+  word.forget();
+  say("");
+  part("leave").hidden = true;
+  part("door").hidden = false;
+}
+
+function enter() {
+  put(part("standing"), "asking the server …");
+  part("leave").hidden = key.shown === null;
+  part("door").hidden = true;
+  next(true);
+}
+
+/** One look at the server; how many milliseconds it wants to be left alone afterwards. */
 async function turn(whole) {
   const shownKey = key.shown;
-  let wrong = null;
   try {
     await refresh(whole);
+    show();
   } catch (error) {
-    wrong = error;
+    seen = "";
+    if (error instanceof Refused && error.status === 401) {
+      lockOut(shownKey === null ? "" : error.message);
+    } else {
+      if (error instanceof Unreachable) put(part("standing"), "");
+      say(error.message);
+      if (!(error instanceof Refused || error instanceof Unreachable)) console.error(error);
+    }
+    return 1000 * (error.retryAfterS ?? 0);
   }
-  // Another key was entered meanwhile, or this one was taken back: nothing of what it saw is shown.
-  if (key.shown !== shownKey) forgetAll();
-  else if (wrong === null) show();
-  else if (wrong instanceof Refused && wrong.status === 401) showDoor(shownKey === null ? "" : wrong.message);
-  else if (wrong instanceof Refused || wrong instanceof Unreachable) say(wrong.message);
-  else throw wrong;
+  return 0;
 }
 
 /**
@@ -187,16 +206,14 @@ async function next(whole = false) {
     return;
   }
   busy = true;
-  try {
-    for (wanted = whole; wanted !== null;) {
-      const all = wanted;
-      wanted = null;
-      await turn(all);
-    }
-  } finally {
-    busy = false;
-    if (!document.hidden && part("door").hidden) timer = setTimeout(next, EVERY_MS);
+  let rest = 0;
+  for (wanted = whole; wanted !== null;) {
+    const all = wanted;
+    wanted = null;
+    rest = await turn(all);
   }
+  busy = false;
+  if (!document.hidden && part("door").hidden) timer = setTimeout(next, Math.max(EVERY_MS, rest));
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -210,13 +227,15 @@ part("door").addEventListener("submit", (event) => {
   const given = field.value.trim();
   field.value = "";
   if (!/^[\w.~+/=-]{1,512}$/.test(given)) {
-    part("door").querySelector(".answer").textContent = "this is no key of an Everclass server";
+    put(part("door").querySelector(".answer"), "this is no key of an Everclass server");
     return;
   }
   key.keep(given);
-  next(true);
+  enter();
 });
-part("leave").addEventListener("click", () => showDoor(""));
+part("leave").addEventListener("click", () => {
+  key.forget();
+  location.reload();
+});
 
-forgetAll();
-next(true);
+enter();

@@ -1,7 +1,7 @@
 /** Tasks, newest first: how far they are, and what can still be done about them. */
 
 import { call } from "./api.js";
-import { badge, count, hold, make, moment, percent, several, trying } from "./dom.js";
+import { badge, button, count, hold, make, moment, own, percent, put, saying, several } from "./dom.js";
 
 const KINDS = { done: "good", failed: "bad", cancelled: "warm", learning: "good", queued: "", open: "" };
 const UNFINISHED = new Set(["open", "queued", "learning"]);
@@ -10,17 +10,10 @@ export function tasks(section, { changed }) {
   const list = section.querySelector("ul");
 
   function line(task) {
-    const refused = make("p", { class: "answer grow", role: "alert" });
+    const row = `task ${task.id}`;
+    const named = task.name ?? Object.keys(task.labels).join(", ");
     const press = (act, text, method, path, options) =>
-      make(
-        "button",
-        {
-          type: "button",
-          "data-act": act,
-          onclick: (event) => trying(refused, event.target, () => call(method, path, options).then(changed)),
-        },
-        text,
-      );
+      button(row, act, text, () => call(method, path, options).then(changed), { "aria-label": `${text}: ${named}` });
     const place = `tasks/${encodeURIComponent(task.id)}`;
     return make(
       "li",
@@ -29,25 +22,23 @@ export function tasks(section, { changed }) {
       make(
         "div",
         { class: "grow" },
-        make("strong", {}, task.name ?? several(Object.keys(task.labels))),
+        make("strong", {}, task.name ? own(task.name) : several(Object.keys(task.labels))),
         make("div", { class: "dim" }, about(task)),
         task.state === "learning" &&
           make("progress", { value: task.progress, max: 1, "aria-label": `progress of task ${task.id}` }),
-        task.reason && make("div", {}, task.reason),
+        task.reason && make("div", { dir: "auto" }, task.reason),
+        task.note && make("div", { dir: "auto", class: "dim" }, task.note),
       ),
       task.state === "open" && press("commit", "Learn it now", "POST", `${place}/commit`),
       UNFINISHED.has(task.state) && press("cancel", "Cancel", "DELETE", place, { query: { purge: false } }),
       (task.state === "failed" || task.state === "cancelled") && press("retry", "Try again", "POST", `${place}/retry`),
-      refused,
+      saying(row),
     );
   }
 
   return ({ tasks: items, can }) => {
-    section.querySelector(".none").textContent = !can.learn
-      ? "A key with the scope learn sees tasks."
-      : items.length
-        ? ""
-        : "Nothing was sent yet.";
+    const none = items.length ? "" : "Nothing was sent yet.";
+    put(section.querySelector(".none"), can.learn ? none : "A key with the scope learn sees tasks.");
     hold(list, items, (task) => task.id, line);
   };
 }

@@ -1,20 +1,22 @@
 /** Send labelled images: of classes named here, of a folder with a folder for each class, or as one file. */
 
-import { call, withNames } from "./api.js";
-import { count, make, several, trying } from "./dom.js";
+import { call, unlikeAnyOther, Unreachable, withNames } from "./api.js";
+import { count, make, put, readable, several } from "./dom.js";
 
 export function teaching(section, { changed }) {
   const form = section.querySelector("form");
+  const all = form.querySelector("fieldset");
   const rows = section.querySelector(".rows");
   const answer = section.querySelector(".answer");
   const news = section.querySelector(".news");
+  let unanswered = { lesson: "", once: "" };
   const way = () => form.elements.way.value;
 
   function another() {
     const row = make(
       "div",
       {},
-      make("label", {}, "Class ", make("input", { name: "label", maxlength: 200, autocomplete: "off" })),
+      make("label", {}, "Class ", make("input", { name: "label", maxlength: 200 })),
       make(
         "label",
         {},
@@ -38,83 +40,119 @@ export function teaching(section, { changed }) {
     show();
   }
 
-  const bodies = {
+  const lessons = {
     classes: () => {
-      const labelled = [];
+      const images = [];
       for (const row of rows.children) {
-        const [label, images] = row.querySelectorAll("input");
-        if (!label.value.trim() && !images.files.length) continue;
-        if (!label.value.trim()) throw new Error("one of the classes has no name");
-        if (!images.files.length) throw new Error(`${label.value.trim()} has no images`);
-        for (const file of images.files) labelled.push([file, label.value.trim()]);
+        const [label, field] = row.querySelectorAll("input");
+        const name = label.value.trim();
+        if (!name && !field.files.length) continue;
+        if (!name) throw new Error("one of the classes has no name");
+        if (!field.files.length) throw new Error(`${name} has no images`);
+        for (const file of field.files) images.push({ file, label: name });
       }
-      if (!labelled.length) throw new Error("name a class and choose its images");
-      return withLabels(labelled);
+      if (!images.length) throw new Error("name a class and choose its images");
+      return { images };
     },
     folder: () => {
-      const labelled = [];
-      for (const file of form.elements.folder.files) {
-        const path = file.webkitRelativePath.split("/");
-        if (path.some((part) => part.startsWith("."))) continue;
-        if (path.length < 3) throw new Error(`${file.webkitRelativePath} lies in no folder that could name its class`);
-        labelled.push([file, path.at(-2), path.slice(0, -1).join("/")]);
-      }
-      if (!labelled.length) throw new Error("choose a folder");
-      refuseTwins(labelled);
-      return withLabels(labelled);
+      const images = [...form.elements.folder.files].filter((file) => !leftBehind(file)).map(ofItsFolder);
+      if (!images.length) throw new Error("choose a folder with images in it");
+      refuseTwins(images);
+      return { images };
     },
     file: () => {
       const [file] = form.elements.file.files;
       if (!file) throw new Error("choose a file");
-      const body = new FormData();
-      body.append(/\.parquet$/i.test(file.name) ? "parquet" : "archive", file, file.name);
-      return { body, told: file.name, names: [] };
+      return { file, images: [] };
     },
   };
+
+  /** The same Idempotency-Key for the same lesson, until an answer came: who presses again does not teach it twice. */
+  function onceFor({ file, images }, told) {
+    const files = [file, ...images.map((one) => one.file)].filter(Boolean);
+    const seen = files.map((one) => [one.name, one.size, one.lastModified]);
+    const lesson = JSON.stringify([told, images.map((one) => one.label), seen]);
+    if (unanswered.lesson !== lesson) unanswered = { lesson, once: unlikeAnyOther() };
+    return unanswered.once;
+  }
+
+  async function send() {
+    const lesson = lessons[way()]();
+    const told = { name: form.elements.name.value.trim(), promote: form.elements.hold.checked ? "manual" : null };
+    const once = onceFor(lesson, told);
+    put(news, `sending ${lesson.file?.name ?? count(lesson.images.length, "image")} …`);
+    all.disabled = true;
+    try {
+      await readable(lesson.file ? [lesson.file] : lesson.images.map((one) => one.file));
+      const task = await call("POST", "learn", {
+        query: { promote: told.promote },
+        form: bodyOf(lesson, told.name),
+        once,
+      });
+      news.replaceChildren(
+        `task ${task.id} has ${count(task.images, "image")} of `,
+        ...several(Object.keys(task.labels)),
+        ", safe on disk",
+      );
+      start();
+      unanswered = { lesson: "", once: "" };
+      changed();
+    } catch (error) {
+      put(news, "");
+      if (!(error instanceof Unreachable)) unanswered = { lesson: "", once: "" };
+      throw withNames(
+        error,
+        lesson.images.map(({ file }) => file.webkitRelativePath || file.name),
+      );
+    } finally {
+      all.disabled = false;
+    }
+  }
 
   form.addEventListener("change", show);
   section.querySelector("[data-act=more]").addEventListener("click", () => another().querySelector("input").focus());
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    news.textContent = "";
-    await trying(answer, event.submitter, async () => {
-      const { body, told, names } = bodies[way()]();
-      if (form.elements.name.value.trim()) body.append("name", form.elements.name.value.trim());
-      news.textContent = `sending ${told} …`;
-      try {
-        const task = await call("POST", "learn", {
-          query: { promote: form.elements.hold.checked ? "manual" : null },
-          form: body,
-        });
-        news.textContent = `task ${task.id} has ${count(task.images, "image")} of ${several(Object.keys(task.labels))}, safe on disk`;
-        start();
-        changed();
-      } catch (error) {
-        news.textContent = "";
-        throw withNames(error, names);
-      }
-    });
+    put(news, "");
+    put(answer, "");
+    try {
+      await send();
+    } catch (error) {
+      put(answer, error.message);
+    }
+    // A form that rested has lost the focus.
+    if (document.activeElement === document.body) event.submitter?.focus();
   });
   start();
 }
 
-function withLabels(labelled) {
+function bodyOf({ file, images }, name) {
   const body = new FormData();
-  for (const [file, label] of labelled) {
-    body.append("images", file, file.name);
-    body.append("labels", label);
+  if (file) body.append(/\.parquet$/i.test(file.name) ? "parquet" : "archive", file, file.name);
+  for (const one of images) {
+    body.append("images", one.file, one.file.name);
+    body.append("labels", one.label);
   }
-  return {
-    body,
-    told: count(labelled.length, "image"),
-    names: labelled.map(([file]) => file.webkitRelativePath || file.name),
-  };
+  if (name) body.append("name", name);
+  return body;
+}
+
+/** What systems leave in folders, as `everclass learn` passes it over; the folder that was chosen may be a hidden one. */
+function leftBehind(file) {
+  const parts = file.webkitRelativePath.split("/").slice(1);
+  return parts.some((part) => part.startsWith(".") || part === "__MACOSX" || part === "Thumbs.db");
+}
+
+function ofItsFolder(file) {
+  const path = file.webkitRelativePath.split("/");
+  if (path.length < 3) throw new Error(`${file.webkitRelativePath} lies in no folder that could name its class`);
+  return { file, label: path.at(-2).normalize("NFC").trim(), folder: path.slice(0, -1).join("/") };
 }
 
 /** Two folders of one name would become one class: the server and `everclass learn` refuse that too. */
-function refuseTwins(labelled) {
+function refuseTwins(images) {
   const places = new Map();
-  for (const [, label, folder] of labelled) {
+  for (const { label, folder } of images) {
     const other = places.get(label) ?? folder;
     if (other !== folder) throw new Error(`both ${other} and ${folder} would be the class ${label}`);
     places.set(label, folder);

@@ -2,10 +2,11 @@
 
 import { call } from "./api.js";
 import { curve } from "./curve.js";
-import { badge, count, hold, make, moment, percent, several, trying } from "./dom.js";
+import { badge, button, count, hold, make, moment, own, percent, put, saying, several } from "./dom.js";
 import { ask, reason } from "./question.js";
 
 const STATES = { ready: "good", held: "warm", damaged: "bad", deleted: "" };
+const SERVABLE = new Set(["ready", "held"]);
 const GATE = { passed: "good", refused: "bad", not_judged: "" };
 
 export function versions(section, { changed }) {
@@ -13,21 +14,22 @@ export function versions(section, { changed }) {
   const figure = section.querySelector("figure");
   const opened = new Set();
 
-  function rows({ version, aliases, inForce, can }, open) {
-    const refused = make("p", { class: "answer", role: "alert" });
-    const servable = version.state === "ready" || version.state === "held";
-    const toggle = make("button", { type: "button", "data-act": "more", "aria-expanded": String(open) }, "More");
-    const more = make(
-      "tr",
-      { hidden: !open },
-      make("td", { colspan: 9, class: "more" }, details(version, aliases, can, refused)),
+  function rows(line, open) {
+    const { version, aliases, inForce, can } = line;
+    const row = `version ${version.version}`;
+    const serves = version.version === inForce;
+    const toggle = make(
+      "button",
+      { type: "button", "data-act": "more", "aria-expanded": String(open), "aria-label": `More of ${row}` },
+      "More",
     );
+    const more = make("tr", { hidden: !open }, make("td", { colspan: 9, class: "more" }, details(line)));
     toggle.addEventListener("click", () => {
       more.hidden = !more.hidden;
-      toggle.setAttribute("aria-expanded", String(!more.hidden));
+      toggle.ariaExpanded = String(!more.hidden);
       opened[more.hidden ? "delete" : "add"](version.version);
     });
-    const serves = version.version === inForce;
+    const names = aliases.flatMap((name) => [" ", badge(name, name === "serving" ? "good" : "")]);
     return make(
       "tbody",
       { class: serves ? "force" : null },
@@ -41,12 +43,7 @@ export function versions(section, { changed }) {
           version.kind === "provisional" && make("span", { class: "dim" }, " provisional"),
         ),
         make("td", {}, version.parent === null ? "–" : String(version.parent)),
-        make(
-          "td",
-          {},
-          badge(version.state, STATES[version.state]),
-          ...aliases.map((name) => badge(name, name === "serving" ? "good" : "")),
-        ),
+        make("td", {}, badge(version.state, STATES[version.state]), names),
         make("td", {}, String(version.classes.length)),
         make("td", {}, percent(version.accuracy)),
         make("td", {}, percent(version.forgetting)),
@@ -56,20 +53,12 @@ export function versions(section, { changed }) {
           "td",
           { class: "acts" },
           can.admin &&
-            servable &&
+            SERVABLE.has(version.state) &&
             !serves &&
-            make(
-              "button",
-              {
-                type: "button",
-                "data-act": "serve",
-                onclick: (event) => trying(refused, event.target, () => serve(version, inForce)),
-              },
-              "Serve",
-            ),
+            button(row, "serve", "Serve", () => serve(version, inForce), { "aria-label": `Serve ${row}` }),
           " ",
           toggle,
-          refused,
+          saying(row),
         ),
       ),
       more,
@@ -78,10 +67,8 @@ export function versions(section, { changed }) {
 
   async function serve(version, inForce) {
     const now = inForce === null ? { classes: [] } : await call("GET", `versions/${inForce}`);
-    const { lost, won } = difference(
-      now.classes.map((one) => one.label),
-      version.classes.map((one) => one.label),
-    );
+    const [before, after] = [now, version].map((one) => one.classes.map(({ label }) => label));
+    const { lost, won } = difference(before, after);
     await ask({
       title: `Serve version ${version.version}?`,
       body: [
@@ -92,43 +79,38 @@ export function versions(section, { changed }) {
             ? "No version is in force."
             : `Version ${inForce} is in force. Learning goes on from version ${version.version}.`,
         ),
-        lost.length > 0 && make("p", {}, `No longer known: ${several(lost, 20)}.`),
-        won.length > 0 && make("p", {}, `Known again: ${several(won, 20)}.`),
-        version.reason && make("p", {}, `The version says: ${version.reason}`),
-      ].filter(Boolean),
+        lost.length > 0 && make("p", {}, "No longer known: ", several(lost, 20), "."),
+        won.length > 0 && make("p", {}, "Known again: ", several(won, 20), "."),
+        version.reason && make("p", { dir: "auto" }, `The version says: ${version.reason}`),
+      ],
       fields: [reason()],
       confirm: `Serve version ${version.version}`,
-      work: (form) =>
+      work: (filled) =>
         call("PUT", "aliases/serving", {
           json: {
             version: version.version,
-            reason: form.get("reason") || null,
+            reason: filled.get("reason") || null,
             ...(inForce === null ? {} : { expected: { version: inForce } }),
           },
         }),
     });
+    // Also where it was left: somebody else may have been faster, and that may be why.
     changed();
   }
 
-  function details(version, aliases, can, refused) {
+  function details({ version, aliases, can }) {
+    const row = `version ${version.version}`;
+    const labels = version.classes.map((one) => one.label);
     const facts = [
-      [
-        "Classes",
-        version.classes.length
-          ? several(
-              version.classes.map((one) => one.label),
-              40,
-            )
-          : "none",
-      ],
+      ["Classes", labels.length ? several(labels, 40) : "none"],
       ["Task", version.task ?? "none"],
       ["Calibration error", percent(version.calibration_error)],
       ["Runtime", version.runtime ?? "–"],
       ["Size", `${(version.size_bytes / 1e6).toFixed(1)} MB`],
       ["Digest", version.digest],
     ];
-    if (version.reason) facts.unshift(["Reason", version.reason]);
-    if (version.note) facts.push(["Note", version.note]);
+    if (version.reason) facts.unshift(["Reason", own(version.reason)]);
+    if (version.note) facts.push(["Note", own(version.note)]);
     for (const one of version.accuracy_per_task)
       facts.push([
         `Accuracy on task ${one.task}`,
@@ -136,53 +118,37 @@ export function versions(section, { changed }) {
       ]);
     for (const check of version.gate?.checks ?? [])
       facts.push([`Gate, ${check.name.replace("_", " ")}`, judged(check)]);
-    const stored = version.state === "ready" || version.state === "held";
     return [
       make("dl", {}, ...facts.flatMap(([name, text]) => [make("dt", { class: "dim" }, name), make("dd", {}, text)])),
-      can.admin &&
-        make(
-          "p",
-          {},
-          ...(stored ? whole() : []),
-          ...aliases
-            .filter((name) => name !== "serving")
-            .flatMap((name) => [
-              button(`Remove the alias ${name}`, `alias-${name}`, () => unnamed(name, version.version)),
-              " ",
-            ]),
-        ),
+      can.admin && make("p", {}, acts(row, version, aliases)),
     ];
+  }
 
-    function whole() {
-      const buttons = ["onnx", "safetensors"].map((format) =>
-        button(`Export as ${format}`, `export-${format}`, () => exported(version.version, format)),
-      );
-      buttons.push(button("Give it an alias", "alias", () => named(version.version)));
-      if (!aliases.length) buttons.push(button("Delete", "delete", () => remove(version.version)));
-      return buttons.flatMap((one) => [one, " "]);
+  function acts(row, { version: number, state }, aliases) {
+    const found = [];
+    if (SERVABLE.has(state)) {
+      for (const format of ["onnx", "safetensors"])
+        found.push(button(row, `export-${format}`, `Export as ${format}`, () => exported(number, format)));
+      found.push(button(row, "alias", "Give it an alias", () => named(number)));
     }
-
-    function button(text, act, work) {
-      return make(
-        "button",
-        { type: "button", "data-act": act, onclick: (event) => trying(refused, event.target, work) },
-        text,
-      );
-    }
+    for (const name of aliases.filter((one) => one !== "serving"))
+      found.push(button(row, `alias-${name}`, `Remove the alias ${name}`, () => unnamed(name, number)));
+    if (state !== "deleted" && !aliases.length) found.push(button(row, "delete", "Delete", () => remove(number)));
+    return found.flatMap((one) => [one, " "]);
   }
 
   async function remove(number) {
-    await ask({
+    const done = await ask({
       title: `Delete version ${number}?`,
       body: [make("p", {}, "Its files go and do not come back; its line stays.")],
       confirm: `Delete version ${number}`,
       work: () => call("DELETE", `versions/${number}`),
     });
-    changed();
+    if (done) changed();
   }
 
   async function named(number) {
-    await ask({
+    const done = await ask({
       title: `An alias for version ${number}`,
       body: [
         make(
@@ -191,25 +157,16 @@ export function versions(section, { changed }) {
           "Clients may ask for it by this name; while it points here, the version is kept. An alias that is elsewhere moves here.",
         ),
       ],
-      fields: [
-        make(
-          "label",
-          {},
-          "Alias ",
-          make("input", { name: "alias", maxlength: 64, required: true, autocomplete: "off" }),
-        ),
-        reason(),
-      ],
+      fields: [make("label", {}, "Alias ", make("input", { name: "alias", maxlength: 64, required: true })), reason()],
       confirm: "Point it here",
-      work: (form) => {
-        const name = form.get("alias").trim();
+      work: (filled) => {
+        const name = filled.get("alias").trim();
         if (name === "serving") throw new Error("that is what Serve does");
-        return call("PUT", `aliases/${encodeURIComponent(name)}`, {
-          json: { version: number, reason: form.get("reason") || null },
-        });
+        const json = { version: number, reason: filled.get("reason") || null };
+        return call("PUT", `aliases/${encodeURIComponent(name)}`, { json });
       },
     });
-    changed();
+    if (done) changed();
   }
 
   async function unnamed(name, number) {
@@ -218,9 +175,8 @@ export function versions(section, { changed }) {
   }
 
   return ({ versions: items, aliases, inForce, can }) => {
-    section.querySelector(".none").textContent = items.length
-      ? ""
-      : "No version was made yet. Teach something: a first one serves within seconds.";
+    const none = "No version was made yet. Teach something: a first one serves within seconds.";
+    put(section.querySelector(".none"), items.length ? "" : none);
     table.hidden = items.length === 0;
     const lines = items.map((version) => ({
       version,
@@ -237,7 +193,7 @@ export function versions(section, { changed }) {
     );
     const points = lineage(items, inForce);
     figure.hidden = points.length < 2;
-    figure.replaceChildren(...(figure.hidden ? [] : curve(points)));
+    hold(figure, figure.hidden ? [] : [points], () => "curve", curve);
   };
 }
 
@@ -252,7 +208,7 @@ function lineage(items, inForce) {
   const byNumber = new Map(items.map((one) => [one.version, one]));
   const found = [];
   for (let one = byNumber.get(inForce); one !== undefined; one = byNumber.get(one.parent))
-    if (one.accuracy !== null) found.unshift(one);
+    if (one.accuracy !== null) found.unshift({ version: one.version, parent: one.parent, accuracy: one.accuracy });
   return found;
 }
 

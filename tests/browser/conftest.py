@@ -22,9 +22,9 @@ TIMEOUT_MS = 30_000
 expect.set_options(timeout=TIMEOUT_MS)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window. Playwright's loop runs as long, so it has to be gone where other tests have theirs."""
+    """Chromium without a window, and no longer than a module: Playwright's loop runs in the thread of all tests."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip("needs Chromium on the path")
@@ -64,7 +64,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         yield lambda server, *expected: stack.enter_context(watched(browser, f"{server.url}/", expected))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of ten pictures that nobody learned, `0.png` to `9.png`."""
     folder = tmp_path_factory.mktemp("photographs")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests import digits
 from tests.http.server import RunningServer
@@ -14,6 +14,7 @@ Visit = Callable[..., Page]
 
 NASTY = "<img src=x onerror=alert(1)>"
 LEARNED_MS = 90_000
+TRIES = 4
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +54,25 @@ def labels(server: RunningServer) -> set[str]:
     return {one["label"] for one in server.client.get("/classes").json()["items"]}
 
 
+def choose(page: Page, version: int) -> None:
+    """Press Serve in the version's line: the question comes."""
+    page.locator("#versions").get_by_role("button", name=f"Serve version {version}", exact=True).click()
+
+
+def confirm(page: Page, version: int) -> None:
+    page.get_by_role("dialog").get_by_role("button", name=f"Serve version {version}").click()
+
+
 def test_another_version_is_served_once_it_was_said_what_is_lost(learning: RunningServer, visit: Visit) -> None:
     page = visit(learning)
-    page.locator("#versions tbody", has=page.get_by_role("rowheader", name="4", exact=True)).get_by_role(
-        "button", name="Serve"
-    ).click()
+    choose(page, 4)
     expect(page.get_by_role("dialog")).to_contain_text("No longer known: 4, 5.")
     page.get_by_role("button", name="Leave it").click()
     assert serving(learning) == 6
-    page.locator("#versions tbody", has=page.get_by_role("rowheader", name="4", exact=True)).get_by_role(
-        "button", name="Serve"
-    ).click()
+    assert page.evaluate("document.activeElement.ariaLabel") == "Serve version 4"
+    choose(page, 4)
     page.get_by_label("Reason").fill("worse on fives")
-    page.get_by_role("button", name="Serve version 4").click()
+    confirm(page, 4)
     expect(page.locator("#standing")).to_contain_text("version 4 serves 4 classes")
     expect(page.locator("#versions tbody.force th")).to_have_text("4")
     expect(page.locator("#classes li")).to_have_count(4)
@@ -77,24 +84,52 @@ def test_another_version_is_served_once_it_was_said_what_is_lost(learning: Runni
 
 def test_nothing_moves_where_somebody_else_was_faster(learning: RunningServer, visit: Visit) -> None:
     page = visit(learning, "409")
-    page.locator("#versions tbody", has=page.get_by_role("rowheader", name="6", exact=True)).get_by_role(
-        "button", name="Serve"
-    ).click()
+    choose(page, 6)
     expect(page.get_by_role("dialog")).to_contain_text("Known again: 4, 5.")
     assert learning.client.put("/aliases/serving", json={"version": 2}).status_code == 200
-    page.get_by_role("button", name="Serve version 6").click()
+    confirm(page, 6)
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("version 2")
     assert serving(learning) == 2
     page.get_by_role("button", name="Leave it").click()
     expect(page.locator("#versions tbody.force th")).to_have_text("2")
-    assert learning.client.put("/aliases/serving", json={"version": 6}).status_code == 200
+
+
+def test_the_version_in_force_is_there_also_where_it_is_old_and_older_ones_on_demand(
+    learning: RunningServer, visit: Visit
+) -> None:
+    page = visit(learning)
+    expect(page.locator("#versions tbody")).to_have_count(6)
+    fewer = lambda route: route.continue_(url=route.request.url.replace("limit=25", "limit=2"))  # noqa: E731
+    page.route("**/versions?*", fewer)
+    page.reload()
+    expect(page.locator("#versions tbody th")).to_have_text(["6", "5 provisional", "2"])
+    expect(page.locator("#versions tbody.force th")).to_have_text("2")
+    page.get_by_role("button", name="Older versions").click()
+    expect(page.locator("#versions tbody th")).to_have_text(["6", "5 provisional", "4", "3 provisional", "2"])
+
+
+def test_a_promotion_under_way_cannot_be_left(learning: RunningServer, visit: Visit) -> None:
+    page = visit(learning)
+    held: list[Route] = []
+    page.route("**/aliases/serving", lambda route: held.append(route))
+    choose(page, 6)
+    with page.expect_request("**/aliases/serving"):
+        confirm(page, 6)
+    for _ in range(3):
+        page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Leave it")).to_be_disabled()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    held[0].continue_()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#versions tbody.force th")).to_have_text("6")
+    assert serving(learning) == 6
 
 
 def test_an_alias_is_given_moved_and_removed(learning: RunningServer, visit: Visit) -> None:
     page = visit(learning)
     for number in ("2", "4"):
         row = page.locator("#versions tbody", has=page.get_by_role("rowheader", name=number, exact=True))
-        row.get_by_role("button", name="More", exact=True).click()
+        row.get_by_role("button", name=f"More of version {number}").click()
         row.get_by_role("button", name="Give it an alias").click()
         page.get_by_role("textbox", name="Alias").fill("canary")
         page.get_by_role("button", name="Point it here").click()
@@ -134,7 +169,8 @@ def test_a_folder_of_folders_is_taught_for_the_operator_to_promote(
     before = serving(learning)
     for digit in (8, 9):
         pictures(tmp_path / "lesson", digit)
-    (tmp_path / "lesson" / "8" / ".hidden").write_text("not an image")
+    for left_behind in (".hidden", "Thumbs.db"):
+        (tmp_path / "lesson" / "8" / left_behind).write_text("not an image")
     page.get_by_label("a folder with a folder for each class").check()
     page.get_by_label("Folder", exact=True).set_input_files(tmp_path / "lesson")
     page.get_by_label("only make versions; I promote them myself").check()
@@ -191,3 +227,36 @@ def test_an_open_task_is_cancelled_and_tried_again(learning: RunningServer, visi
     task.get_by_role("button", name="Try again").click()
     expect(task.locator(".badge")).to_have_text("done", timeout=LEARNED_MS)
     assert "six" in labels(learning)
+
+
+def test_what_a_task_refuses_is_said_in_its_line_and_stays_there(learning: RunningServer, visit: Visit) -> None:
+    page = visit(learning, "409")
+    assert learning.client.post("/tasks", json={"name": "nothing in it"}).status_code == 201
+    task = page.locator("#tasks li").first
+    expect(task).to_contain_text("nothing in it")
+    task.get_by_role("button", name="Learn it now").click()
+    expect(task.get_by_role("alert")).not_to_be_empty()
+    said = task.get_by_role("alert").inner_text()
+    assert learning.client.post("/tasks", json={"name": "another"}).status_code == 201
+    expect(page.locator("#tasks li").first).to_contain_text("another")
+    expect(page.locator("#tasks li").nth(1).get_by_role("alert")).to_have_text(said)
+
+
+def test_who_presses_learn_again_teaches_once(learning: RunningServer, visit: Visit, tmp_path: Path) -> None:
+    page = visit(learning, "ERR_FAILED")
+    keys: list[str] = []
+
+    def lost(route: Route) -> None:
+        """The request comes, its answer does not."""
+        keys.append(route.request.headers["idempotency-key"])
+        route.abort() if len(keys) <= TRIES else route.continue_()
+
+    page.route("**/learn", lost)
+    section = page.locator("#teaching")
+    section.get_by_label("Class", exact=True).fill("eight")
+    section.get_by_label("Images", exact=True).set_input_files(pictures(tmp_path, 8))
+    section.get_by_role("button", name="Learn").click()
+    expect(section.get_by_role("alert")).to_have_text("the server does not answer")
+    section.get_by_role("button", name="Learn").click()
+    expect(section.locator(".news")).to_contain_text("8 images of eight, safe on disk")
+    assert len(keys) == TRIES + 1 and len(set(keys)) == 1

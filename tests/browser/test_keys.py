@@ -3,16 +3,19 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from everclass.main import cli
 from tests.http.server import RunningServer
 from tests.taught import Taught
 
 Visit = Callable[..., Page]
+
+KNOWN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,17 @@ def locked(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def enter(page: Page, key: str) -> None:
     page.get_by_label("Key").fill(key)
     page.get_by_role("button", name="Enter").click()
+
+
+def create(locked: Locked, name: str, *more: str) -> str:
+    """A key to learn with, once the running server knows it."""
+    folder = str(locked.server.data_dir)
+    words = ["keys", "create", "--name", name, "--scope", "learn", "--data-dir", folder, "--json", *more]
+    key = str(json.loads(CliRunner().invoke(cli, words).stdout)["key"])
+    headers = {"Authorization": f"Bearer {key}"}
+    known = lambda: locked.server.client.get("/aliases", headers=headers).status_code == 200  # noqa: E731
+    locked.server.wait_for(known, KNOWN_S, f"the key {name} is not known")
+    return key
 
 
 def refusals(locked: Locked) -> int:
@@ -92,14 +106,48 @@ def test_a_smaller_key_sees_less_and_is_not_refused_every_two_seconds(locked: Lo
     assert refusals(locked) - before == (1 if scope == "learn" else 2)
 
 
-def test_a_key_that_is_revoked_opens_nothing_any_more(locked: Locked, visit: Visit) -> None:
-    folder = str(locked.server.data_dir)
-    made = CliRunner().invoke(
-        cli, ["keys", "create", "--name", "guest", "--scope", "learn", "--data-dir", folder, "--json"]
-    )
+def test_a_key_that_is_revoked_opens_nothing_any_more(locked: Locked, visit: Visit, photographs: Path) -> None:
     page = visit(locked.server, "401", "403")
-    enter(page, json.loads(made.stdout)["key"])
-    expect(page.locator("#versions tbody")).to_have_count(6)
+    enter(page, create(locked, "guest"))
+    page.get_by_label("Images (you may also drop or paste them here)").set_input_files(photographs / "0.png")
+    page.locator("#teaching").get_by_label("Class", exact=True).fill("a secret")
+    expect(page.locator(".predictions > li")).to_have_count(1)
+    folder = str(locked.server.data_dir)
     assert CliRunner().invoke(cli, ["keys", "revoke", "guest", "--data-dir", folder]).exit_code == 0
     expect(page.locator("#door")).to_be_visible()
-    assert page.locator("#versions tbody, #classes li").count() == 0
+    expect(page.locator("#door .answer")).to_contain_text("key")
+    assert page.locator("#versions tbody, #classes li, .predictions > li").count() == 0
+    enter(page, locked.keys["learn"])
+    expect(page.locator("#versions tbody")).to_have_count(6)
+    assert page.locator("#teaching").get_by_label("Class", exact=True).input_value() == ""
+    assert page.locator("#asking [name=images]").evaluate("(one) => one.files.length") == 0
+    assert page.locator(".predictions > li").count() == 0
+
+
+def test_a_server_that_fails_at_first_lets_one_in_later(locked: Locked, visit: Visit) -> None:
+    page = visit(locked.server, "401", "403", "503")
+    failed: list[Route] = []
+
+    def once(route: Route) -> None:
+        failed.append(route)
+        route.fulfill(status=503, body="<p>a proxy says no") if len(failed) == 1 else route.continue_()
+
+    page.route(
+        "**/tasks?*", lambda route: once(route) if "authorization" in route.request.headers else route.continue_()
+    )
+    enter(page, locked.keys["learn"])
+    expect(page.locator("#versions tbody")).to_have_count(6)
+    assert len(failed) >= 2
+
+
+def test_a_key_of_a_low_rate_is_let_in_slowly(locked: Locked, visit: Visit) -> None:
+    page = visit(locked.server, "401", "403", "429")
+    enter(page, create(locked, "slow", "--rate", "1"))
+    expect(page.locator("#versions tbody")).to_have_count(6)
+
+
+def test_each_server_under_one_name_has_a_key_of_its_own(locked: Locked, visit: Visit) -> None:
+    page = visit(locked.server, "401", "403")
+    enter(page, locked.keys["learn"])
+    expect(page.locator("#versions tbody")).to_have_count(6)
+    assert page.evaluate("Object.keys(sessionStorage)") == ["everclass-key /"]

@@ -60,13 +60,34 @@ def test_an_empty_server_says_what_to_do(visit: Visit, tmp_path: Path, photograp
 def test_every_field_and_button_has_a_name(server: RunningServer, visit: Visit) -> None:
     page = visit(server)
     expect(page.locator("#versions tbody")).to_have_count(6)
-    page.get_by_role("button", name="More", exact=True).first.click()
+    page.get_by_role("button", name="More of version 6").click()
     nameless = page.evaluate(
         "[...document.querySelectorAll('input, select, button, meter, progress, img')]"
         ".filter((one) => !one.labels?.length && !one.textContent.trim() && !one.ariaLabel && !one.hasAttribute('alt'))"
         ".map((one) => one.outerHTML)"
     )
     assert nameless == []
+
+
+@pytest.mark.parametrize("width", [360, 800])
+def test_nothing_hangs_over_on_a_small_screen(server: RunningServer, visit: Visit, width: int) -> None:
+    page = visit(server)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.get_by_role("button", name="More of version 6").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_what_did_not_change_is_not_written_again(server: RunningServer, visit: Visit) -> None:
+    page = visit(server)
+    expect(page.locator("#versions tbody")).to_have_count(6)
+    page.evaluate(
+        "window.written = 0; new MutationObserver((all) => window.written += all.length)"
+        ".observe(document.body, { subtree: true, childList: true, characterData: true })"
+    )
+    for _ in range(2):
+        with page.expect_response("**/tasks?*"):
+            pass
+    assert page.evaluate("window.written") == 0
 
 
 def test_images_are_asked_about_and_each_answer_is_the_servers(
@@ -119,7 +140,7 @@ def test_dropped_images_are_asked_about(server: RunningServer, visit: Visit, pho
 
 def test_a_version_is_exported(server: RunningServer, visit: Visit) -> None:
     page = visit(server)
-    page.get_by_role("button", name="More", exact=True).first.click()
+    page.get_by_role("button", name="More of version 6").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export as safetensors").click()
     assert download.value.suggested_filename == "everclass-version-6-safetensors.zip"

@@ -35,6 +35,7 @@ def test_the_page_comes_with_a_policy_that_allows_its_own_files_alone(client: Te
         assert reply.status_code == 200
         assert dict(part.split(" ", 1) for part in reply.headers["content-security-policy"].split("; ")) == POLICY
         assert reply.headers["x-content-type-options"] == "nosniff"
+        assert reply.headers["cross-origin-opener-policy"] == "same-origin"
     assert client.get("/").headers["content-type"] == "text/html; charset=utf-8"
     assert client.get("/web/main.js").headers["content-type"] == "text/javascript; charset=utf-8"
 
@@ -57,7 +58,7 @@ def test_no_file_names_another_place_or_makes_markup_of_data(name: str) -> None:
     assert not MARKUP.search(text)
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "..%2Fapp.py", "%2e%2e/app.py", "pages.py", ""])
+@pytest.mark.parametrize("name", ["nothing.js", "index.html", "..%2Fapp.py", "%2e%2e/app.py", "pages.py", ""])
 def test_only_files_of_the_page_are_given_out(client: TestClient, name: str) -> None:
     reply = client.get(f"/web/{name}")
     assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
