@@ -2,6 +2,7 @@
 
 import { call, withNames } from "./api.js";
 import { badge, hold, make, own, percent, put, readable } from "./dom.js";
+import { SERVABLE } from "./versions.js";
 
 const TOP = 5;
 
@@ -69,7 +70,7 @@ export function asking(section) {
     const chosen = version.value;
     const offered = [{ number: "", text: "the version in force" }];
     for (const one of versions) {
-      if (one.state === "ready" || one.state === "held")
+      if (SERVABLE.has(one.state))
         offered.push({ number: String(one.version), text: `version ${one.version} (${one.kind})` });
     }
     hold(

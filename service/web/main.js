@@ -12,7 +12,6 @@ import { versions } from "./versions.js";
 const EVERY_MS = 2000;
 const ALL_ANEW = 10;
 const PAGE = 25;
-const LEARN_ONLY = ["teaching"];
 
 const part = (name) => document.getElementById(name);
 
@@ -118,7 +117,7 @@ function show() {
     inForce: aliases.serving ?? null,
   };
   for (const one of shows) one(shown);
-  for (const name of LEARN_ONLY) part(name).hidden = !can.learn;
+  part("teaching").hidden = !can.learn;
   put(part("standing"), standing(ready, known.length));
   part("house").hidden = false;
   say(ready.differs.join(" "));

@@ -6,7 +6,8 @@ import { badge, button, count, hold, make, moment, own, percent, put, saying, se
 import { ask, reason } from "./question.js";
 
 const STATES = { ready: "good", held: "warm", damaged: "bad", deleted: "" };
-const SERVABLE = new Set(["ready", "held"]);
+/** The states of versions that may be asked and promoted. */
+export const SERVABLE = new Set(["ready", "held"]);
 const GATE = { passed: "good", refused: "bad", not_judged: "" };
 
 export function versions(section, { changed }) {

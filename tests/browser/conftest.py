@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests import digits
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 TIMEOUT_MS = 30_000
 

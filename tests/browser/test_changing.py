@@ -1,5 +1,6 @@
 """Teaching, going back, forgetting on a server that really learns. Each test goes on from where the last one ended."""
 
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -180,6 +181,37 @@ def test_a_folder_of_folders_is_taught_for_the_operator_to_promote(
     assert serving(learning) == before
     newest = page.locator("#versions tbody").first
     expect(newest.get_by_text("held", exact=True)).to_be_visible()
+
+
+def test_a_version_is_deleted_by_who_confirms_it(learning: RunningServer, visit: Visit) -> None:
+    page = visit(learning)
+    newest = learning.client.get("/versions?limit=1").json()["items"][0]["version"]
+    row = page.locator("#versions tbody").first
+    row.get_by_role("button", name=f"More of version {newest}").click()
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Leave it").click()
+    assert learning.client.get(f"/versions/{newest}").json()["state"] == "held"
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name=f"Delete version {newest}").click()
+    expect(row.get_by_text("deleted", exact=True)).to_be_visible()
+    expect(row.get_by_role("button", name="Delete")).to_have_count(0)
+    assert learning.client.get(f"/versions/{newest}").json()["state"] == "deleted"
+
+
+def test_an_archive_is_taught(learning: RunningServer, visit: Visit, tmp_path: Path) -> None:
+    page = visit(learning)
+    with zipfile.ZipFile(tmp_path / "lesson.zip", "w") as archive:
+        for digit in (8, 9):
+            for picture in pictures(tmp_path, digit):
+                archive.write(picture, f"{digit}/{picture.name}")
+    page.get_by_label("an archive or a Parquet table").check()
+    page.get_by_label("File (zip, tar or Parquet)").set_input_files(tmp_path / "lesson.zip")
+    page.get_by_label("only make versions; I promote them myself").check()
+    page.get_by_role("button", name="Learn", exact=True).click()
+    expect(page.locator("#teaching .news")).to_contain_text("16 images of 8, 9, safe on disk")
+    [task] = learning.client.get("/tasks?limit=1").json()["items"]
+    assert task["labels"] == {"8": 8, "9": 8}
+    expect(page.locator("#tasks li").first.locator(".badge")).to_have_text("done", timeout=LEARNED_MS)
 
 
 def test_what_the_server_refuses_is_said_and_nothing_is_lost(

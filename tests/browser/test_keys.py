@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from everclass.main import cli
+from tests.browser.conftest import watched
 from tests.http.server import RunningServer
 from tests.taught import Taught
 
@@ -148,8 +152,43 @@ def test_a_key_of_a_low_rate_is_let_in_slowly(locked: Locked, visit: Visit) -> N
     expect(page.locator("#versions tbody")).to_have_count(6)
 
 
-def test_each_server_under_one_name_has_a_key_of_its_own(locked: Locked, visit: Visit) -> None:
-    page = visit(locked.server, "401", "403")
-    enter(page, locked.keys["learn"])
-    expect(page.locator("#versions tbody")).to_have_count(6)
-    assert page.evaluate("Object.keys(sessionStorage)") == ["everclass-key /"]
+@contextmanager
+def proxied(server: RunningServer) -> Iterator[str]:
+    """A proxy that has the server under every path of one part, such as `/a/`; its address."""
+
+    class Forwards(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            headers = {name: self.headers[name] for name in ("Authorization",) if name in self.headers}
+            reply = server.client.get("/" + self.path.split("/", 2)[2], headers=headers)
+            self.send_response(reply.status_code)
+            for name in ("Content-Type", "Content-Security-Policy"):
+                if name in reply.headers:
+                    self.send_header(name, reply.headers[name])
+            self.send_header("Content-Length", str(len(reply.content)))
+            self.end_headers()
+            self.wfile.write(reply.content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forwards) as proxy:
+        thread = Thread(target=proxy.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_port}"
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+
+def test_behind_a_proxy_each_server_has_a_key_of_its_own(locked: Locked, browser: Browser) -> None:
+    with proxied(locked.server) as url, watched(browser, f"{url}/a/", ("401", "403")) as page:
+        enter(page, locked.keys["learn"])
+        expect(page.locator("#versions tbody")).to_have_count(6)
+        shown: list[str | None] = []
+        page.on("request", lambda request: shown.append(request.headers.get("authorization")))
+        page.goto(f"{url}/b/")
+        expect(page.locator("#door")).to_be_visible()
+        assert shown and not any(shown)
+        page.goto(f"{url}/a/")
+        expect(page.locator("#versions tbody")).to_have_count(6)

@@ -1,12 +1,11 @@
 """What the page shows, and asking it what images show."""
 
-import io
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.http.server import RunningServer
 from tests.service.pictures import files
@@ -43,7 +42,8 @@ def test_it_shows_how_things_stand(server: RunningServer, visit: Visit) -> None:
         "aria-label", "Accuracy: version 2 100.0 %, version 4 100.0 %, version 6 100.0 %"
     )
     expect(page.locator("#tasks li")).to_have_count(3)
-    expect(page.locator("#classes li")).to_have_count(6)
+    # Each in a direction of its own, so that one from right to left turns nothing beside it.
+    expect(page.locator("#classes li bdi")).to_have_text([*"012345"])
     expect(page.locator("#log li").first).to_contain_text("serving: version 6, before it 5")
 
 
@@ -137,7 +137,10 @@ def test_what_is_no_image_is_said_to_be_none(server: RunningServer, visit: Visit
     expect(page.locator(".predictions > li")).to_have_count(0)
 
 
-def test_dropped_images_are_asked_about(server: RunningServer, visit: Visit, photographs: Path) -> None:
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_dropped_and_pasted_images_are_asked_about(
+    server: RunningServer, visit: Visit, photographs: Path, way: str
+) -> None:
     page = visit(server)
     expect(page.locator("#versions tbody")).to_have_count(6)
     data = page.evaluate_handle(
@@ -145,18 +148,23 @@ def test_dropped_images_are_asked_about(server: RunningServer, visit: Visit, pho
         " all.items.add(new File([new Uint8Array(bytes)], '2.png', { type: 'image/png' })); return all; }",
         list((photographs / "2.png").read_bytes()),
     )
-    page.dispatch_event("#asking", "drop", {"dataTransfer": data})
+    if way == "drop":
+        page.dispatch_event("#asking", "drop", {"dataTransfer": data})
+    else:
+        page.evaluate("(data) => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data }))", data)
     expect(page.locator(".predictions > li img")).to_have_attribute("alt", "2.png")
 
 
-def test_a_version_is_exported(server: RunningServer, visit: Visit) -> None:
+@pytest.mark.parametrize("form", ["onnx", "safetensors"])
+def test_a_version_is_exported_under_the_servers_own_name(server: RunningServer, visit: Visit, form: str) -> None:
     page = visit(server)
     page.get_by_role("button", name="More of version 6").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export as safetensors").click()
-    assert download.value.suggested_filename == "everclass-version-6-safetensors.zip"
-    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
-        assert archive.testzip() is None and any(name.endswith(".safetensors") for name in archive.namelist())
+        page.get_by_role("button", name=f"Export as {form}").click()
+    told = server.client.head("/versions/6/export", params={"format": form}).headers["content-disposition"]
+    assert told == f'attachment; filename="{download.value.suggested_filename}"'
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None and any(name.endswith(f".{form}") for name in archive.namelist())
 
 
 def test_classes_are_found_by_a_part_of_their_name(server: RunningServer, visit: Visit) -> None:
@@ -164,6 +172,17 @@ def test_classes_are_found_by_a_part_of_their_name(server: RunningServer, visit:
     page.get_by_label("Find").fill("3")
     expect(page.locator("#classes li")).to_have_count(1)
     expect(page.locator("#classes .none")).to_have_text("1 of 6 classes")
+
+
+def test_a_server_that_never_answers_is_said_not_to(server: RunningServer, visit: Visit) -> None:
+    page = visit(server)
+    expect(page.locator("#standing")).to_contain_text("version 6 serves")
+    silent: list[Route] = []
+    page.route("**/readyz", lambda route: silent.append(route))
+    expect(page.locator("#trouble")).to_have_text("the server does not answer")
+    expect(page.locator("#standing")).to_be_empty()
+    page.unroute("**/readyz")
+    expect(page.locator("#standing")).to_contain_text("version 6 serves")
 
 
 def test_a_server_that_goes_away_is_said_to_be_away_and_looked_for(server: RunningServer, visit: Visit) -> None:
