@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,21 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
-    """A folder with three tasks learned; not to be changed."""
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a learner that has exported the tiny ViT's graph and learned nothing; not to be changed."""
     # Only tests that ask for it load what learns.
-    from tests.taught import taught_once
+    from tests.taught import get_ready, made_once
 
-    return taught_once(tmp_path_factory)
+    return made_once(tmp_path_factory, "ready", get_ready)
+
+
+@pytest.fixture(scope="session")
+def taught(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Taught:
+    """A folder with three tasks learned; not to be changed."""
+    from tests.taught import made_once, taken, teach
+
+    learned = made_once(tmp_path_factory, "taught", partial(teach, seed=seed))
+    return taken(tmp_path_factory.mktemp("taken"), learned)
 
 
 @pytest.fixture

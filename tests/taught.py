@@ -3,6 +3,8 @@
 import fcntl
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,28 +34,51 @@ class Taught:
 
 
 def teach(folder: Path, seed: Path | None = None) -> Taught:
-    """Learn three tasks of two digits each, or take the data folder of one who has."""
+    """Learn three tasks of two digits each, from the beginning or on a copy of a data folder."""
+    with _opened(folder, seed) as world:
+        for block in BLOCKS:
+            world.learn(digits.labelled(*block, count=IMAGES))
+        return _found(world)
+
+
+def taken(folder: Path, seed: Path) -> Taught:
+    """A copy of a data folder in which these tasks are learned."""
+    with _opened(folder, seed) as world:
+        return _found(world)
+
+
+def get_ready(folder: Path) -> None:
+    """Run a learner until it has exported the graph of its network; it learns nothing."""
+    with _opened(folder) as world:
+        world.get_ready()
+
+
+@contextmanager
+def _opened(folder: Path, seed: Path | None = None) -> Iterator[World]:
     world = World.new(folder, seed)
     try:
-        for block in BLOCKS if seed is None else ():
-            world.learn(digits.labelled(*block, count=IMAGES))
-        versions = {version.version: version for version in world.ledger.versions().items}
+        yield world
     finally:
         world.close()
+
+
+def _found(world: World) -> Taught:
+    versions = {version.version: version for version in world.ledger.versions().items}
     return Taught(world.settings.root, world.settings, versions)
 
 
-def taught_once(places: pytest.TempPathFactory) -> Taught:
-    """A taught folder of this process, copied from the one that the first of all of the run's workers made."""
-    own = places.mktemp("taught")
+def made_once(places: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A data folder that is made by the first of all of the run's workers that asks for it; not to be changed."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        return teach(own)
-    common = places.getbasetemp().parent / "taught-by-one"
+        common = places.mktemp(name)
+        make(common)
+        return common / "data"
+    common = places.getbasetemp().parent / name
     common.mkdir(exist_ok=True)
     with (common / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = common / "done"
         if not done.exists():
-            teach(common)
+            make(common)
             done.touch()
-    return teach(own, common / "data")
+    return common / "data"

@@ -9,9 +9,9 @@ from tests.service.learner.world import World
 
 
 @pytest.fixture(scope="session")
-def taught_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def attacked(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one task learned (versions 1 and 2), shared by all attacks."""
-    world = World.new(tmp_path_factory.mktemp("attacked"))
+    world = World.new(tmp_path_factory.mktemp("attacked"), seed)
     try:
         world.learn(digits.labelled(0, 1, count=12))
         return world.settings.root

@@ -34,14 +34,14 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def target(taught_once: Path) -> Iterator[Target]:
+def target(attacked: Path) -> Iterator[Target]:
     settings = {"serve.threads": 1, "serve.runtime": "onnxruntime"}
-    with RunningServer(taught_once, settings=settings) as server:
+    with RunningServer(attacked, settings=settings) as server:
         server.wait_until_ready()
         for _ in range(20):
             reply = server.client.post("/predict", content=encoded("PNG"), headers={"content-type": "image/png"})
             assert reply.status_code == 200
-        yield Target(server, memory_mb(server, "VmRSS"), frozenset(tasks_kept(taught_once)))
+        yield Target(server, memory_mb(server, "VmRSS"), frozenset(tasks_kept(attacked)))
 
 
 def tasks_kept(root: Path) -> set[str]:

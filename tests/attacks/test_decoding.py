@@ -34,9 +34,9 @@ def decoders(server: RunningServer) -> list[psutil.Process]:
 
 
 @pytest.fixture(scope="module")
-def started(taught_once: Path) -> Iterator[RunningServer]:
+def started(attacked: Path) -> Iterator[RunningServer]:
     settings = {"serve.threads": 1, "serve.runtime": "onnxruntime", "limits.decode_s": 2}
-    with RunningServer(taught_once, settings=settings) as server:
+    with RunningServer(attacked, settings=settings) as server:
         server.wait_until_ready()
         yield server
 

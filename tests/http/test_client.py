@@ -41,10 +41,11 @@ TINY: dict[str, object] = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def server(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with a learner, empty at first; the tests of this module run in order and build on each other."""
     place = tmp_path_factory.mktemp("client")
     settings = {**TINY, "weights": tiny_weights.make("test_vit", place)}
+    shutil.copytree(seed, place / "data")
     with RunningServer(place / "data", learner=True, settings=settings) as running:
         yield running
 

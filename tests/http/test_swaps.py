@@ -1,5 +1,6 @@
 """Under load, over the real server: every answer names its version and is that version's, whatever happens."""
 
+import shutil
 import threading
 import time
 from collections import Counter
@@ -140,7 +141,7 @@ def test_more_than_may_wait_is_refused_at_once_and_the_rest_is_answered(folder: 
         assert sorted(slow)[len(slow) // 2] < 1
 
 
-def test_a_task_is_learned_while_predictions_go_on(tmp_path: Path) -> None:
+def test_a_task_is_learned_while_predictions_go_on(tmp_path: Path, seed: Path) -> None:
     settings = {
         "backbone": "test_vit",
         "weights": _weights(tmp_path),
@@ -151,6 +152,7 @@ def test_a_task_is_learned_while_predictions_go_on(tmp_path: Path) -> None:
         "gate.enabled": False,
         "serve.runtime": "onnxruntime",
     }
+    shutil.copytree(seed, tmp_path / "data")
     with RunningServer(tmp_path / "data", learner=True, settings=settings) as server:
         first = learn(server, 0, 1)
         assert (first["state"], first["versions"]) == ("done", [1, 2])

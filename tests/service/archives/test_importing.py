@@ -47,9 +47,9 @@ def archived(world: World, version: Version) -> Path:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, seed: Path) -> Iterator[World]:
     """A server that knows nothing yet."""
-    empty = World.new(tmp_path)
+    empty = World.new(tmp_path, seed)
     yield empty
     empty.close()
 
@@ -244,9 +244,9 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(name: str, exported: Pa
 
 
 def test_a_rule_on_the_class_token_comes_in_with_its_version_as_does_an_older_one_on_all_features(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, seed: Path
 ) -> None:
-    there = World.new(tmp_path / "there", pooling="token+avg")
+    there = World.new(tmp_path / "there", seed, pooling="token+avg")
     *_, learned = there.learn(labelled(0, 1, count=12))[1]
     rule = snapshot(there, learned).novelty
     assert rule is not None and rule.dimension == 64 and snapshot(there, learned).aligned.feature_dim == 128

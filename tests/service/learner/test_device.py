@@ -55,8 +55,8 @@ def test_errors_that_leave_no_device_are_told_from_others(error: Exception, lost
         assert loses_device(later) is lost
 
 
-def test_a_task_whose_learner_lost_its_device_goes_on_with_the_next_process(tmp_path: Path) -> None:
-    world = World.new(tmp_path)
+def test_a_task_whose_learner_lost_its_device_goes_on_with_the_next_process(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed)
     task = world.send(labelled(0, 1, count=10))
     environment = os.environ | world.settings.to_environment()
     ended = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=60)

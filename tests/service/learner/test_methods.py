@@ -17,8 +17,8 @@ def snapshot_of(world: World, number: int) -> Snapshot:
 
 
 @pytest.mark.parametrize("method", ["slca++", "lora+ca", "ssf+ca", "slca+drift+cofima+spread"])
-def test_tuned_weights_are_folded_and_served_as_a_plain_backbone(method: str, tmp_path: Path) -> None:
-    world = World.new(tmp_path, method=method)
+def test_tuned_weights_are_folded_and_served_as_a_plain_backbone(method: str, tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, method=method)
     try:
         _, (_, final) = world.learn(labelled(0, 1, count=12))
         assert final.state == "ready"
@@ -32,8 +32,8 @@ def test_tuned_weights_are_folded_and_served_as_a_plain_backbone(method: str, tm
         world.close()
 
 
-def test_a_head_in_closed_form_on_a_backbone_that_stands_still_is_final_at_once(tmp_path: Path) -> None:
-    world = World.new(tmp_path, method="lda")
+def test_a_head_in_closed_form_on_a_backbone_that_stands_still_is_final_at_once(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, method="lda")
     try:
         for digits in ((0, 1), (2, 3)):
             task, (version,) = world.learn(labelled(*digits, count=12))
@@ -45,9 +45,9 @@ def test_a_head_in_closed_form_on_a_backbone_that_stands_still_is_final_at_once(
 
 @pytest.mark.parametrize("method", [None, "slca"])
 def test_a_lineage_that_keeps_images_learns_no_more_once_that_is_not_allowed(
-    method: str | None, tmp_path: Path
+    method: str | None, tmp_path: Path, seed: Path
 ) -> None:
-    world = World.new(tmp_path, method="der++", learn__allow_images=True)
+    world = World.new(tmp_path, seed, method="der++", learn__allow_images=True)
     _, (*_, before) = world.learn(labelled(0, 1, count=12))
     world.close()
     world = World.new(tmp_path, **({} if method is None else {"method": method}))
@@ -68,8 +68,8 @@ def test_a_lineage_that_keeps_images_learns_no_more_once_that_is_not_allowed(
 
 
 @pytest.mark.parametrize("method", ["der++", "bic", "bic+ca"])
-def test_a_class_whose_images_are_kept_is_forgotten_with_them(method: str, tmp_path: Path) -> None:
-    world = World.new(tmp_path, method=method, learn__allow_images=True)
+def test_a_class_whose_images_are_kept_is_forgotten_with_them(method: str, tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, method=method, learn__allow_images=True)
     try:
         world.learn(labelled(0, 1, count=12))
         _, (*_, full) = world.learn(labelled(2, 3, count=12))
@@ -91,8 +91,8 @@ def test_a_class_whose_images_are_kept_is_forgotten_with_them(method: str, tmp_p
         world.close()
 
 
-def test_a_memory_of_images_goes_on_through_a_task_of_one_class(tmp_path: Path) -> None:
-    world = World.new(tmp_path, method="der++", learn__allow_images=True)
+def test_a_memory_of_images_goes_on_through_a_task_of_one_class(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, method="der++", learn__allow_images=True)
     try:
         task, (version,) = world.learn(labelled(2, count=12))
         assert (task.state, version.kind) == ("done", "final")

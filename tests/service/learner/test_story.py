@@ -87,8 +87,8 @@ def test_the_backbone_moves_only_where_more_images_are_answered(tmp_path: Path, 
     world.close()
 
 
-def test_a_first_task_goes_on_with_the_features_and_the_method_that_it_began_with(tmp_path: Path) -> None:
-    world = World.new(tmp_path, learn__epochs=40)
+def test_a_first_task_goes_on_with_the_features_and_the_method_that_it_began_with(tmp_path: Path, seed: Path) -> None:
+    world = World.new(tmp_path, seed, learn__epochs=40)
     sent = world.send(labelled(0, 1, count=10))
     world.run_until(lambda: world.ledger.checkpoint(sent.id) is not None)
     assert not world.ledger.task(sent.id).state.finished
