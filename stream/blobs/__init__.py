@@ -3,6 +3,5 @@
 from stream.blobs.blobs import BlobInfo, Blobs, Content
 from stream.blobs.folder import FolderBlobs
 from stream.blobs.opening import open_blobs
-from stream.blobs.s3 import S3Blobs
 
-__all__ = ["BlobInfo", "Blobs", "Content", "FolderBlobs", "S3Blobs", "open_blobs"]
+__all__ = ["BlobInfo", "Blobs", "Content", "FolderBlobs", "open_blobs"]

@@ -5,7 +5,6 @@ from urllib.parse import unquote, urlsplit
 
 from stream.blobs.blobs import Blobs
 from stream.blobs.folder import FolderBlobs
-from stream.blobs.s3 import S3Blobs
 
 
 def open_blobs(url: str | Path, cache_dir: Path) -> Blobs:
@@ -21,6 +20,9 @@ def open_blobs(url: str | Path, cache_dir: Path) -> Blobs:
     parts = urlsplit(url)
     match parts.scheme:
         case "s3":
+            # A tenth of a second and 10 MB of every process, for those alone who keep blobs there.
+            from stream.blobs.s3 import S3Blobs
+
             return S3Blobs(url, cache_dir)
         case "file":
             return FolderBlobs(Path(unquote(parts.path)))

@@ -17,7 +17,8 @@ import sqlalchemy
 from botocore.exceptions import BotoCoreError
 from sqlalchemy import make_url
 
-from stream.blobs import Blobs, FolderBlobs, S3Blobs
+from stream.blobs import Blobs, FolderBlobs
+from stream.blobs.s3 import S3Blobs
 from stream.ledger import Ledger, Quota
 
 

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 
-from stream.blobs import Blobs, FolderBlobs, S3Blobs, open_blobs
+from stream.blobs import Blobs, FolderBlobs, open_blobs
+from stream.blobs.s3 import S3Blobs
 from stream.errors import DamagedBlob, NotFound, Unavailable
 
 
