@@ -174,7 +174,7 @@ def _kept(kept: Kept, name: str, modifier: str) -> NDArray[np.float32]:
     return kept[name]
 
 
-def _leading(run: Run, count: int | None) -> Run:
+def cut_to(run: Run, count: int | None) -> Run:
     """The first `count` numbers of each feature (None: all)."""
     return replace(run, tasks=tuple({key: _cut(key, one, count) for key, one in kept.items()} for kept in run.tasks))
 
@@ -201,7 +201,7 @@ def main(
     """
     columns: dict[str, list[Run]] = {}
     for folder in folders:
-        wanted = (_leading(run, leading) for run in runs(folder) if not leads or run.name in leads)
+        wanted = (cut_to(run, leading) for run in runs(folder) if not leads or run.name in leads)
         for run in of_one_length(wanted, partial(click.echo, err=True)):
             name = run.name if len(folders) == 1 else f"{folder.name}: {run.name}"
             columns.setdefault(name, []).append(run)

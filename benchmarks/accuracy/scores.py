@@ -7,10 +7,9 @@ fitted on samples around drawn-in means stands there beside what the server does
 """
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.experiments import Setting, ours, paper
-from benchmarks.accuracy.heads import Reached, reached
+from benchmarks.accuracy.heads import Reached, cut_to, reached
 from everclass.bench.kept_features import Run, of_one_length, runs
 from model import paper as constants
 from model.aligners import ClosedFormAligner
@@ -43,48 +42,56 @@ SETTINGS: Mapping[str, Setting] = {
 
 DRAWN_IN_ARE_EASIER = 1.6
 """What `SAMPLES_ARE_EASIER` is for samples around drawn-in means: right for 10 to 50 images a class of 192 and 384
-numbers on validation images of Split CIFAR-100, seed 1993.
+numbers on validation images of Split CIFAR-100, seed 1993 (`benchmarks/results/scores-by-images.md`).
 """
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Temperature, expected calibration error and mean negative log-likelihood (nats) on test images."""
+    """On test images: temperature, how many times it the best one is, expected calibration error and mean negative
+    log-likelihood (nats).
+    """
 
     temperature: float
+    best_is_times: float
     calibration_error: float
     likelihood: float
 
     @classmethod
-    def of(cls, logits_NC: Floats, columns_N: NDArray[np.int64], temperature: float) -> "Judgement":
-        """At this temperature."""
+    def of(cls, logits_NC: Floats, columns_N: NDArray[np.int64], temperature: float, best: float) -> "Judgement":
+        """At this temperature, where `best` would have been."""
         error = expected_calibration_error(softmax(logits_NC / temperature), columns_N)
         assert error is not None
-        return cls(temperature, error, negative_log_likelihood(logits_NC, columns_N, temperature))
+        likelihood = negative_log_likelihood(logits_NC, columns_N, temperature)
+        return cls(temperature, best / temperature, error, likelihood)
 
 
 def judgements(after: Reached, seed: int) -> Iterator[tuple[str, Judgement]]:
     """Each way of scoring by name."""
     truth_N, statistics = after.test_columns_N, after.statistics
     images = int(statistics.count_C.sum())
+
+    def fitted(features_ND: Floats, columns_N: NDArray[np.int64]) -> float:
+        return fit_temperature(after.head.logits(features_ND), columns_N, images)
+
+    gaussians = fitted(*statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE))
+    wider = fitted(*sample_new_images(statistics, SAMPLES, np.random.default_rng(seed)))
+    nearer = fitted(*sample_new_images(drawn_in(statistics), SAMPLES, np.random.default_rng(seed)))
     plain_NC, normalised_NC = (_scores(after, after.test_ND, normalised) for normalised in (False, True))
-    drawn_ND, drawn_N = statistics.sample(SAMPLES, np.random.default_rng(seed), constants.RIDGE)
-    wider_ND, wider_N = sample_new_images(statistics, SAMPLES, np.random.default_rng(seed))
-    nearer_ND, nearer_N = sample_new_images(drawn_in(statistics), SAMPLES, np.random.default_rng(seed))
-    drawn, wider, nearer = (
-        fit_temperature(after.head.linear.logits(features_ND), columns_N, images)
-        for features_ND, columns_N in ((drawn_ND, drawn_N), (wider_ND, wider_N), (nearer_ND, nearer_N))
-    )
-    yield "as they are", Judgement.of(plain_NC, truth_N, 1.0)
-    yield "fitted on samples of the Gaussians", Judgement.of(plain_NC, truth_N, drawn)
-    yield "fitted on samples of new images", Judgement.of(plain_NC, truth_N, wider)
-    yield f"that times {SAMPLES_ARE_EASIER}", Judgement.of(plain_NC, truth_N, wider * SAMPLES_ARE_EASIER)
-    yield "fitted on samples around drawn-in means", Judgement.of(plain_NC, truth_N, nearer)
-    yield f"that times {DRAWN_IN_ARE_EASIER}", Judgement.of(plain_NC, truth_N, nearer * DRAWN_IN_ARE_EASIER)
-    yield "best on the test images", Judgement.of(plain_NC, truth_N, fit_temperature(plain_NC, truth_N))
-    yield "over n̄·τ", Judgement.of(normalised_NC, truth_N, 1.0)
+    best = fit_temperature(plain_NC, truth_N)
+    for name, temperature in (
+        ("as they are", 1.0),
+        ("fitted on samples of the Gaussians", gaussians),
+        ("fitted on samples of new images", wider),
+        (f"that times {SAMPLES_ARE_EASIER}", wider * SAMPLES_ARE_EASIER),
+        ("fitted on samples around drawn-in means", nearer),
+        (f"that times {DRAWN_IN_ARE_EASIER}", nearer * DRAWN_IN_ARE_EASIER),
+        ("best on the test images", best),
+    ):
+        yield name, Judgement.of(plain_NC, truth_N, temperature, best)
     best = fit_temperature(normalised_NC, truth_N)
-    yield "over n̄·τ, best on the test images", Judgement.of(normalised_NC, truth_N, best)
+    yield "over n̄·τ", Judgement.of(normalised_NC, truth_N, 1.0, best)
+    yield "over n̄·τ, best on the test images", Judgement.of(normalised_NC, truth_N, best, best)
 
 
 def drawn_in(statistics: ClassStatistics) -> ClassStatistics:
@@ -96,13 +103,14 @@ def drawn_in(statistics: ClassStatistics) -> ClassStatistics:
     part along it is scaled by what is left, 1 − (1 + D/(C − 1))/(n·l), 0 at least. n is the harmonic mean of the
     classes' images. Needs two classes, and images of each.
     """
-    white_DD = np.linalg.inv(np.linalg.cholesky(shared_covariance(statistics))).T
+    root_DD = np.linalg.cholesky(shared_covariance(statistics)).T
     mean_CD = statistics.mean_CD.astype(np.float64)
     centre_D, others = mean_CD.mean(axis=0), statistics.class_count - 1
-    own_CK, length_K, direction_KD = np.linalg.svd((mean_CD - centre_D) @ white_DD, full_matrices=False)
+    white_CD = np.linalg.solve(root_DD.T, (mean_CD - centre_D).T).T
+    own_CK, length_K, direction_KD = np.linalg.svd(white_CD, full_matrices=False)
     chance = (1 + statistics.dimension / others) * float(np.mean(1 / statistics.count_C))
     left_K = 1 - np.minimum(1, chance * others / np.maximum(length_K**2, np.finfo(np.float64).tiny))
-    nearer_CD = centre_D + (own_CK * (length_K * left_K)) @ direction_KD @ np.linalg.inv(white_DD)
+    nearer_CD = centre_D + (own_CK * (length_K * left_K)) @ direction_KD @ root_DD
     return replace(statistics, mean_CD=nearer_CD.astype(np.float32))
 
 
@@ -129,6 +137,15 @@ def _known_table(found: Iterable[Run]) -> list[str]:
     return lines
 
 
+def _figures(found: Sequence[Judgement]) -> str:
+    """Cells of a table, of a run's tasks."""
+    judged_TF = np.array([(one.temperature, one.best_is_times, one.calibration_error, one.likelihood) for one in found])
+    temperature, times, error, likelihood = judged_TF.mean(axis=0)
+    (_, lowest, _, _), (_, highest, worst, _) = judged_TF.min(axis=0), judged_TF.max(axis=0)
+    factor = f"{times:.2f} ({lowest:.2f} to {highest:.2f})"
+    return f"{temperature:.2f} | {factor} | {100 * error:.1f} | {100 * worst:.1f} | {likelihood:.2f}"
+
+
 def _described(run: Run) -> str:
     """Its first task says how long features are, and of how many images a class has statistics on the average."""
     columns_N, dimension = run.tasks[0]["columns_N"], run.tasks[0]["new_ND"].shape[1]
@@ -149,8 +166,9 @@ def _scores(after: Reached, features_ND: Floats, normalised: bool) -> Floats:
     "--features", "folders", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, multiple=True
 )
 @click.option("--head", "titles", type=click.Choice(list(SETTINGS)), multiple=True, help="[all]")
+@click.option("--leading", type=click.IntRange(1), help="The first numbers of each feature alone.  [all]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def main(folders: tuple[Path, ...], titles: tuple[str, ...], out: Path | None) -> None:
+def main(folders: tuple[Path, ...], titles: tuple[str, ...], leading: int | None, out: Path | None) -> None:
     """Calibration error and likelihood of each way of scoring, means over the tasks of each run and the worst task's
     error; and how many images count as known."""
     lines = [
@@ -158,10 +176,11 @@ def main(folders: tuple[Path, ...], titles: tuple[str, ...], out: Path | None) -
         "",
         f"    {shlex.join(['python', '-m', 'benchmarks.accuracy.scores'])} …",
         "",
-        "| run | head | scores | temperature | calibration error | the worst task's | −log likelihood |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| run | head | scores | temperature | the best is so many times it (single tasks) | calibration error |"
+        " the worst task's | −log likelihood |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    kept = chain.from_iterable(map(runs, folders))
+    kept = (cut_to(run, leading) for folder in folders for run in runs(folder))
     found_runs = list(of_one_length(kept, partial(click.echo, err=True)))
     for run in found_runs:
         for title in titles or SETTINGS:
@@ -169,14 +188,7 @@ def main(folders: tuple[Path, ...], titles: tuple[str, ...], out: Path | None) -
             for after in reached(run, SETTINGS[title]):
                 for name, one in judgements(after, run.seed) if after.head.class_count > 1 else ():
                     found.setdefault(name, []).append(one)
-            for name, mine in found.items():
-                temperature, error, likelihood = np.mean(
-                    [(one.temperature, one.calibration_error, one.likelihood) for one in mine], axis=0
-                )
-                lines.append(
-                    f"| {_described(run)} | {title} | {name} | {temperature:.2f} | {100 * error:.1f} |"
-                    f" {100 * max(one.calibration_error for one in mine):.1f} | {likelihood:.2f} |"
-                )
+            lines += [f"| {_described(run)} | {title} | {name} | {_figures(mine)} |" for name, mine in found.items()]
     lines += ["", *_known_table(found_runs)]
     text = "\n".join([*lines, ""])
     click.echo(text)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.accuracy import heads
+from benchmarks.accuracy import heads, scores
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.experiments import Setting
 from benchmarks.accuracy.heads import judged
@@ -178,3 +178,17 @@ def test_a_run_that_no_head_can_be_made_of_spoils_no_other(
     dimension = kept["new_ND"].shape[1]
     shorter = CliRunner().invoke(heads.main, [*asked, "--leading", str(dimension)], catch_exceptions=False)
     assert shorter.exit_code == 0 and "ease, seeds 1993" in shorter.stdout
+
+
+def test_scores_are_told_of_the_heads_and_the_numbers_that_are_asked_for(folder: Path, tmp_path: Path) -> None:
+    asked = ["--features", str(folder / "features"), "--head", "ours", "--leading", "8"]
+    asked += ["--out", str(tmp_path / "out.md")]
+    done = CliRunner().invoke(scores.main, asked, catch_exceptions=False)
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| sl, seed 1993, ")]
+    told = {row[2]: row[3:] for row in rows if row[1] == "ours"}
+    assert {row[0] for row in rows} == {"sl, seed 1993, 8 features, 8 images a class"} and len(told) + 1 == len(rows)
+    plain, doubled = (told[name] for name in ("fitted on samples of new images", "that times 2.0"))
+    assert float(doubled[0]) == pytest.approx(2 * float(plain[0]), abs=0.011)
+    assert float(doubled[1].split()[0]) == pytest.approx(float(plain[1].split()[0]) / 2, abs=0.011)
+    assert told["best on the test images"][1] == "1.00 (1.00 to 1.00)"
+    assert (tmp_path / "out.md").read_text().rstrip() == done.stdout.rstrip()
